@@ -1,0 +1,1 @@
+//! Files into a checked program and one value: the Berth language.
