@@ -1,0 +1,295 @@
+//! Actions: the closed set of writes to a node that a plan can hold.
+//!
+//! An action is data. The plan prints it, the executor hands it to the Host port unchanged, and
+//! [`Action::writes`] names everything that performing it may change on the node, so that the
+//! calls and commands that a lab run recorded can be compared with what the plan declared.
+//! Every action is an *ensure*: performing it twice equals performing it once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+use super::names::{ImageDigest, NodeName, PodId, SpecDigest, Tenant, WorkloadName};
+
+/// A write to one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Action {
+    /// Makes the node ready for pods: forwarding, the pod bridge's CNI configuration, the base
+    /// nft tables, and routes to the other nodes' pod ranges.
+    EnsureNetwork {
+        /// What the node's network should be.
+        network: NodeNetwork,
+    },
+    /// Installs a reflex at a version, replacing an earlier one without restarting any pod.
+    InstallReflex {
+        /// Which reflex.
+        reflex: Reflex,
+        /// Its version; the files differ only if this does.
+        version: u32,
+    },
+    /// Makes the tenant's containerd namespace and folders.
+    EnsureTenant {
+        /// Whose.
+        tenant: Tenant,
+    },
+    /// Brings an image into the tenant's namespace, unpacked; only missing blobs travel.
+    EnsureImage {
+        /// Whose.
+        tenant: Tenant,
+        /// Which manifest or index.
+        image: ImageDigest,
+        /// Where the engine reads it from.
+        source: ImageSource,
+    },
+    /// Creates and starts a pod: namespaces, addresses, snapshot, container, task.
+    EnsurePod {
+        /// The whole of it.
+        pod: PodSpec,
+    },
+    /// Makes an endpoint's address lead to exactly these backends, in one kernel transaction.
+    SwapEndpoint {
+        /// Whose.
+        tenant: Tenant,
+        /// The endpoint as it should be.
+        endpoint: Endpoint,
+    },
+    /// Stops a pod (term signal, grace, kill signal) and removes all that belongs to it.
+    RemovePod {
+        /// Whose.
+        tenant: Tenant,
+        /// Which.
+        pod: PodId,
+        /// How long it may take to end by itself, in milliseconds.
+        grace_ms: u64,
+    },
+    /// Takes an endpoint's address away; connections to it are refused.
+    RemoveEndpoint {
+        /// Whose.
+        tenant: Tenant,
+        /// Which workload's endpoint.
+        endpoint: WorkloadName,
+    },
+    /// Drops an image from the tenant's namespace.
+    RemoveImage {
+        /// Whose.
+        tenant: Tenant,
+        /// Which.
+        image: ImageDigest,
+    },
+    /// Removes the tenant's containerd namespace and folders, which must be empty of pods.
+    RemoveTenant {
+        /// Whose.
+        tenant: Tenant,
+    },
+    /// Removes a reflex.
+    RemoveReflex {
+        /// Which.
+        reflex: Reflex,
+    },
+    /// Undoes [`Action::EnsureNetwork`] and gives back the settings that it found. Refused while
+    /// any tenant is left on the node.
+    RemoveNetwork,
+}
+
+/// A named, bounded object on a node that acts without an engine.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Reflex {
+    /// Brings namespaces, addresses, tables and routes back before containerd starts.
+    Boot,
+    /// Keeps each pod's log below its bound.
+    Rotate,
+}
+
+impl Reflex {
+    /// Every reflex, with the version that this Berth installs.
+    pub const CURRENT: [(Self, u32); 2] = [(Self::Boot, 1), (Self::Rotate, 1)];
+
+    /// The name that files, units and people use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Boot => "boot",
+            Self::Rotate => "rotate",
+        }
+    }
+}
+
+/// How a node's pods reach each other and the other nodes' pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeNetwork {
+    /// This node's pod range; its first address is the bridge's.
+    pub range4: Ipv4Net,
+    /// The same for IPv6.
+    pub range6: Ipv6Net,
+    /// All nodes' pod ranges together: what is not masqueraded.
+    pub pods4: Ipv4Net,
+    /// The same for IPv6.
+    pub pods6: Ipv6Net,
+    /// The range that endpoint addresses come from.
+    pub endpoints4: Ipv4Net,
+    /// The same for IPv6.
+    pub endpoints6: Ipv6Net,
+    /// Every other node of the fleet whose address is known.
+    pub peers: Vec<Peer>,
+}
+
+/// Another node, as a route's next hop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its name.
+    pub node: NodeName,
+    /// Its own IPv4 address on the network between nodes.
+    pub address4: Option<Ipv4Addr>,
+    /// Its own IPv6 address there.
+    pub address6: Option<Ipv6Addr>,
+    /// Its pod range.
+    pub range4: Ipv4Net,
+    /// The same for IPv6.
+    pub range6: Ipv6Net,
+}
+
+/// Where an image's bytes come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageSource {
+    /// An OCI layout folder; the path is relative to the project.
+    Layout(String),
+    /// An OCI archive (a tar of a layout); the path is relative to the project.
+    Archive(String),
+    /// The node has it already, and the step only keeps it: an error if it is not there.
+    Present,
+}
+
+/// Everything that creating a pod takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodSpec {
+    /// Its id.
+    pub id: PodId,
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// The workload as the text names it.
+    pub workload: WorkloadName,
+    /// The digest of the template that it was made from.
+    pub digest: SpecDigest,
+    /// Its image.
+    pub image: ImageDigest,
+    /// Replaces the image's entrypoint if not empty.
+    pub command: Vec<String>,
+    /// Replaces the image's arguments if not empty, or if `command` is not.
+    pub args: Vec<String>,
+    /// Added to the image's environment, over it.
+    pub env: BTreeMap<String, String>,
+    /// CPU limit in thousandths of a core; 0 is none.
+    pub cpu_millis: u64,
+    /// Memory limit in bytes; 0 is none.
+    pub memory_bytes: u64,
+    /// Its IPv4 address.
+    pub ip4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub ip6: Ipv6Addr,
+    /// How long it may take to end by itself, in milliseconds.
+    pub grace_ms: u64,
+    /// The revision that created it; information only.
+    pub revision: u64,
+}
+
+/// A stable address in front of a workload's ports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The workload that it stands for.
+    pub workload: WorkloadName,
+    /// Its IPv4 address.
+    pub address4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub address6: Ipv6Addr,
+    /// What it listens on.
+    pub ports: Vec<EndpointPort>,
+    /// Who answers, in the order of pod ids.
+    pub backends: Vec<Backend>,
+}
+
+/// One port of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EndpointPort {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The port at the endpoint's address.
+    pub port: u16,
+    /// The port in the pod.
+    pub target: u16,
+}
+
+/// A pod behind an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Backend {
+    /// Which pod.
+    pub pod: PodId,
+    /// Its IPv4 address.
+    pub ip4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub ip6: Ipv6Addr,
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A thing on a node that a write may change. Recorded calls and commands are named the same way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Write(String);
+
+impl Write {
+    /// Names a written thing: a class and its name, such as `pod` and `berth.shop.default/web-0.g1`.
+    pub fn new(class: &str, name: impl fmt::Display) -> Self {
+        Self(format!("{class}:{name}"))
+    }
+}
+
+impl fmt::Display for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Action {
+    /// Names everything that performing the action may change on its node.
+    pub fn writes(&self) -> BTreeSet<Write> {
+        let one = match self {
+            Self::EnsureNetwork { .. } | Self::RemoveNetwork => Write::new("network", "node"),
+            Self::InstallReflex { reflex, .. } | Self::RemoveReflex { reflex } => {
+                Write::new("reflex", reflex.name())
+            }
+            Self::EnsureTenant { tenant } | Self::RemoveTenant { tenant } => {
+                Write::new("tenant", tenant.namespace())
+            }
+            Self::EnsureImage { tenant, image, .. } | Self::RemoveImage { tenant, image } => {
+                Write::new("image", format_args!("{}/{image}", tenant.namespace()))
+            }
+            Self::EnsurePod { pod } => {
+                Write::new("pod", format_args!("{}/{}", pod.tenant.namespace(), pod.id))
+            }
+            Self::RemovePod { tenant, pod, .. } => {
+                Write::new("pod", format_args!("{}/{pod}", tenant.namespace()))
+            }
+            Self::SwapEndpoint { tenant, endpoint } => {
+                Write::new("endpoint", format_args!("{}/{}", tenant.namespace(), endpoint.workload))
+            }
+            Self::RemoveEndpoint { tenant, endpoint } => {
+                Write::new("endpoint", format_args!("{}/{endpoint}", tenant.namespace()))
+            }
+        };
+        BTreeSet::from([one])
+    }
+}

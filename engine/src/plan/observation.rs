@@ -1,0 +1,184 @@
+//! What was seen on the nodes: Spec (what engines wrote), Facts (slow), Status (volatile).
+//!
+//! An observation is stale by the time it is read. A plan's preconditions cover the Spec and
+//! Facts that it read; the executor takes the locks and observes again before it writes.
+//! A node that could not be reached is [`NodeView::Unknown`], which is not empty: what was known
+//! to be there still counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::action::{Endpoint, NodeNetwork, Reflex};
+use super::names::{ImageDigest, NodeName, PodId, SpecDigest, WorkloadName};
+
+/// Every node of the fleet, as last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// One view a node of the graph.
+    pub nodes: BTreeMap<NodeName, NodeView>,
+}
+
+/// A node seen, or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeView {
+    /// The node answered.
+    Seen(Box<NodeObservation>),
+    /// The node did not answer; why, for people.
+    Unknown(String),
+}
+
+/// One node that answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeObservation {
+    /// What rarely changes.
+    pub facts: Facts,
+    /// What engines wrote.
+    pub spec: NodeSpec,
+    /// What changes by itself.
+    pub status: NodeStatus,
+}
+
+/// What rarely changes on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// `/etc/machine-id`: the same address with another id is another machine.
+    pub machine_id: String,
+    /// The IPv4 address that our connection reached, or the first global one.
+    pub address4: Option<Ipv4Addr>,
+    /// A global or unique-local IPv6 address of the same interface, if it has one.
+    pub address6: Option<Ipv6Addr>,
+    /// CPU in thousandths of a core.
+    pub cpu_millis: u64,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// As OCI names it: `amd64`, `arm64`.
+    pub arch: String,
+    /// The distribution, for people: `Debian GNU/Linux 12 (bookworm)`.
+    pub os: String,
+    /// containerd's version.
+    pub containerd: String,
+    /// Requirements that the node lacks, each with the command that mends it.
+    pub missing: Vec<Missing>,
+}
+
+/// A requirement that a node lacks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Missing {
+    /// What: `nft`, `CNI plugin bridge`.
+    pub what: String,
+    /// A command that mends it.
+    pub mend: String,
+}
+
+/// What engines wrote on a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSpec {
+    /// The highest ledger epoch that the node remembers; 0 if none.
+    pub epoch: u64,
+    /// The node's network, if Berth has set it.
+    pub network: Option<NodeNetwork>,
+    /// Installed reflexes and their versions.
+    pub reflexes: BTreeMap<Reflex, u32>,
+    /// Whether our tenant's namespace is there.
+    pub tenant: bool,
+    /// Our tenant's pods, whatever their state.
+    pub pods: BTreeMap<PodId, PodSeen>,
+    /// Our tenant's endpoints, as their files and tables say.
+    pub endpoints: BTreeMap<WorkloadName, Endpoint>,
+    /// Our tenant's images that are complete and unpacked.
+    pub images: BTreeSet<ImageDigest>,
+    /// What other tenants on this node ask for, by namespace.
+    pub others: BTreeMap<String, Requests>,
+    /// Addresses claimed on this node, by us and by other tenants.
+    pub claimed: BTreeSet<Ipv4Addr>,
+    /// Containers that no Berth made.
+    pub foreign: BTreeSet<Foreign>,
+}
+
+/// A pod as its labels say it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodSeen {
+    /// The workload as the text named it.
+    pub workload: WorkloadName,
+    /// The digest of the template that it was made from.
+    pub digest: SpecDigest,
+    /// Its image.
+    pub image: ImageDigest,
+    /// Its IPv4 address.
+    pub ip4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub ip6: Ipv6Addr,
+    /// What it asks for.
+    pub requests: Requests,
+    /// The revision that created it.
+    pub revision: u64,
+    /// How long it may take to end by itself, in milliseconds.
+    pub grace_ms: u64,
+    /// Whether container and labels agree with what Berth wrote (its image, its command, its
+    /// limits); false after a change by hand.
+    pub intact: bool,
+}
+
+/// CPU and memory asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Bytes.
+    pub memory_bytes: u64,
+}
+
+/// A container that no Berth made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Foreign {
+    /// Its containerd namespace.
+    pub namespace: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// What changes by itself on a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Each of our pods' state.
+    pub pods: BTreeMap<PodId, PodStatus>,
+    /// Bytes free where containerd keeps its data.
+    pub disk_free_bytes: u64,
+    /// The node's clock minus the engine's, in milliseconds.
+    pub clock_skew_ms: i64,
+}
+
+/// A pod's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "snake_case")]
+pub enum PodStatus {
+    /// Its process runs.
+    Running {
+        /// How often the restart reflex has started it again.
+        restarts: u32,
+        /// When it started, in milliseconds since 1970 on the node's clock; 0 if not known.
+        started_at_ms: u64,
+    },
+    /// Its process ended.
+    Stopped {
+        /// The exit code.
+        exit_code: u32,
+        /// How often the restart reflex has started it again.
+        restarts: u32,
+    },
+    /// The container is there, a process never was; or its creation did not finish.
+    Created,
+}
+
+impl Observation {
+    /// Looks a reachable node up.
+    pub fn seen(&self, node: &NodeName) -> Option<&NodeObservation> {
+        match self.nodes.get(node)? {
+            NodeView::Seen(seen) => Some(seen),
+            NodeView::Unknown(_) => None,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The Host port: what the engine asks of a node, in a dozen coarse, idempotent verbs.
+//!
+//! An implementation orders the calls *within* a verb; the engine orders the verbs. An
+//! implementation retries only reads and connections. A write whose answer was lost is
+//! [`HostError::Lost`]: the executor locks again, reads the node again, and decides from what it
+//! sees. Everything here is stated in the engine's words; SSH and containerd are not known.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::action::Action;
+use crate::plan::graph::Probe;
+use crate::plan::names::{NodeName, PodId, Tenant};
+use crate::plan::observation::NodeObservation;
+
+/// What the engine asks of the nodes. All verbs may run at once for different nodes; at most one
+/// write a node runs at a time per pod, endpoint or image.
+pub trait Host: Send + Sync + 'static {
+    /// Reads a node: one round, no lock, no write.
+    fn observe(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+    ) -> impl Future<Output = Result<NodeObservation, HostError>> + Send;
+
+    /// Takes the node's lock and keeps it for as long as the engine lives and is heard. Taking a
+    /// lock that this engine holds already is an `Ok`.
+    ///
+    /// # Errors
+    /// [`HostError::Locked`] names who holds it. [`HostError::Fenced`] if the node remembers a
+    /// higher epoch than the claim's.
+    fn lock(
+        &self,
+        node: &NodeName,
+        claim: &LockClaim,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Gives the node's lock back, and ends what was started for it. Never fails: what can't be
+    /// given back ends with the session.
+    fn unlock(&self, node: &NodeName) -> impl Future<Output = ()> + Send;
+
+    /// Performs a write under the node's lock.
+    ///
+    /// # Errors
+    /// [`HostError::Lost`] if it may or may not have happened; any other error says that the
+    /// action is not complete, and that performing it again is safe.
+    fn perform(
+        &self,
+        node: &NodeName,
+        action: &Action,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Asks a pod once whether it is ready, through its node. `Ok(Err(reason))` is a pod that
+    /// answered no, or not.
+    fn probe(
+        &self,
+        node: &NodeName,
+        target: &ProbeTarget,
+    ) -> impl Future<Output = Result<Result<(), String>, HostError>> + Send;
+
+    /// Counts the connections that a pod still serves: established or being opened, inbound.
+    fn connections(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        pod: &PodId,
+    ) -> impl Future<Output = Result<u32, HostError>> + Send;
+
+    /// Reads the end of a pod's log, at most `limit` bytes.
+    fn logs(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        pod: &PodId,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<u8>, HostError>> + Send;
+
+    /// Reads the tenant's ledger from its keeper; empty if there is none.
+    fn ledger_read(
+        &self,
+        keeper: &NodeName,
+        tenant: &Tenant,
+    ) -> impl Future<Output = Result<Vec<u8>, HostError>> + Send;
+
+    /// Appends to the tenant's ledger on its keeper, durably (written and synchronised before it
+    /// returns), if its length is still `at` bytes. Needs the keeper's lock.
+    ///
+    /// # Errors
+    /// [`Refusal::LedgerMoved`] if the length differs.
+    fn ledger_append(
+        &self,
+        keeper: &NodeName,
+        tenant: &Tenant,
+        at: u64,
+        bytes: &[u8],
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Removes the tenant's ledger: the last write of a destroy. Needs the keeper's lock.
+    fn ledger_remove(
+        &self,
+        keeper: &NodeName,
+        tenant: &Tenant,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+}
+
+/// Who takes a lock, and why; shown to whoever comes second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockClaim {
+    /// Who: a login and a machine, `ana@laptop`.
+    pub holder: String,
+    /// Since when, in milliseconds since 1970 on the engine's clock.
+    pub since_ms: u64,
+    /// For what: a plan's short digest, or a command.
+    pub purpose: String,
+    /// The ledger's epoch; a node refuses a lower one than it remembers.
+    pub epoch: u64,
+}
+
+/// Where a probe goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeTarget {
+    /// The pod's address.
+    pub address: IpAddr,
+    /// How to ask. Its port is set.
+    pub probe: Probe,
+}
+
+/// Why a verb did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// The node could not be reached, and nothing was sent.
+    #[error("{node} is not reachable: {layer}: {why}")]
+    Unreachable {
+        /// Which node.
+        node: NodeName,
+        /// Where on the way it ended.
+        layer: Layer,
+        /// What to know, and to do.
+        why: String,
+    },
+    /// A write was sent and its answer never came: it may or may not have happened.
+    #[error("{node}: the answer to `{what}` was lost")]
+    Lost {
+        /// Which node.
+        node: NodeName,
+        /// Which write.
+        what: String,
+    },
+    /// Someone else holds the node's lock.
+    #[error("{node} is locked by {} for {}", claim.holder, claim.purpose)]
+    Locked {
+        /// Which node.
+        node: NodeName,
+        /// Who holds it, since when, for what.
+        claim: Box<LockClaim>,
+    },
+    /// The node remembers a higher epoch: another keeper has taken over.
+    #[error("{node} belongs to ledger epoch {theirs}, and this engine knows only {ours}")]
+    Fenced {
+        /// Which node.
+        node: NodeName,
+        /// What the claim said.
+        ours: u64,
+        /// What the node remembers.
+        theirs: u64,
+    },
+    /// The node answered no.
+    #[error("{node}: {refusal}")]
+    Refused {
+        /// Which node.
+        node: NodeName,
+        /// Why, typed.
+        refusal: Refusal,
+    },
+}
+
+/// Where on the way to a node an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// The name has no address.
+    Dns,
+    /// No connection.
+    Tcp,
+    /// Not an SSH server, or no common algorithm.
+    Ssh,
+    /// The host key is not the one that is trusted; nothing was authenticated.
+    HostKey,
+    /// The server refused every key that was offered.
+    Auth,
+    /// The server does not forward to containerd's socket.
+    Forwarding,
+    /// The login may not open containerd's socket.
+    Permission,
+    /// containerd does not answer on its socket.
+    Containerd,
+    /// The node's shell, or the guarded session in it.
+    Session,
+}
+
+impl std::fmt::Display for Layer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Dns => "name lookup",
+            Self::Tcp => "TCP",
+            Self::Ssh => "SSH",
+            Self::HostKey => "host key",
+            Self::Auth => "authentication",
+            Self::Forwarding => "socket forwarding",
+            Self::Permission => "socket permission",
+            Self::Containerd => "containerd",
+            Self::Session => "guarded session",
+        })
+    }
+}
+
+/// Why a node answered no.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A requirement is missing.
+    #[error("{what} is missing; {mend}")]
+    Missing {
+        /// What.
+        what: String,
+        /// What to do.
+        mend: String,
+    },
+    /// The disk is full.
+    #[error("no space left in {path}; free some, then apply again")]
+    DiskFull {
+        /// Where.
+        path: String,
+    },
+    /// An image's bytes are not what their digests say, or not an image.
+    #[error("image {image}: {why}")]
+    BadImage {
+        /// Which.
+        image: String,
+        /// What is wrong, with the path beside the project.
+        why: String,
+    },
+    /// An address is claimed by another pod.
+    #[error("address {address} is claimed by {by}")]
+    AddressClaimed {
+        /// Which.
+        address: String,
+        /// By whom.
+        by: String,
+    },
+    /// The lock is not held: the session ended, by time-out or by the node.
+    #[error("the lock is not held any more; nothing was done")]
+    NotLocked,
+    /// The ledger is not as long as it was when it was read.
+    #[error("the ledger has moved on since it was read; plan again")]
+    LedgerMoved,
+    /// Something is in the way, such as a tenant that is left on the node.
+    #[error("{0}")]
+    InUse(String),
+    /// The node's own words, bounded and escaped.
+    #[error("{what} failed: {why}")]
+    Failed {
+        /// Which call or command.
+        what: String,
+        /// The node's words.
+        why: String,
+    },
+}
+
+impl HostError {
+    /// Names the node.
+    pub fn node(&self) -> &NodeName {
+        match self {
+            Self::Unreachable { node, .. }
+            | Self::Lost { node, .. }
+            | Self::Locked { node, .. }
+            | Self::Fenced { node, .. }
+            | Self::Refused { node, .. } => node,
+        }
+    }
+}

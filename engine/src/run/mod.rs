@@ -1,0 +1,3 @@
+//! Carrying plans out through ports.
+
+pub mod host;
