@@ -222,7 +222,8 @@ pub fn parse(bytes: &[u8]) -> Result<Ledger, LedgerError> {
     for (index, raw) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let line = index + 1;
         let Some(raw) = raw.strip_suffix(b"\n") else {
-            ledger.torn = Some((bytes.len() - raw.len()) as u64);
+            ledger.length -= raw.len() as u64;
+            ledger.torn = true;
             break;
         };
         #[derive(Deserialize)]
@@ -253,10 +254,10 @@ pub struct Ledger {
     pub lines: Vec<Line>,
     /// What they fold to.
     pub head: Head,
-    /// Its length in bytes, a torn end included.
+    /// The length in bytes of what is believed.
     pub length: u64,
-    /// Where an unfinished last line begins, if there is one.
-    pub torn: Option<u64>,
+    /// Whether an unfinished line follows, which the next append cuts off.
+    pub torn: bool,
 }
 
 impl Head {
