@@ -16,9 +16,9 @@ pub fn node(number: u32) -> NodeName {
     NodeName::new(format!("n[{number}]"))
 }
 
-/// An image digest that ends in a letter.
+/// An image digest that begins with a letter.
 pub fn image(letter: char) -> ImageDigest {
-    ImageDigest::new(format!("sha256:{}{letter}", "0".repeat(63)))
+    ImageDigest::new(format!("sha256:{letter}{}", "0".repeat(63)))
 }
 
 /// A fleet of so many nodes, without workloads.

@@ -54,6 +54,8 @@ fn the_whole_story() {
         let back = turn(&twin, &v1, Goal::Converge).await;
         assert_eq!(back.applied.expect("work").expect("applied").outcome, Outcome::Done);
 
+        assert_eq!(twin.world().take_violations(), Vec::<String>::new());
+        twin.world().set_floor(&WorkloadName::new("web"), 0);
         let (on, pod) = twin.world().running().first().cloned().expect("a pod");
         twin.world().stop_by_hand(&on, &pod);
         let heal = turn(&twin, &v1, Goal::Converge).await;
@@ -155,6 +157,8 @@ fn an_unreachable_node_is_unknown_not_empty() {
         let twin = world(&v1);
         turn(&twin, &v1, Goal::Converge).await;
         twin.world().set_cut(&node(3), true);
+        let around = turn(&twin, &v1, Goal::Converge).await;
+        around.applied.expect("the tables lead around it").expect("applied");
         let still = turn(&twin, &v1, Goal::Converge).await;
         assert!(
             still.applied.is_none(),

@@ -192,7 +192,7 @@ fn nodes(out: &mut String, body: &PlanBody) {
         match &step.work {
             Work::Act(action) => {
                 let title = Work::Act(action.clone()).title(&step.node);
-                let on = [format!(" on {}", step.node), format!(" to {}", step.node)];
+                let on = ["on", "to", "off"].map(|word| format!(" {word} {}", step.node));
                 let words = on.iter().fold(title, |t, suffix| {
                     t.strip_suffix(suffix.as_str()).unwrap_or(&t).to_owned()
                 });

@@ -88,7 +88,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         }
         if let Some((id, pod)) = keeper {
             decision.kept.insert(id.clone(), pod.placed.clone());
-            let gated = pod.serving || (wanted.ports.is_empty() && out.is_empty());
+            let gated = pod.passed || (wanted.ports.is_empty() && out.is_empty());
             if gated && out.is_empty() || !pod.is_known() {
                 continue;
             }
@@ -171,7 +171,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     if !waves.is_empty() {
         let serving = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve());
         let backends: BTreeSet<_> = serving.map(|(id, _)| (*id).clone()).collect();
-        let available = u32::try_from(backends.len()).unwrap_or(u32::MAX);
+        let passed = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve() && h.passed);
+        let available = u32::try_from(passed.count()).unwrap_or(u32::MAX);
         let floor = match wanted.rollout.strategy {
             Strategy::Rolling { surge: _, unavailable } => {
                 wanted.replicas.saturating_sub(unavailable).min(available)
@@ -270,7 +271,7 @@ fn keeper<'a>(
 ) -> Option<(&'a PodId, &'a Here)> {
     here.iter()
         .filter(|(_, h)| h.is_sound(digest))
-        .max_by_key(|(id, h)| (h.serving, id.generation))
+        .max_by_key(|(id, h)| (h.passed, id.generation))
         .copied()
 }
 

@@ -18,8 +18,11 @@ pub struct Here {
     pub placed: Placed,
     /// What state it is in.
     pub state: State,
-    /// Whether an endpoint's table leads to it.
+    /// Whether some endpoint table leads to it.
     pub serving: bool,
+    /// Whether every endpoint table that was seen leads to it: it has passed its gate. A pod that
+    /// only some tables lead to (an apply was killed, a node came back) is gated again.
+    pub passed: bool,
 }
 
 /// A pod's state, as far as planning cares.
@@ -46,19 +49,29 @@ impl World {
     /// Joins observation and memory.
     pub fn of(graph: &Graph, observation: &Observation, head: &Head) -> Self {
         let mut pods = BTreeMap::new();
-        let mut served = BTreeSet::new();
+        let mut served: BTreeMap<PodId, usize> = BTreeMap::new();
+        let mut tables: BTreeMap<WorkloadName, usize> = BTreeMap::new();
         for view in observation.nodes.values() {
             match view {
                 NodeView::Seen(seen) => {
-                    let backends = seen.spec.endpoints.values().flat_map(|e| &e.backends);
-                    served.extend(backends.map(|b| b.pod.clone()));
+                    for (workload, endpoint) in &seen.spec.endpoints {
+                        *tables.entry(workload.clone()).or_default() += 1;
+                        for backend in &endpoint.backends {
+                            *served.entry(backend.pod.clone()).or_default() += 1;
+                        }
+                    }
                 }
                 NodeView::Unknown(_) => {}
             }
         }
         for (id, placed) in &head.placed {
             if observation.seen(&placed.node).is_none() && graph.nodes.contains_key(&placed.node) {
-                let here = Here { placed: placed.clone(), state: State::Assumed, serving: true };
+                let here = Here {
+                    placed: placed.clone(),
+                    state: State::Assumed,
+                    serving: false,
+                    passed: true,
+                };
                 pods.insert(id.clone(), here);
             }
         }
@@ -79,8 +92,10 @@ impl World {
                     requests: pod.requests,
                     grace_ms: pod.grace_ms,
                 };
-                let serving = served.contains(id);
-                pods.insert(id.clone(), Here { placed, state, serving });
+                let led = served.get(id).copied().unwrap_or(0);
+                let all = tables.get(&pod.workload).copied().unwrap_or(0);
+                let passed = led > 0 && led == all;
+                pods.insert(id.clone(), Here { placed, state, serving: led > 0, passed });
             }
         }
         Self { pods }
@@ -110,12 +125,13 @@ impl Here {
         alive && &self.placed.digest == digest
     }
 
-    /// Says whether requests may be answered by it now.
+    /// Says whether requests may be answered by it now. What is on a node that did not answer
+    /// counts as absent here, and for the availability floor.
     pub fn may_serve(&self) -> bool {
         self.serving
             && match self.state {
-                State::Running | State::Altered | State::Assumed => true,
-                State::Dead => false,
+                State::Running | State::Altered => true,
+                State::Dead | State::Assumed => false,
             }
     }
 

@@ -120,7 +120,8 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         let rest = rest.iter().filter(|node| *node != keeper);
         for node in std::iter::once(keeper).chain(rest) {
             if let Err(error) = self.host.lock(node, claim).await {
-                for node in &locked {
+                // The one that failed too: its answer may have been lost after it was taken.
+                for node in locked.iter().chain([node]) {
                     self.host.unlock(node).await;
                 }
                 return Err(ApplyError::Lock(error));
