@@ -7,6 +7,10 @@ use crate::resolve::{Decls, Def, Site, Ty, TypeBody};
 use crate::syntax::ast::{Expr, ExprKind, Rel};
 use std::sync::Arc;
 
+/// Levels and parts of a type that nobody wrote down.
+const MAX_TYPE_DEPTH: u32 = 128;
+const MAX_TYPE_SIZE: u32 = 10_000;
+
 /// Why a type is expected: where that was decided, and how to say so.
 #[derive(Clone, Copy)]
 pub(super) struct Why {
@@ -92,7 +96,15 @@ impl<'c, 's> Checker<'c, 's> {
                 let why = Why { at: *declared, text: "expected because of this" };
                 (self.check(decl.value, ty, Some(why)), ty.clone())
             }
-            None => self.infer(decl.value, None),
+            None => {
+                let (typed, ty) = self.infer(decl.value, None);
+                if small(&ty, MAX_TYPE_DEPTH, &mut { MAX_TYPE_SIZE }) {
+                    return (typed, ty);
+                }
+                let diagnostic = self.decls.type_too_large(at);
+                self.report(diagnostic);
+                (self.poison(at), Ty::Error)
+            }
         }
     }
 
@@ -169,6 +181,29 @@ impl<'c, 's> Checker<'c, 's> {
             _ => self.check(decl.body, &ty, Some(why)),
         };
         TypedResource { keys, body }
+    }
+}
+
+/// Whether a type is small enough to walk again and again: bindings of bindings could double it each time.
+fn small(ty: &Ty, depth: u32, budget: &mut u32) -> bool {
+    if depth == 0 || *budget == 0 {
+        return false;
+    }
+    *budget -= 1;
+    match ty {
+        Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) => small(inner, depth - 1, budget),
+        Ty::Record(fields) => fields.iter().all(|(_, field)| small(field, depth - 1, budget)),
+        Ty::Error
+        | Ty::Never
+        | Ty::Bool
+        | Ty::Int
+        | Ty::Str
+        | Ty::Cpu
+        | Ty::Bytes
+        | Ty::Duration
+        | Ty::Percent
+        | Ty::Named(_)
+        | Ty::Ref(_) => true,
     }
 }
 

@@ -32,7 +32,9 @@ impl Decls<'_> {
             (Ty::Optional(_), _) => diagnostic.help("it may be absent: say what stands in for it, `… or …`"),
             (Ty::Int, Ty::Str) => {
                 let text = self.text(at);
-                diagnostic.help("a string is written in quotes").fix(self.span(at), format!("\"{text}\""))
+                let literal = text.bytes().all(|b| b.is_ascii_digit());
+                let replacement = if literal { format!("\"{text}\"") } else { format!("\"${{{text}}}\"") };
+                diagnostic.help("a string is written in quotes").fix(self.span(at), replacement)
             }
             (Ty::Str, Ty::Int) => {
                 let text = self.text(at).trim_matches('"');
@@ -225,6 +227,12 @@ impl Decls<'_> {
         let label = if unit.is_empty() { "needs a unit".to_owned() } else { format!("`{unit}` makes this {found_name}") };
         let diagnostic = Diagnostic::error("E0307", self.span(at), message).label(label);
         self.because(diagnostic, why).help(unit_help(wanted))
+    }
+
+    pub(super) fn type_too_large(&self, at: Loc) -> Diagnostic {
+        Diagnostic::error("E0105", self.span(at), "the type of this value is too large to infer")
+            .label("too many fields, or too deep")
+            .help("say the type: `let x: T = …`")
     }
 
     pub(super) fn unknown_unit(&self, at: Loc, number: &Number, hint: Option<&Ty>) -> Diagnostic {

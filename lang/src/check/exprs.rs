@@ -43,6 +43,14 @@ impl<'c, 's> Checker<'c, 's> {
             {
                 self.construct(of, case, args, self.loc(expr.at))
             }
+            ExprKind::Call(callee, _)
+                if let (Some((of, cases)), Some(name)) = (self.enum_of(ty), as_name(callee))
+                    && !self.is_value(name) =>
+            {
+                let diagnostic = decls.unknown_case(self.loc(callee.at), name, of, cases, why);
+                self.report(diagnostic);
+                self.poison(self.loc(expr.at))
+            }
             ExprKind::If(parts) => {
                 let [condition, then, otherwise] = &**parts;
                 let condition = self.check(condition, &Ty::Bool, None);

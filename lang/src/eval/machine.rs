@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Steps that one compilation may take.
-const FUEL: u64 = 100_000_000;
+const FUEL: u64 = 50_000_000;
 /// How deep evaluation may nest, and how deep a value may be.
 pub(super) const MAX_DEPTH: u32 = 800;
 const MAX_VALUE_DEPTH: u32 = 256;
@@ -95,7 +95,6 @@ impl Machine<'_, '_> {
             self.fuel = left;
             return Ok(());
         }
-        self.fuel = 0;
         if !std::mem::replace(&mut self.spent, true) {
             let diagnostic = self.decls.too_much_work(at);
             self.diagnostics.push(diagnostic);
@@ -302,8 +301,8 @@ impl Machine<'_, '_> {
             None => {
                 let name = self.decls.type_decl(of).map_or("", |decl| &*decl.name);
                 match bounds {
-                    Some((from, to)) => format!("{} is not a {name}: {from} to {to}", value.printed()),
-                    None => format!("{} is not a {name}", value.printed()),
+                    Some((from, to)) => format!("{} is outside {name}, {from} to {to}", value.printed()),
+                    None => format!("{} breaks the rule of {name}", value.printed()),
                 }
             }
         };

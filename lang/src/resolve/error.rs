@@ -80,6 +80,12 @@ impl Decls<'_> {
             .help("the language has no recursion: every evaluation ends")
     }
 
+    /// Aliases of aliases, or refinements of refinements, beyond the limit.
+    pub(super) fn too_refined(&self, at: Loc, limit: usize) -> Diagnostic {
+        Diagnostic::error("E0105", self.span(at), format!("more than {limit} types stand on each other"))
+            .label("this is one too many")
+    }
+
     /// A type that nothing declares.
     pub(super) fn unknown_type(&self, at: Loc, name: &str, near: Option<&str>) -> Diagnostic {
         let diagnostic =

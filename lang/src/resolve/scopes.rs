@@ -17,6 +17,9 @@ use crate::workspace::ParsedFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Types that may stand on each other by `type A = B`, with or without a rule.
+const MAX_REFINEMENTS: usize = 32;
+
 /// Resolves a project.
 pub(crate) fn resolve<'s>(
     prelude: &'s ParsedFile,
@@ -292,13 +295,27 @@ fn break_type_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
             mentioned
         })
         .collect();
-    for ring in order(&edges).rings {
+    let found = order(&edges);
+    for ring in found.rings {
         let Some(&first) = ring.first() else { continue };
         let name = |&id: &usize| decls.types[id].name.to_string();
         let path: Vec<String> = ring.iter().chain([&first]).map(name).collect();
         diagnostics.push(decls.cycle(decls.types[first].at, "types", &path));
         for id in ring {
             decls.types[id].body = TypeBody::Broken;
+        }
+    }
+    // Refinements of refinements are followed by recursion later, so their number is limited here.
+    let mut heights = vec![0usize; decls.types.len()];
+    for id in found.order {
+        let decl = &decls.types[id];
+        if matches!(decl.body, TypeBody::Refined { .. } | TypeBody::Alias(_)) {
+            heights[id] = 1 + edges[id].iter().map(|&below| heights[below]).max().unwrap_or(0);
+        }
+        if heights[id] > MAX_REFINEMENTS {
+            diagnostics.push(decls.too_refined(decl.at, MAX_REFINEMENTS));
+            decls.types[id].body = TypeBody::Broken;
+            heights[id] = 0;
         }
     }
 }

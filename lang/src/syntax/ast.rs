@@ -56,6 +56,7 @@ pub(crate) struct Rule {
 pub(crate) struct Case {
     pub(crate) name: Name,
     pub(crate) params: Vec<FieldDecl>,
+    pub(crate) at: Rel,
 }
 
 /// `name: Type = default`, in a record type, an enum's case or a function's parameters.

@@ -227,6 +227,9 @@ impl Splitter<'_> {
             _ => b'(',
         };
         let Some(top) = current.brackets.last().copied() else {
+            if current.slice.broken {
+                return;
+            }
             let complete = current
                 .previous
                 .filter(|previous| matches!(previous.kind, TokenKind::Close(_)))

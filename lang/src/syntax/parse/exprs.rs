@@ -98,7 +98,8 @@ impl Builder {
         let mut compared = false;
         while let Some(((operator, operator_at), mut right)) = rest.next_if(|((op, _), _)| op.binding() >= floor) {
             let binding = operator.binding();
-            if binding == COMPARING && std::mem::replace(&mut compared, true) {
+            let chained = binding == COMPARING && std::mem::replace(&mut compared, true);
+            if chained {
                 self.errors.push(SyntaxError { kind: SyntaxErrorKind::ChainedComparison, at: operator_at });
             }
             while rest.peek().is_some_and(|((next, _), _)| next.binding() > binding) {
@@ -107,6 +108,7 @@ impl Builder {
             let at = Rel { start: left.at.start, end: right.at.end };
             let (left_box, right_box) = (Box::new(left), Box::new(right));
             let kind = match operator {
+                Operator::Binary(_) if chained => ExprKind::Error,
                 Operator::Binary(op) => ExprKind::Binary(op, operator_at, left_box, right_box),
                 Operator::Range { inclusive } => {
                     ExprKind::Range { from: left_box, to: right_box, inclusive }
@@ -190,12 +192,12 @@ impl Builder {
                 Rule::arg => {
                     let at = self.rel(&inner);
                     self.separated(previous, at, &inner);
-                    previous = Some(at);
                     let mut parts = inner.into_inner().filter(|n| n.as_rule() == Rule::expr);
                     let Some(first) = parts.next() else { continue };
                     let first_at = self.rel(&first);
                     let Some(second) = parts.next() else {
                         let value = self.expr(first);
+                        previous = Some(value.at);
                         args.push(Arg { name: None, value });
                         continue;
                     };
@@ -206,6 +208,7 @@ impl Builder {
                     let end = first_at.start + text.len() as u32;
                     let name = Name { text, at: Rel { start: first_at.start, end } };
                     let value = self.expr(second);
+                    previous = Some(value.at);
                     args.push(Arg { name: Some(name), value });
                 }
                 _ => {}
@@ -235,7 +238,10 @@ impl Builder {
                 let parts = node.into_inner().filter(|n| n.as_rule() == Rule::expr);
                 let parts: Vec<Expr> = parts.map(|n| self.expr(n)).collect();
                 match <[Expr; 3]>::try_from(parts) {
-                    Ok(parts) => ExprKind::If(Box::new(parts)),
+                    Ok(parts) => {
+                        let at = Rel { end: parts[2].at.end, ..at };
+                        return Expr { kind: ExprKind::If(Box::new(parts)), at };
+                    }
                     Err(_) => ExprKind::Error,
                 }
             }
@@ -261,8 +267,9 @@ impl Builder {
                 Rule::expr => {
                     let at = self.rel(&inner);
                     self.separated(previous, at, &inner);
-                    elements.push(self.expr(inner));
-                    previous = Some(at);
+                    let element = self.expr(inner);
+                    previous = Some(element.at);
+                    elements.push(element);
                 }
                 Rule::comprehension => {
                     let mut variable = None;
@@ -304,7 +311,6 @@ impl Builder {
                 Rule::field => {
                     let at = self.rel(&inner);
                     self.separated(previous, at, &inner);
-                    previous = Some(at);
                     let mut path = Vec::new();
                     let mut value = None;
                     for part in inner.into_inner() {
@@ -318,6 +324,7 @@ impl Builder {
                         self.errors.push(SyntaxError { kind: SyntaxErrorKind::PathOutsideWith, at: second.at });
                     }
                     if let Some(value) = value {
+                        previous = Some(value.at);
                         fields.push(Field { path, value });
                     }
                 }

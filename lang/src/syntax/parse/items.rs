@@ -4,8 +4,8 @@ use super::exprs::Builder;
 use super::grammar::{Node, Nodes, Rule, run};
 use super::report;
 use crate::program::ResourceKind;
-use crate::syntax::ast::{Case, Expr, ExprKind, FieldDecl, Item, ItemKind, Key, Name, Rule as Refinement, TypeExpr, TypeKind};
-use crate::syntax::error::SyntaxError;
+use crate::syntax::ast::{Case, Expr, ExprKind, FieldDecl, Item, ItemKind, Key, Name, Rel, Rule as Refinement, TypeExpr, TypeKind};
+use crate::syntax::error::{SyntaxError, SyntaxErrorKind};
 use crate::syntax::split::Keyword;
 
 /// What an item's text says, and what is wrong with it.
@@ -34,7 +34,12 @@ pub(crate) fn parse_item(keyword: Keyword, text: &str) -> ItemTree {
     };
     let mut builder = Builder::default();
     let item = nodes.next().and_then(|node| builder.item(keyword, node.into_inner()));
-    ItemTree { item, errors: builder.errors }
+    // Two elements with nothing between them are seldom two elements: what follows from it is noise.
+    let torn = builder.errors.iter().find(|error| matches!(error.kind, SyntaxErrorKind::MissingComma));
+    match torn.cloned() {
+        Some(error) => ItemTree { item: None, errors: vec![error] },
+        None => ItemTree { item, errors: builder.errors },
+    }
 }
 
 impl Builder {
@@ -95,8 +100,9 @@ impl Builder {
                 let mut inner = node.into_inner();
                 let Some(name) = inner.next().map(|n| self.name(&n)) else { return };
                 let params = inner.find(|n| n.as_rule() == Rule::params).map(|n| self.params(n));
-                self.separated(parts.cases.last().map(|case| case.name.at), at, &source);
-                parts.cases.push(Case { name, params: params.unwrap_or_default() });
+                self.separated(parts.cases.last().map(|case| case.at), at, &source);
+                let end = source.into_inner().last().map_or(at.end, |last| self.rel(&last).end);
+                parts.cases.push(Case { name, params: params.unwrap_or_default(), at: Rel { end, ..at } });
             }
             Rule::params => parts.params = self.params(node),
             Rule::keyed => {
@@ -124,7 +130,8 @@ impl Builder {
                 continue;
             }
             let at = self.rel(&inner);
-            self.separated(decls.last().map(|decl| decl.ty.at), at, &inner);
+            let previous = decls.last().map(|decl| decl.default.as_ref().map_or(decl.ty.at, |default| default.at));
+            self.separated(previous, at, &inner);
             let mut parts = inner.into_inner();
             let name = parts.next().map(|n| self.name(&n));
             let ty = parts.find(|n| n.as_rule() == Rule::type_expr).and_then(|n| self.type_expr(n));
@@ -160,7 +167,8 @@ impl Builder {
             _ => TypeKind::Name(base.as_str().into()),
         };
         let base = TypeExpr { kind, at: base_at };
-        Some(if inner.next().is_some() {
+        Some(if let Some(question) = inner.next() {
+            let at = Rel { end: self.rel(&question).end, ..at };
             TypeExpr { kind: TypeKind::Optional(Box::new(base)), at }
         } else {
             base
