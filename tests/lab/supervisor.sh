@@ -5,12 +5,14 @@
 # `kill -9`) ends them with it. It is told what to do through files: `node/NAME/want` says `up` or `off`.
 
 supervisor_main() {
-  local tie=$1 node
+  local ties=$1 tie node
   set +e
   # The host's process table stays visible below hostproc: the tie and the pids told to the outside are the host's.
   mkdir -p "$LAB/hostproc"
   mount --bind /proc "$LAB/hostproc"
   mount -t proc proc /proc
+  supervisor_host_pid >"$LAB/supervisor.tmp"
+  mv "$LAB/supervisor.tmp" "$LAB/supervisor"
   # nspawn keeps locks and sockets by machine name below /run/systemd: labs must not share them, nor leave them.
   mkdir -p /run/systemd
   mount -t tmpfs -o mode=755 berth-lab /run/systemd
@@ -22,6 +24,16 @@ supervisor_main() {
   ip address add 10.77.0.1/24 dev br0
   ip address add fd77::1/64 dev br0 nodad
   ip link set br0 up
+  # A cut is silence: the link stays up, as it does when a switch further on fails. By name, so it outlasts a reboot.
+  nft -f - <<'TEXT'
+table bridge cut {
+  set nodes { type ifname; }
+  set pairs { type ifname . ifname; }
+  chain in { type filter hook prerouting priority 0; iifname @nodes drop; }
+  chain between { type filter hook forward priority 0; iifname . oifname @pairs drop; }
+  chain out { type filter hook postrouting priority 0; oifname @nodes drop; }
+}
+TEXT
 
   local stop=
   trap 'stop=1' TERM INT HUP
@@ -29,11 +41,11 @@ supervisor_main() {
     supervise_node "$node" &
   done <"$LAB/nodes"
 
-  supervisor_host_pid >"$LAB/supervisor.tmp"
-  mv "$LAB/supervisor.tmp" "$LAB/supervisor"
   # The end of this shell is the end of the lab; the kernel does the rest.
   while [[ -z $stop ]]; do
-    [[ -z $tie ]] || same_process "$LAB/hostproc" "$tie" || break
+    for tie in $ties; do
+      same_process "$LAB/hostproc" "$tie" || exit
+    done
     sleep 0.3
   done
 }
@@ -52,7 +64,6 @@ supervise_node() {
   while true; do
     while [[ $(<"$dir/want") != up ]]; do sleep 0.1; done
     cgroup_remove "$LAB_GROUP/$node"
-    (node_links "$node") &
     (node_boot "$node") </dev/null >>"$LAB/log/$node.console" 2>&1
     status=$?
     rm -f "$dir/nspawn"
@@ -94,15 +105,4 @@ node_boot() {
     --bind="$dir/containerd:/var/lib/containerd" --bind="$dir/cgroup:/sys/fs/cgroup" --bind=/dev/net/tun \
     --capability=all --system-call-filter=@known --resolv-conf=off --link-journal=no --timezone=off \
     --register=no --keep-unit --console=read-only "${legacy[@]}" "${last[@]}"
-}
-
-# Takes a node that is cut off down again as soon as a boot made its new veth.
-node_links() {
-  local node=$1 try
-  for ((try = 0; try < 200; try++)); do
-    if [[ -e $LAB/node/$node/cut ]]; then
-      ip link set "vb-$node" down 2>/dev/null && return
-    fi
-    sleep 0.05
-  done
 }
