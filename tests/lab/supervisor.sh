@@ -84,7 +84,8 @@ node_boot() {
   supervisor_host_pid >"$dir/nspawn.tmp"
   mv "$dir/nspawn.tmp" "$dir/nspawn"
 
-  local -a legacy=() last=()
+  local -a devices=() legacy=() last=()
+  [[ ! -c /dev/net/tun ]] || devices=(--bind=/dev/net/tun)
   # From Debian 13 on, systemd refuses cgroup version 1 unless told twice.
   if [[ $release != bookworm && ! -s /sys/fs/cgroup/cgroup.controllers ]]; then
     legacy=(--setenv=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1)
@@ -102,7 +103,7 @@ node_boot() {
     shift
     exec "$@"' "$LAB_CODE" "$dir" \
     systemd-nspawn --quiet --boot --machine="$node" --directory="$dir/root" --network-bridge=br0 \
-    --bind="$dir/containerd:/var/lib/containerd" --bind="$dir/cgroup:/sys/fs/cgroup" --bind=/dev/net/tun \
+    --bind="$dir/containerd:/var/lib/containerd" --bind="$dir/cgroup:/sys/fs/cgroup" "${devices[@]}" \
     --capability=all --system-call-filter=@known --resolv-conf=off --link-journal=no --timezone=off \
     --register=no --keep-unit --console=read-only "${legacy[@]}" "${last[@]}"
 }

@@ -68,7 +68,10 @@ struct Tally {
 }
 
 fn main() -> ExitCode {
-    if std::env::args().skip(1).any(|argument| argument == "--help") {
+    if std::env::args()
+        .skip(1)
+        .any(|argument| argument == "--help")
+    {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
     }
