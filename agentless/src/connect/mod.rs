@@ -1,0 +1,7 @@
+//! From a target to an authenticated SSH connection, or to the layer where that ended.
+
+pub(crate) mod auth;
+pub(crate) mod dial;
+pub(crate) mod known_hosts;
+pub(crate) mod scan;
+pub(crate) mod tcp;

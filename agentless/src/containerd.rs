@@ -1,0 +1,160 @@
+//! gRPC to a node's containerd, over a channel of the node's SSH connection.
+//!
+//! This module knows the wire and the namespace header. It does not know images or pods.
+
+use std::time::Duration;
+
+use berth_engine::run::host::Layer;
+use containerd_client::services::v1::containers_client::ContainersClient;
+use containerd_client::services::v1::content_client::ContentClient;
+use containerd_client::services::v1::diff_client::DiffClient;
+use containerd_client::services::v1::images_client::ImagesClient;
+use containerd_client::services::v1::leases_client::LeasesClient;
+use containerd_client::services::v1::namespaces_client::NamespacesClient;
+use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClient;
+use containerd_client::services::v1::tasks_client::TasksClient;
+use containerd_client::services::v1::version_client::VersionClient;
+use hyper_util::rt::TokioIo;
+use russh::ChannelOpenFailure;
+use russh::client::Handle;
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::connect::dial::Checker;
+use crate::fault::Fault;
+
+/// Where containerd listens.
+const SOCKET: &str = "/run/containerd/containerd.sock";
+/// The most that one answer may hold.
+const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
+/// HTTP/2 windows: as wide as the SSH channel's own.
+const WINDOW: u32 = 2 * 1024 * 1024;
+
+/// The snapshotter that Berth uses; part of every containerd.
+pub(crate) const SNAPSHOTTER: &str = "overlayfs";
+
+/// containerd on one node.
+#[derive(Clone)]
+pub(crate) struct Containerd {
+    channel: Channel,
+}
+
+macro_rules! clients {
+    ($($name:ident: $client:ident),* $(,)?) => {
+        $(pub(crate) fn $name(&self) -> $client<Channel> {
+            $client::new(self.channel.clone())
+                .max_decoding_message_size(ANSWER_LIMIT)
+                .max_encoding_message_size(ANSWER_LIMIT)
+        })*
+    };
+}
+
+impl Containerd {
+    clients! {
+        containers: ContainersClient,
+        content: ContentClient,
+        diff: DiffClient,
+        images: ImagesClient,
+        leases: LeasesClient,
+        namespaces: NamespacesClient,
+        snapshots: SnapshotsClient,
+        tasks: TasksClient,
+        version: VersionClient,
+    }
+
+    /// Opens the socket through SSH and speaks HTTP/2 over it.
+    pub(crate) async fn open(handle: &Handle<Checker>, timeout: Duration) -> Result<Self, Fault> {
+        let channel = handle.channel_open_direct_streamlocal(SOCKET).await;
+        let stream = channel.map_err(|error| not_open(&error))?.into_stream();
+        let mut stream = Some(TokioIo::new(stream));
+        // The address is a word that tonic wants; the stream is there already, and once it is
+        // gone there is no other: a new connection is the link's business.
+        let connector = connector(move || {
+            let stream = stream.take();
+            async move {
+                stream.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+            }
+        });
+        let channel = Endpoint::from_static("http://containerd")
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(2 * WINDOW)
+            .connect_timeout(timeout)
+            .connect_with_connector(connector)
+            .await
+            .map_err(|error| Fault::Unreachable {
+                layer: Layer::Containerd,
+                why: format!("no HTTP/2 on {SOCKET}: {error}; see `journalctl -u containerd`"),
+            })?;
+        Ok(Self { channel })
+    }
+}
+
+/// Makes a closure the service that tonic asks for a stream.
+fn connector<F, S>(make: F) -> Connector<F>
+where
+    F: FnMut() -> S,
+{
+    Connector(make)
+}
+
+struct Connector<F>(F);
+
+impl<F, S, T> tower_service::Service<tonic::transport::Uri> for Connector<F>
+where
+    F: FnMut() -> S,
+    S: Future<Output = std::io::Result<T>>,
+{
+    type Response = T;
+    type Error = std::io::Error;
+    type Future = S;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: tonic::transport::Uri) -> S {
+        (self.0)()
+    }
+}
+
+/// sshd answers `ConnectFailed` when it could not connect to the socket, and does not say why.
+fn not_open(error: &russh::Error) -> Fault {
+    let (layer, why) = match error {
+        russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited) => (
+            Layer::Forwarding,
+            "sshd does not forward to sockets; set `AllowStreamLocalForwarding yes` in sshd_config"
+                .to_owned(),
+        ),
+        russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed) => (
+            Layer::Containerd,
+            format!(
+                "nothing answers on {SOCKET}; if containerd is installed, `systemctl start containerd`, else `apt-get install containerd`"
+            ),
+        ),
+        error => (Layer::Forwarding, format!("{SOCKET}: {error}")),
+    };
+    Fault::Unreachable { layer, why }
+}
+
+/// Addresses a request to a namespace.
+pub(crate) fn within<T>(namespace: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Ok(value) = namespace.parse::<MetadataValue<Ascii>>() {
+        request.metadata_mut().insert("containerd-namespace", value);
+    }
+    request
+}
+
+/// Addresses a request to a namespace, and keeps what it makes from being collected while the
+/// lease lasts.
+pub(crate) fn leased<T>(namespace: &str, lease: &str, message: T) -> Request<T> {
+    let mut request = within(namespace, message);
+    if let Ok(value) = lease.parse::<MetadataValue<Ascii>>() {
+        request.metadata_mut().insert("containerd-lease", value);
+    }
+    request
+}

@@ -1,0 +1,161 @@
+//! Endpoints: elements of the base table's maps, swapped in one kernel transaction.
+//!
+//! An endpoint's port leads (`svc4`, `svc6`) to a chain that draws one of N slots, and (address,
+//! protocol, port, slot) leads (`be4`, `be6`) to a backend. Up to 16 backends N is their number;
+//! above, the smallest of the larger counts that gives each backend eight slots or more, all of
+//! them filled, so that no backend gets over an eighth more than another.
+
+use std::fmt::Write as _;
+
+use berth_engine::plan::action::{Endpoint, Protocol};
+use berth_engine::plan::names::{Tenant, WorkloadName};
+use berth_engine::run::host::Refusal;
+
+use crate::fault::Fault;
+use crate::link::Writer;
+use crate::session::quote::Call;
+
+/// The first slot's mark. High, so that it meets nobody's small marks.
+pub(crate) const MARK: u32 = 0xbe57_0000;
+
+/// The counts of slots that the base table has chains for.
+pub(crate) const SLOTS: [usize; 21] =
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 256, 512, 1024, 2048, 4096];
+
+/// The most backends that an endpoint may have.
+const BACKEND_LIMIT: usize = 4096;
+
+/// Makes the endpoint's address lead to exactly these backends.
+pub(crate) async fn swap(
+    writer: &Writer<'_>,
+    tenant: &Tenant,
+    endpoint: &Endpoint,
+) -> Result<(), Fault> {
+    if endpoint.backends.len() > BACKEND_LIMIT {
+        let why = format!("an endpoint has at most {BACKEND_LIMIT} backends");
+        return Err(Refusal::Failed { what: "swap an endpoint".to_owned(), why }.into());
+    }
+    let json = serde_json::to_string(endpoint)
+        .map_err(|error| Fault::failed("endpoint", &error.to_string()))?;
+    let (adds, deletes) = elements(endpoint);
+    let call = Call::new("endpoint_swap")
+        .arg(tenant.namespace())
+        .arg(endpoint.workload.slug())
+        .data(&json)
+        .data(&adds)
+        .data(&deletes);
+    writer.must("swap an endpoint", &call).await.map(drop)
+}
+
+/// Takes the endpoint's address away.
+pub(crate) async fn remove(
+    writer: &Writer<'_>,
+    tenant: &Tenant,
+    endpoint: &WorkloadName,
+) -> Result<(), Fault> {
+    let call = Call::new("endpoint_remove").arg(tenant.namespace()).arg(endpoint.slug());
+    writer.must("remove an endpoint", &call).await.map(drop)
+}
+
+fn slots(backends: usize) -> usize {
+    if backends <= 16 {
+        return backends;
+    }
+    SLOTS.into_iter().find(|n| *n >= backends * 8).unwrap_or(4096)
+}
+
+/// The commands that add the endpoint's elements, and those that take them out again.
+fn elements(endpoint: &Endpoint) -> (String, String) {
+    let (mut adds, mut deletes) = (String::new(), String::new());
+    let n = slots(endpoint.backends.len());
+    if n == 0 {
+        return (adds, deletes);
+    }
+    let (a4, a6) = (endpoint.address4, endpoint.address6);
+    // Services come after their backends, and leave before them.
+    for (map, family) in [("be", 4), ("be", 6), ("svc", 4), ("svc", 6)] {
+        let (mut pairs, mut keys) = (Vec::new(), Vec::new());
+        for port in &endpoint.ports {
+            let protocol = match port.protocol {
+                Protocol::Tcp => "tcp",
+                Protocol::Udp => "udp",
+            };
+            let address = if family == 4 { a4.to_string() } else { a6.to_string() };
+            let key = format!("{address} . {protocol} . {}", port.port);
+            if map == "svc" {
+                pairs.push(format!("{key} : goto s{n}"));
+                keys.push(key);
+                continue;
+            }
+            for (slot, backend) in endpoint.backends.iter().cycle().take(n).enumerate() {
+                let mark = MARK + u32::try_from(slot).unwrap_or(0);
+                let to =
+                    if family == 4 { backend.ip4.to_string() } else { backend.ip6.to_string() };
+                pairs.push(format!("{key} . {mark:#x} : {to} . {}", port.target));
+                keys.push(format!("{key} . {mark:#x}"));
+            }
+        }
+        if !pairs.is_empty() {
+            let _ = writeln!(adds, "add element inet berth {map}{family} {{ {} }}", pairs.join(", "));
+            let delete = format!("delete element inet berth {map}{family} {{ {} }}\n", keys.join(", "));
+            deletes.insert_str(0, &delete);
+        }
+    }
+    (adds.trim_end().to_owned(), deletes.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_engine::plan::action::{Backend, EndpointPort};
+    use berth_engine::plan::names::PodId;
+    use std::collections::BTreeMap;
+
+    fn endpoint(backends: u16) -> Endpoint {
+        Endpoint {
+            workload: WorkloadName::new("web"),
+            address4: "10.99.0.1".parse().expect("address"),
+            address6: "fd00:99::1".parse().expect("address"),
+            ports: vec![EndpointPort { protocol: Protocol::Tcp, port: 80, target: 8080 }],
+            backends: (0..backends)
+                .map(|i| Backend {
+                    pod: PodId { workload: "web".into(), ordinal: i.into(), generation: 1 },
+                    ip4: std::net::Ipv4Addr::from(0x0a58_0100 + u32::from(i)),
+                    ip6: std::net::Ipv6Addr::from(0xfd00 + u128::from(i)),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn one_backend() {
+        let (adds, deletes) = elements(&endpoint(1));
+        assert_eq!(
+            adds.lines().next().expect("line"),
+            "add element inet berth be4 { 10.99.0.1 . tcp . 80 . 0xbe570000 : 10.88.1.0 . 8080 }"
+        );
+        assert!(adds.ends_with("svc6 { fd00:99::1 . tcp . 80 : goto s1 }"));
+        assert!(deletes.starts_with("delete element inet berth svc6 { fd00:99::1 . tcp . 80 }"));
+    }
+
+    #[test]
+    fn no_backend_leaves_nothing() {
+        assert_eq!(elements(&endpoint(0)), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn any_number_of_backends_is_balanced() {
+        for backends in [1_usize, 2, 3, 16, 17, 100, 500] {
+            let n = slots(backends);
+            assert!(SLOTS.contains(&n) && n >= backends);
+            let (adds, _) = elements(&endpoint(u16::try_from(backends).expect("small")));
+            let mut share = BTreeMap::new();
+            for pair in adds.lines().next().expect("be4").split(", ") {
+                *share.entry(pair.split(" : ").nth(1).map(str::to_owned)).or_insert(0) += 1;
+            }
+            let (least, most) = (share.values().min(), share.values().max());
+            let (least, most) = (least.expect("some"), most.expect("some"));
+            assert!((most - least) * 8 <= *most || most == least, "{backends}: {least} to {most}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The Host port over SSH: which verb goes to which module, over which connection.
+//!
+//! Nothing is decided here but who may write: reads go over any open connection, writes only over
+//! the one that holds the lock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use berth_engine::plan::action::{Action, Write};
+use berth_engine::plan::names::{NodeName, PodId, Tenant};
+use berth_engine::plan::observation::NodeObservation;
+use berth_engine::run::host::{Host, HostError, Layer, LockClaim, ProbeTarget};
+
+use crate::connect::dial::{Options, Target};
+use crate::connect::known_hosts::KnownHosts;
+use crate::fault::Fault;
+use crate::link::{Link, Writer, said};
+use crate::record::{Record, Recorded};
+use crate::session::quote::Call;
+use crate::{endpoint, image, ledger, network, observe, pod, probe, reflex, tenant};
+
+/// The most of a log that is read at once.
+const LOG_LIMIT: usize = 4 * 1024 * 1024;
+/// How long a write of the ledger may take.
+const LEDGER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The fleet's nodes over SSH.
+pub struct SshHost {
+    links: BTreeMap<NodeName, Arc<Link>>,
+    options: Options,
+    record: Record,
+}
+
+impl SshHost {
+    /// Names the nodes; connects to none of them yet.
+    pub fn new(targets: BTreeMap<NodeName, Target>, options: Options) -> Self {
+        let known = Arc::new(KnownHosts::read(&options.known_hosts));
+        let record = Record::default();
+        let links = targets
+            .into_iter()
+            .map(|(node, target)| {
+                let link =
+                    Link::new(node.clone(), target, &options, known.clone(), record.clone());
+                (node, Arc::new(link))
+            })
+            .collect();
+        Self { links, options, record }
+    }
+
+    /// Every mutating call and command that was sent, in order.
+    pub fn recorded(&self) -> Vec<Recorded> {
+        self.record.all()
+    }
+
+    /// Gives back every lock and ends every connection.
+    pub async fn close(&self) {
+        let mut closing = tokio::task::JoinSet::new();
+        for link in self.links.values().cloned() {
+            closing.spawn(async move { link.close().await });
+        }
+        while closing.join_next().await.is_some() {}
+    }
+
+    fn link(&self, node: &NodeName) -> Result<&Arc<Link>, HostError> {
+        self.links.get(node).ok_or_else(|| HostError::Unreachable {
+            node: node.clone(),
+            layer: Layer::Dns,
+            why: "no node of this name is in the fleet".to_owned(),
+        })
+    }
+
+    /// Runs a read with the time that reads have.
+    async fn reading<T>(
+        &self,
+        link: &Link,
+        read: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, HostError> {
+        let done = match tokio::time::timeout(self.options.read_timeout, read).await {
+            Ok(done) => done,
+            Err(_) => Err(Fault::Unreachable {
+                layer: Layer::Session,
+                why: format!("no answer in {:?}", self.options.read_timeout),
+            }),
+        };
+        done.map_err(|fault| fault.at(link.node()))
+    }
+}
+
+async fn perform(writer: &Writer<'_>, action: &Action, options: &Options) -> Result<(), Fault> {
+    match action {
+        Action::EnsureNetwork { network } => network::ensure(writer, network).await,
+        Action::InstallReflex { reflex, version } => {
+            reflex::install(writer, *reflex, *version).await
+        }
+        Action::EnsureTenant { tenant } => tenant::ensure(writer, tenant).await,
+        Action::EnsureImage { tenant, image, source } => {
+            image::push::ensure(writer, tenant, image, source, &options.project_root).await
+        }
+        Action::EnsurePod { pod } => pod::ensure::ensure(writer, pod).await,
+        Action::SwapEndpoint { tenant, endpoint } => endpoint::swap(writer, tenant, endpoint).await,
+        Action::RemovePod { tenant, pod, grace_ms } => {
+            pod::remove::clear(writer, &tenant.namespace(), &pod.to_string(), *grace_ms).await
+        }
+        Action::RemoveEndpoint { tenant, endpoint } => {
+            endpoint::remove(writer, tenant, endpoint).await
+        }
+        Action::RemoveImage { tenant, image } => image::push::remove(writer, tenant, image).await,
+        Action::RemoveTenant { tenant } => tenant::remove(writer, tenant).await,
+        Action::RemoveReflex { reflex } => reflex::remove(writer, *reflex).await,
+        Action::RemoveNetwork => network::remove(writer).await,
+    }
+}
+
+impl Host for SshHost {
+    async fn observe(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+    ) -> Result<NodeObservation, HostError> {
+        let link = self.link(node)?;
+        self.reading(link, async {
+            let live = link.live().await?;
+            observe::node::observe(&live, tenant).await
+        })
+        .await
+    }
+
+    async fn lock(&self, node: &NodeName, claim: &LockClaim) -> Result<(), HostError> {
+        let link = self.link(node)?;
+        self.reading(link, link.lock(claim)).await
+    }
+
+    async fn unlock(&self, node: &NodeName) {
+        if let Ok(link) = self.link(node) {
+            link.unlock().await;
+        }
+    }
+
+    async fn perform(
+        &self,
+        node: &NodeName,
+        action: &Action,
+        deadline: Duration,
+    ) -> Result<(), HostError> {
+        let link = self.link(node)?;
+        let Some(write) = action.writes().into_iter().next() else { return Ok(()) };
+        let what = write.to_string();
+        let done = async {
+            let writer = link.writer(write)?;
+            match tokio::time::timeout(deadline, perform(&writer, action, &self.options)).await {
+                Ok(done) => done,
+                Err(_) => Err(Fault::Lost(format!("{what}: no answer in {deadline:?}"))),
+            }
+        };
+        done.await.map_err(|fault| fault.at(node))
+    }
+
+    async fn probe(
+        &self,
+        node: &NodeName,
+        target: &ProbeTarget,
+    ) -> Result<Result<(), String>, HostError> {
+        let link = self.link(node)?;
+        self.reading(link, async {
+            let live = link.live().await?;
+            probe::probe(&live, target).await
+        })
+        .await
+    }
+
+    async fn connections(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        pod: &PodId,
+    ) -> Result<u32, HostError> {
+        let link = self.link(node)?;
+        self.reading(link, async {
+            let live = link.live().await?;
+            let call = Call::new("pod_connections").arg(tenant.namespace()).arg(pod);
+            let output = live.read(&call).await?;
+            match output.status {
+                // A pod that is not there serves nobody.
+                0 | 2 => Ok(pod::connections::count(&output.text)),
+                status => Err(Fault::failed("count connections", &said(status, &output.text))),
+            }
+        })
+        .await
+    }
+
+    async fn logs(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        pod: &PodId,
+        limit: usize,
+    ) -> Result<Vec<u8>, HostError> {
+        let link = self.link(node)?;
+        self.reading(link, async {
+            let live = link.live().await?;
+            let limit = limit.min(LOG_LIMIT);
+            let call = Call::new("pod_log").arg(tenant.namespace()).arg(pod).arg(limit);
+            let output = live.read(&call).await?;
+            match output.status {
+                0 => STANDARD
+                    .decode(output.text.trim())
+                    .map_err(|error| Fault::failed("read a log", &error.to_string())),
+                2 => Err(Fault::failed("read a log", "this node has none of it")),
+                status => Err(Fault::failed("read a log", &said(status, &output.text))),
+            }
+        })
+        .await
+    }
+
+    async fn ledger_read(&self, keeper: &NodeName, tenant: &Tenant) -> Result<Vec<u8>, HostError> {
+        let link = self.link(keeper)?;
+        self.reading(link, async {
+            let live = link.live().await?;
+            ledger::read(&live, tenant).await
+        })
+        .await
+    }
+
+    async fn ledger_append(
+        &self,
+        keeper: &NodeName,
+        tenant: &Tenant,
+        at: u64,
+        bytes: &[u8],
+    ) -> Result<(), HostError> {
+        let link = self.link(keeper)?;
+        let append = async {
+            let writer = link.writer(Write::new("ledger", tenant.namespace()))?;
+            ledger::append(&writer, tenant, at, bytes).await
+        };
+        let done = match tokio::time::timeout(LEDGER_TIMEOUT, append).await {
+            Ok(done) => done,
+            Err(_) => Err(Fault::Lost("append to the ledger".to_owned())),
+        };
+        done.map_err(|fault| fault.at(keeper))
+    }
+
+    async fn ledger_remove(&self, keeper: &NodeName, tenant: &Tenant) -> Result<(), HostError> {
+        let link = self.link(keeper)?;
+        let remove = async {
+            let writer = link.writer(Write::new("ledger", tenant.namespace()))?;
+            ledger::remove(&writer, tenant).await
+        };
+        let done = match tokio::time::timeout(LEDGER_TIMEOUT, remove).await {
+            Ok(done) => done,
+            Err(_) => Err(Fault::Lost("remove the ledger".to_owned())),
+        };
+        done.map_err(|fault| fault.at(keeper))
+    }
+}

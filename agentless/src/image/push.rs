@@ -1,0 +1,532 @@
+//! An image from beside the project into a node's containerd: missing blobs, then snapshots.
+//!
+//! Everything is made under a lease, so that containerd's collector keeps its hands off while the
+//! image grows, and takes all of it if it never becomes one. The image record is written last: an
+//! image that is listed is complete and unpacked.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use berth_engine::plan::action::ImageSource;
+use berth_engine::plan::names::{ImageDigest, Tenant};
+use berth_engine::run::host::Refusal;
+use containerd_client::services::v1 as api;
+use containerd_client::services::v1::snapshots as snap;
+use containerd_client::types::Descriptor as WireDescriptor;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+
+use super::oci::{Descriptor, chain_ids, spell};
+use super::source::{Image, Source};
+use crate::containerd::{Containerd, SNAPSHOTTER, leased, within};
+use crate::fault::Fault;
+use crate::link::Writer;
+
+/// Bytes a message: as large as the SSH window can take at once; 16 MiB fails on the wire.
+const CHUNK: usize = 1024 * 1024;
+/// Messages that may wait in memory.
+const QUEUE: usize = 3;
+/// The label by which an image says which snapshot it was unpacked to.
+pub(crate) const UNPACKED: &str = "berth.dev/unpacked";
+
+/// The name of an image's record.
+pub(crate) fn record_name(image: &ImageDigest) -> String {
+    format!("berth.local/{image}")
+}
+
+/// Brings an image into the tenant's namespace, complete and unpacked.
+pub(crate) async fn ensure(
+    writer: &Writer<'_>,
+    tenant: &Tenant,
+    digest: &ImageDigest,
+    source: &ImageSource,
+    project: &std::path::Path,
+) -> Result<(), Fault> {
+    let namespace = tenant.namespace();
+    let containerd = writer.containerd();
+    if present(containerd, &namespace, digest).await? {
+        return Ok(());
+    }
+    let bad = |why: String| Fault::from(Refusal::BadImage { image: digest.to_string(), why });
+    let path = match source {
+        ImageSource::Present => {
+            return Err(Refusal::Missing {
+                what: format!("image {}", digest.short()),
+                mend: "give it a local source again, so that it can be sent".to_owned(),
+            }
+            .into());
+        }
+        ImageSource::Layout(path) | ImageSource::Archive(path) => project.join(path),
+    };
+    let archive = matches!(source, ImageSource::Archive(_));
+    let wanted = digest.to_string();
+    let read = tokio::task::spawn_blocking(move || {
+        let source = if archive { Source::archive(&path)? } else { Source::layout(&path) };
+        let image = source.image(&wanted)?;
+        Ok::<_, super::ImageError>((source, image))
+    });
+    let (source, image) = read
+        .await
+        .map_err(|error| bad(error.to_string()))?
+        .map_err(|error| bad(chain(&error)))?;
+    let platform = (image.config.os.as_str(), image.config.architecture.as_str());
+    let arch = architecture(&writer.live.shell.machine);
+    if platform != ("linux", arch) {
+        let (os, built) = platform;
+        return Err(bad(format!("it is built for {os}/{built}, and the node is linux/{arch}")));
+    }
+
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let lease = format!("berth-{}", since.as_nanos());
+    writer.note("containerd: leases.create")?;
+    containerd
+        .leases()
+        .create(within(
+            &namespace,
+            api::CreateRequest {
+                id: lease.clone(),
+                labels: HashMap::from([("containerd.io/gc.expire".into(), expiry(since.as_secs()))]),
+            },
+        ))
+        .await
+        .map_err(|status| Fault::grpc("containerd: create a lease", &status))?;
+    let push = Push { writer, containerd, namespace: &namespace, lease: &lease, digest };
+    let result = push.all(&source, &image).await;
+    // What failed half-way is held by the lease alone: without it, the collector takes it.
+    writer.note("containerd: leases.delete")?;
+    let delete = api::DeleteRequest { id: lease.clone(), sync: result.is_err() };
+    let released = containerd.leases().delete(within(&namespace, delete)).await;
+    result?;
+    released.map_err(|status| Fault::grpc("containerd: delete a lease", &status))?;
+    Ok(())
+}
+
+/// Drops an image's record; its blobs and snapshots are collected with it.
+pub(crate) async fn remove(
+    writer: &Writer<'_>,
+    tenant: &Tenant,
+    image: &ImageDigest,
+) -> Result<(), Fault> {
+    writer.note("containerd: images.delete")?;
+    let request = api::DeleteImageRequest { name: record_name(image), sync: true, target: None };
+    match writer.containerd().images().delete(within(&tenant.namespace(), request)).await {
+        Err(status) if status.code() != Code::NotFound => {
+            Err(Fault::grpc("containerd: delete an image", &status))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn present(
+    containerd: &Containerd,
+    namespace: &str,
+    digest: &ImageDigest,
+) -> Result<bool, Fault> {
+    let get = api::GetImageRequest { name: record_name(digest) };
+    let image = match containerd.images().get(within(namespace, get)).await {
+        Ok(found) => found.into_inner().image.unwrap_or_default(),
+        Err(status) if status.code() == Code::NotFound => return Ok(false),
+        Err(status) => return Err(Fault::read("containerd: get an image", &status)),
+    };
+    let Some(chain) = image.labels.get(UNPACKED) else { return Ok(false) };
+    has_snapshot(containerd, namespace, chain).await
+}
+
+async fn has_snapshot(
+    containerd: &Containerd,
+    namespace: &str,
+    name: &str,
+) -> Result<bool, Fault> {
+    let stat =
+        snap::StatSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: name.to_owned() };
+    match containerd.snapshots().stat(within(namespace, stat)).await {
+        Ok(_) => Ok(true),
+        Err(status) if status.code() == Code::NotFound => Ok(false),
+        Err(status) => Err(Fault::read("containerd: look at a snapshot", &status)),
+    }
+}
+
+/// As OCI names the node's machine.
+pub(crate) fn architecture(machine: &str) -> &str {
+    match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "armv7l" => "arm",
+        "i686" => "386",
+        other => other,
+    }
+}
+
+struct Push<'a> {
+    writer: &'a Writer<'a>,
+    containerd: &'a Containerd,
+    namespace: &'a str,
+    lease: &'a str,
+    digest: &'a ImageDigest,
+}
+
+impl Push<'_> {
+    async fn all(&self, source: &Source, image: &Image) -> Result<(), Fault> {
+        let chain = chain_ids(&image.config.rootfs.diff_ids);
+        let top = chain.last().cloned().unwrap_or_default();
+
+        // Leaves first: the collector follows labels from the manifest, which comes last.
+        for layer in &image.manifest.layers {
+            self.blob(source, layer, HashMap::new()).await?;
+        }
+        let snapshot = format!("containerd.io/gc.ref.snapshot.{SNAPSHOTTER}");
+        self.blob(source, &image.manifest.config, HashMap::from([(snapshot, top.clone())])).await?;
+        let mut refs = HashMap::from([(
+            "containerd.io/gc.ref.content.config".to_owned(),
+            image.manifest.config.digest.clone(),
+        )]);
+        for (index, layer) in image.manifest.layers.iter().enumerate() {
+            refs.insert(format!("containerd.io/gc.ref.content.l.{index}"), layer.digest.clone());
+        }
+        self.blob(source, &image.descriptor, refs).await?;
+
+        for (index, layer) in image.manifest.layers.iter().enumerate() {
+            let (Some(diff_id), Some(name)) =
+                (image.config.rootfs.diff_ids.get(index), chain.get(index))
+            else {
+                continue;
+            };
+            let parent = index.checked_sub(1).and_then(|below| chain.get(below));
+            self.unpack(layer, diff_id, name, parent.map_or("", String::as_str)).await?;
+        }
+        self.name(image, top).await
+    }
+
+    /// Sends a blob if the node lacks it.
+    async fn blob(
+        &self,
+        source: &Source,
+        descriptor: &Descriptor,
+        labels: HashMap<String, String>,
+    ) -> Result<(), Fault> {
+        let info = api::InfoRequest { digest: descriptor.digest.clone() };
+        match self.containerd.content().info(within(self.namespace, info)).await {
+            Ok(_) if labels.is_empty() => return Ok(()),
+            // The labels of a blob that another image brought may lack this one's.
+            Ok(_) => return self.label(&descriptor.digest, labels).await,
+            Err(status) if status.code() == Code::NotFound => {}
+            Err(status) => return Err(Fault::read("containerd: look at content", &status)),
+        }
+        self.writer.note("containerd: content.write")?;
+        let name = format!("berth-{}", descriptor.digest);
+        let failed = match self.send(source, descriptor, labels.clone(), &name).await {
+            Ok(()) => return Ok(()),
+            Err(failed) => failed,
+        };
+        if let Sent::Status(status) = &failed
+            && status.code() == Code::AlreadyExists
+        {
+            return if labels.is_empty() {
+                Ok(())
+            } else {
+                self.label(&descriptor.digest, labels).await
+            };
+        }
+        // Bytes that are not what the digest says must not be resumed from.
+        let abort = api::AbortRequest { r#ref: name };
+        let _ = self.containerd.content().abort(within(self.namespace, abort)).await;
+        Err(match failed {
+            Sent::Source(why) => self.bad(why),
+            Sent::Status(status)
+                if status.code() == Code::FailedPrecondition
+                    || status.message().contains("unexpected commit digest") =>
+            {
+                self.bad(format!("blob {}: {}", descriptor.digest, status.message()))
+            }
+            Sent::Status(status) => Fault::grpc("containerd: write content", &status),
+        })
+    }
+
+    /// Streams a blob without waiting for each message's answer. What an earlier attempt left is
+    /// resumed from, after hashing the bytes before it, too.
+    async fn send(
+        &self,
+        source: &Source,
+        descriptor: &Descriptor,
+        labels: HashMap<String, String>,
+        name: &str,
+    ) -> Result<(), Sent> {
+        let blob = source.open(&descriptor.digest).map_err(|e| Sent::Source(chain(&e)))?;
+        let total = i64::try_from(blob.size).unwrap_or(i64::MAX);
+        let base = api::WriteContentRequest {
+            action: api::WriteAction::Stat as i32,
+            r#ref: name.to_owned(),
+            total,
+            expected: descriptor.digest.clone(),
+            ..Default::default()
+        };
+        let (out, outgoing) = mpsc::channel(QUEUE);
+        let _ = out.send(base.clone()).await;
+        let request = leased(self.namespace, self.lease, ReceiverStream::new(outgoing));
+        let mut answers =
+            self.containerd.content().write(request).await.map_err(Sent::Status)?.into_inner();
+        let first = answers.message().await.map_err(Sent::Status)?.unwrap_or_default();
+        let resume = u64::try_from(first.offset).unwrap_or(0);
+        if first.digest == descriptor.digest && first.offset == total {
+            return Ok(());
+        }
+
+        let digest = descriptor.digest.clone();
+        let read = tokio::task::spawn_blocking(move || -> Result<(), String> {
+            let mut file = blob.file.take(blob.size);
+            let mut hash = Sha256::new();
+            let mut at: u64 = 0;
+            while at < blob.size {
+                let mut data = Vec::with_capacity(CHUNK);
+                let read = (&mut file)
+                    .take(CHUNK as u64)
+                    .read_to_end(&mut data)
+                    .map_err(|error| format!("blob {digest}: {error}"))?;
+                if read == 0 {
+                    return Err(format!("blob {digest} ends early"));
+                }
+                hash.update(&data);
+                let from = at;
+                at += read as u64;
+                if at <= resume {
+                    continue;
+                }
+                if let Ok(skip) = usize::try_from(resume.saturating_sub(from)) {
+                    data.drain(..skip.min(data.len()));
+                }
+                let write = api::WriteContentRequest {
+                    action: api::WriteAction::Write as i32,
+                    offset: i64::try_from(from.max(resume)).unwrap_or(i64::MAX),
+                    data,
+                    ..base.clone()
+                };
+                // The receiver is gone if containerd has refused; it says why in its answer.
+                if out.blocking_send(write).is_err() {
+                    return Ok(());
+                }
+            }
+            let actual = spell(&hash.finalize());
+            if actual != digest {
+                return Err(format!("blob {digest} has the digest {actual}"));
+            }
+            let commit = api::WriteContentRequest {
+                action: api::WriteAction::Commit as i32,
+                offset: total,
+                labels,
+                ..base
+            };
+            let _ = out.blocking_send(commit);
+            Ok(())
+        });
+        let mut committed = false;
+        let mut refused = None;
+        loop {
+            match answers.message().await {
+                Ok(Some(answer)) => {
+                    committed |= answer.action == api::WriteAction::Commit as i32;
+                }
+                Ok(None) => break,
+                Err(status) => {
+                    refused = Some(status);
+                    break;
+                }
+            }
+        }
+        drop(answers);
+        let read = read.await.unwrap_or_else(|error| Err(error.to_string()));
+        read.map_err(Sent::Source)?;
+        match refused {
+            Some(status) => Err(Sent::Status(status)),
+            None if committed => Ok(()),
+            None => Err(Sent::Status(Status::unavailable("the write ended without a commit"))),
+        }
+    }
+
+    async fn label(&self, digest: &str, labels: HashMap<String, String>) -> Result<(), Fault> {
+        self.writer.note("containerd: content.update")?;
+        let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
+        let info = api::Info { digest: digest.to_owned(), labels, ..Default::default() };
+        let request =
+            api::UpdateRequest { info: Some(info), update_mask: Some(prost_types::FieldMask { paths }) };
+        self.containerd
+            .content()
+            .update(leased(self.namespace, self.lease, request))
+            .await
+            .map_err(|status| Fault::grpc("containerd: label content", &status))?;
+        Ok(())
+    }
+
+    /// Makes a layer a committed snapshot over the one below.
+    async fn unpack(
+        &self,
+        layer: &Descriptor,
+        diff_id: &str,
+        name: &str,
+        parent: &str,
+    ) -> Result<(), Fault> {
+        if has_snapshot(self.containerd, self.namespace, name).await? {
+            return Ok(());
+        }
+        let key = format!("{}-{name}", self.lease);
+        self.writer.note("containerd: snapshots.prepare, diff.apply, snapshots.commit")?;
+        let done = self.apply(layer, diff_id, name, parent, &key).await;
+        if done.is_err() {
+            let remove = snap::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key };
+            let _ = self.containerd.snapshots().remove(within(self.namespace, remove)).await;
+        }
+        done?;
+        let uncompressed = ("containerd.io/uncompressed".to_owned(), diff_id.to_owned());
+        self.label(&layer.digest, HashMap::from([uncompressed])).await
+    }
+
+    async fn apply(
+        &self,
+        layer: &Descriptor,
+        diff_id: &str,
+        name: &str,
+        parent: &str,
+        key: &str,
+    ) -> Result<(), Fault> {
+        let prepare = snap::PrepareSnapshotRequest {
+            snapshotter: SNAPSHOTTER.to_owned(),
+            key: key.to_owned(),
+            parent: parent.to_owned(),
+            labels: HashMap::new(),
+        };
+        let mounts = self
+            .containerd
+            .snapshots()
+            .prepare(leased(self.namespace, self.lease, prepare))
+            .await
+            .map_err(|status| Fault::grpc("containerd: prepare a snapshot", &status))?
+            .into_inner()
+            .mounts;
+        let apply =
+            api::ApplyRequest { diff: Some(wire(layer)), mounts, ..Default::default() };
+        let applied = self
+            .containerd
+            .diff()
+            .apply(leased(self.namespace, self.lease, apply))
+            .await
+            .map_err(|status| match Fault::grpc("containerd: unpack a layer", &status) {
+                Fault::Refused(Refusal::Failed { why, .. }) => {
+                    self.bad(format!("layer {} does not unpack: {why}", layer.digest))
+                }
+                other => other,
+            })?
+            .into_inner()
+            .applied
+            .unwrap_or_default();
+        if applied.digest != diff_id {
+            return Err(self.bad(format!(
+                "layer {} unpacks to {}, and the configuration says {diff_id}",
+                layer.digest, applied.digest
+            )));
+        }
+        let commit = snap::CommitSnapshotRequest {
+            snapshotter: SNAPSHOTTER.to_owned(),
+            name: name.to_owned(),
+            key: key.to_owned(),
+            labels: HashMap::new(),
+        };
+        match self.containerd.snapshots().commit(leased(self.namespace, self.lease, commit)).await
+        {
+            Err(status) if status.code() != Code::AlreadyExists => {
+                Err(Fault::grpc("containerd: commit a snapshot", &status))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the record that makes it an image.
+    async fn name(&self, image: &Image, top: String) -> Result<(), Fault> {
+        self.writer.note("containerd: images.create")?;
+        let record = api::Image {
+            name: record_name(self.digest),
+            labels: HashMap::from([(UNPACKED.to_owned(), top)]),
+            target: Some(wire(&image.descriptor)),
+            ..Default::default()
+        };
+        let create =
+            api::CreateImageRequest { image: Some(record.clone()), source_date_epoch: None };
+        let status = match self.containerd.images().create(within(self.namespace, create)).await {
+            Ok(_) => return Ok(()),
+            Err(status) => status,
+        };
+        if status.code() != Code::AlreadyExists {
+            return Err(Fault::grpc("containerd: name an image", &status));
+        }
+        let update =
+            api::UpdateImageRequest { image: Some(record), update_mask: None, source_date_epoch: None };
+        self.containerd
+            .images()
+            .update(within(self.namespace, update))
+            .await
+            .map_err(|status| Fault::grpc("containerd: name an image", &status))?;
+        Ok(())
+    }
+
+    fn bad(&self, why: String) -> Fault {
+        Refusal::BadImage { image: self.digest.to_string(), why }.into()
+    }
+}
+
+/// Why a blob was not sent: our side, or containerd's.
+enum Sent {
+    Source(String),
+    Status(Status),
+}
+
+fn wire(descriptor: &Descriptor) -> WireDescriptor {
+    WireDescriptor {
+        media_type: descriptor.media_type.clone(),
+        digest: descriptor.digest.clone(),
+        size: i64::try_from(descriptor.size).unwrap_or(i64::MAX),
+        annotations: HashMap::new(),
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// An hour from a time in seconds since 1970, as RFC 3339 writes it. Days become a date by
+/// Howard Hinnant's `civil_from_days` (chrono-Compatible Low-Level Date Algorithms).
+fn expiry(now: u64) -> String {
+    let at = now + 3600;
+    let (days, seconds) = (at / 86_400 + 719_468, at % 86_400);
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_from_now_is_rfc_3339() {
+        assert_eq!(expiry(0), "1970-01-01T01:00:00Z");
+        assert_eq!(expiry(951_782_400 - 3600), "2000-02-29T00:00:00Z");
+        assert_eq!(expiry(1_795_000_000), "2026-11-18T12:06:40Z");
+    }
+}

@@ -1,0 +1,358 @@
+//! An OCI layout or archive as blobs by digest, validated.
+//!
+//! Manifest and configuration are hashed when they are read; layers must be there with the size
+//! that the manifest says, and are hashed while they are sent.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use berth_engine::plan::names::ImageDigest;
+
+use super::archive::{self, Extent, TarError};
+use super::oci::{
+    DOCUMENT_LIMIT, Descriptor, ImageConfig, ImageError, Index, LAYER_LIMIT, MANIFEST_LIMIT,
+    Manifest, digest_of, is_digest, is_index,
+};
+
+/// What the CLI needs to know of an image beside the project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Its manifest's digest: what the graph and the plan pin.
+    pub digest: ImageDigest,
+    /// As OCI names it: `amd64`.
+    pub architecture: String,
+    /// Bytes of all blobs together.
+    pub bytes: u64,
+    /// How many layers it has.
+    pub layers: usize,
+}
+
+/// Reads an OCI layout folder.
+///
+/// # Errors
+/// [`ImageError`] if it is not a complete image within limits.
+pub fn read_layout(path: &Path) -> Result<ImageFacts, ImageError> {
+    facts(&Source::layout(path))
+}
+
+/// Reads an OCI archive: a tar of a layout. Nothing is extracted.
+///
+/// # Errors
+/// [`ImageError`] if it is not a complete image within limits.
+pub fn read_archive(path: &Path) -> Result<ImageFacts, ImageError> {
+    facts(&Source::archive(path)?)
+}
+
+/// Where blobs come from.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Layout,
+    Archive(BTreeMap<String, Extent>),
+}
+
+/// A complete image: its documents, and descriptors whose blobs are there.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) manifest: Manifest,
+    pub(crate) config: ImageConfig,
+}
+
+/// An open blob: a file that is positioned at its first byte, and its size.
+pub(crate) struct Blob {
+    pub(crate) file: File,
+    pub(crate) size: u64,
+}
+
+impl Source {
+    pub(crate) fn layout(path: &Path) -> Self {
+        Self { path: path.to_owned(), kind: Kind::Layout }
+    }
+
+    pub(crate) fn archive(path: &Path) -> Result<Self, ImageError> {
+        let io = |source| ImageError::Io { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(io)?;
+        let index = archive::index(&mut file).map_err(|error| match error {
+            TarError::Io(source) => io(source),
+            TarError::Bad(why) => ImageError::Bad {
+                path: path.to_owned(),
+                why: format!("not a tar archive: {why}"),
+            },
+        })?;
+        Ok(Self { path: path.to_owned(), kind: Kind::Archive(index) })
+    }
+
+    /// Opens a blob.
+    pub(crate) fn open(&self, digest: &str) -> Result<Blob, ImageError> {
+        let missing = || ImageError::MissingBlob {
+            path: self.path.clone(),
+            digest: digest.to_owned(),
+        };
+        if !is_digest(digest) {
+            return Err(self.bad(format!("`{digest}` is not a sha256 digest")));
+        }
+        self.open_file(&format!("blobs/{}", digest.replace(':', "/")))?.ok_or_else(missing)
+    }
+
+    fn open_file(&self, inner: &str) -> Result<Option<Blob>, ImageError> {
+        match &self.kind {
+            Kind::Layout => {
+                let path = self.path.join(inner);
+                match File::open(&path) {
+                    Ok(file) => {
+                        let meta =
+                            file.metadata().map_err(|source| ImageError::Io { path, source })?;
+                        Ok(meta.is_file().then_some(Blob { file, size: meta.len() }))
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                    Err(source) => Err(ImageError::Io { path, source }),
+                }
+            }
+            Kind::Archive(index) => {
+                let Some(extent) = index.get(inner) else { return Ok(None) };
+                let io = |source| ImageError::Io { path: self.path.clone(), source };
+                let mut file = File::open(&self.path).map_err(io)?;
+                file.seek(SeekFrom::Start(extent.offset)).map_err(io)?;
+                Ok(Some(Blob { file, size: extent.size }))
+            }
+        }
+    }
+
+    /// Finds the image that the layout's index leads to, for an architecture if several are listed.
+    pub(crate) fn find(&self, architecture: &str) -> Result<Image, ImageError> {
+        let index = self
+            .open_file("index.json")?
+            .ok_or_else(|| self.bad("no index.json: not an OCI layout".to_owned()))?;
+        let bytes = self.small(index, "index.json")?;
+        let mut index: Index = self.json(&bytes, "index.json")?;
+        // An index in an index is how multi-platform images are written; deeper is nobody's.
+        for _ in 0..2 {
+            let chosen = self.choose(index, architecture)?;
+            if !is_index(&chosen.media_type) {
+                return self.image(&chosen.digest);
+            }
+            let bytes = self.document(&chosen.digest)?;
+            index = self.json(&bytes, &chosen.digest)?;
+        }
+        Err(self.bad("indexes are nested too deeply".to_owned()))
+    }
+
+    fn choose(&self, index: Index, architecture: &str) -> Result<Descriptor, ImageError> {
+        if index.manifests.len() > MANIFEST_LIMIT {
+            return Err(self.bad("the index lists too many manifests".to_owned()));
+        }
+        let listed: Vec<String> = index
+            .manifests
+            .iter()
+            .filter_map(|d| d.platform.as_ref().map(|p| format!("{}/{}", p.os, p.architecture)))
+            .collect();
+        if let [_] = index.manifests.as_slice() {
+            let only = index.manifests.into_iter().next();
+            return only.ok_or_else(|| self.bad("the index is empty".to_owned()));
+        }
+        let fits = |d: &Descriptor| {
+            d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture)
+        };
+        index.manifests.into_iter().find(fits).ok_or_else(|| {
+            self.bad(format!("no linux/{architecture} image; it lists [{}]", listed.join(", ")))
+        })
+    }
+
+    /// Reads the image of a manifest, and checks that everything it names is there.
+    pub(crate) fn image(&self, digest: &str) -> Result<Image, ImageError> {
+        let bytes = self.document(digest)?;
+        let manifest: Manifest = self.json(&bytes, digest)?;
+        if manifest.layers.len() > LAYER_LIMIT {
+            return Err(self.bad(format!("more than {LAYER_LIMIT} layers")));
+        }
+        let media_type = if manifest.media_type.is_empty() {
+            "application/vnd.oci.image.manifest.v1+json".to_owned()
+        } else {
+            manifest.media_type.clone()
+        };
+        let config: ImageConfig =
+            self.json(&self.document(&manifest.config.digest)?, &manifest.config.digest)?;
+        if config.rootfs.diff_ids.len() != manifest.layers.len() {
+            return Err(self.bad("manifest and configuration disagree on the layers".to_owned()));
+        }
+        if let Some(bad) = config.rootfs.diff_ids.iter().find(|id| !is_digest(id)) {
+            return Err(self.bad(format!("`{bad}` is not a sha256 digest")));
+        }
+        for layer in manifest.layers.iter().chain([&manifest.config]) {
+            let size = self.open(&layer.digest)?.size;
+            if size != layer.size {
+                return Err(ImageError::BadBlob {
+                    path: self.path.clone(),
+                    digest: layer.digest.clone(),
+                    why: format!("has {size} bytes, not {}", layer.size),
+                });
+            }
+        }
+        let size = bytes.len() as u64;
+        let descriptor =
+            Descriptor { media_type, digest: digest.to_owned(), size, platform: None };
+        Ok(Image { descriptor, manifest, config })
+    }
+
+    /// Reads a document and checks its digest.
+    fn document(&self, digest: &str) -> Result<Vec<u8>, ImageError> {
+        let bytes = self.small(self.open(digest)?, digest)?;
+        let actual = digest_of(&bytes);
+        if actual == digest {
+            return Ok(bytes);
+        }
+        Err(ImageError::BadBlob {
+            path: self.path.clone(),
+            digest: digest.to_owned(),
+            why: format!("has the digest {actual}"),
+        })
+    }
+
+    fn small(&self, blob: Blob, what: &str) -> Result<Vec<u8>, ImageError> {
+        if blob.size > DOCUMENT_LIMIT {
+            return Err(self.bad(format!("{what} is longer than {DOCUMENT_LIMIT} bytes")));
+        }
+        let mut bytes = Vec::new();
+        blob.file
+            .take(blob.size)
+            .read_to_end(&mut bytes)
+            .map_err(|source| ImageError::Io { path: self.path.clone(), source })?;
+        Ok(bytes)
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(
+        &self,
+        bytes: &[u8],
+        what: &str,
+    ) -> Result<T, ImageError> {
+        serde_json::from_slice(bytes).map_err(|source| ImageError::Json {
+            path: self.path.clone(),
+            what: what.to_owned(),
+            source,
+        })
+    }
+
+    fn bad(&self, why: String) -> ImageError {
+        ImageError::Bad { path: self.path.clone(), why }
+    }
+}
+
+fn facts(source: &Source) -> Result<ImageFacts, ImageError> {
+    let image = source.find("amd64")?;
+    let layers: u64 = image.manifest.layers.iter().map(|l| l.size).sum();
+    Ok(ImageFacts {
+        digest: ImageDigest::new(image.descriptor.digest),
+        architecture: image.config.architecture,
+        bytes: layers + image.manifest.config.size + image.descriptor.size,
+        layers: image.manifest.layers.len(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    struct Made {
+        dir: tempfile::TempDir,
+        layer: String,
+        manifest: String,
+    }
+
+    fn blob(dir: &Path, bytes: &[u8]) -> String {
+        let digest = digest_of(bytes);
+        let folder = dir.join("blobs/sha256");
+        fs::create_dir_all(&folder).expect("mkdir");
+        fs::write(folder.join(&digest["sha256:".len()..]), bytes).expect("write");
+        digest
+    }
+
+    fn make() -> Made {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let layer = blob(dir.path(), b"layer");
+        let config = format!(
+            r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{layer}"]}}}}"#
+        );
+        let config_digest = blob(dir.path(), config.as_bytes());
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"config":{{"mediaType":"c","digest":"{config_digest}","size":{}}},"layers":[{{"mediaType":"l","digest":"{layer}","size":5}}]}}"#,
+            config.len()
+        );
+        let digest = blob(dir.path(), manifest.as_bytes());
+        let index = format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"m","digest":"{digest}","size":{}}}]}}"#,
+            manifest.len()
+        );
+        fs::write(dir.path().join("index.json"), index).expect("write");
+        Made { dir, layer, manifest: digest }
+    }
+
+    fn file_of(made: &Made, digest: &str) -> PathBuf {
+        made.dir.path().join("blobs").join(digest.replace(':', "/"))
+    }
+
+    #[test]
+    fn a_layout_and_its_archive_agree() {
+        let made = make();
+        let facts = read_layout(made.dir.path()).expect("layout");
+        assert_eq!(facts.digest.as_str(), made.manifest);
+        assert_eq!(facts.layers, 1);
+        let archive = made.dir.path().join("a.tar");
+        let tar = std::process::Command::new("tar")
+            .arg("-C")
+            .arg(made.dir.path())
+            .arg("-cf")
+            .arg(&archive)
+            .args(["./index.json", "./blobs"])
+            .status()
+            .expect("tar");
+        assert!(tar.success());
+        assert_eq!(read_archive(&archive).expect("archive"), facts);
+    }
+
+    #[test]
+    fn a_missing_layer_is_named() {
+        let made = make();
+        fs::remove_file(file_of(&made, &made.layer)).expect("rm");
+        let error = read_layout(made.dir.path()).expect_err("missing");
+        assert!(matches!(error, ImageError::MissingBlob { digest, .. } if digest == made.layer));
+    }
+
+    #[test]
+    fn a_short_layer_and_a_changed_manifest_are_named() {
+        let made = make();
+        fs::write(file_of(&made, &made.layer), b"lay").expect("write");
+        assert!(matches!(read_layout(made.dir.path()), Err(ImageError::BadBlob { .. })));
+        let made = make();
+        let path = file_of(&made, &made.manifest);
+        let mut text = fs::read_to_string(&path).expect("read");
+        text.push(' ');
+        fs::write(&path, text).expect("write");
+        assert!(matches!(read_layout(made.dir.path()), Err(ImageError::BadBlob { .. })));
+    }
+
+    #[test]
+    fn neither_an_empty_folder_nor_a_text_is_an_image() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        assert!(matches!(read_layout(dir.path()), Err(ImageError::Bad { .. })));
+        let file = dir.path().join("x.tar");
+        fs::write(&file, "hello").expect("write");
+        assert!(matches!(read_archive(&file), Err(ImageError::Bad { .. })));
+        assert!(matches!(read_archive(&dir.path().join("y")), Err(ImageError::Io { .. })));
+    }
+
+    #[test]
+    fn a_path_is_no_digest() {
+        let made = make();
+        let error = Source::layout(made.dir.path()).image("sha256:../../index.json");
+        assert!(matches!(error, Err(ImageError::Bad { .. })));
+    }
+}

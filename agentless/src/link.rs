@@ -1,0 +1,213 @@
+//! One node: one SSH connection, shared by all verbs, opened when it is first needed.
+//!
+//! A connection carries the guarded session and a gRPC channel to containerd. A lock belongs to
+//! the connection that it was taken over. When that is gone, reads open another one; writes are
+//! refused until the lock is taken again.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use berth_engine::plan::action::Write;
+use berth_engine::plan::names::NodeName;
+use berth_engine::run::host::{Layer, LockClaim, Refusal};
+use russh::client::{Handle, Msg};
+use russh::{Channel, Disconnect};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::connect::dial::{Checker, Options, Target, dial};
+use crate::connect::known_hosts::KnownHosts;
+use crate::containerd::Containerd;
+use crate::fault::Fault;
+use crate::image::oci::ImageConfig;
+use crate::record::Record;
+use crate::session::quote::Call;
+use crate::session::shell::{Ended, Output, Shell};
+
+/// A node that can be talked to.
+pub(crate) struct Link {
+    node: NodeName,
+    target: Target,
+    timeout: Duration,
+    known: Arc<KnownHosts>,
+    record: Record,
+    live: AsyncMutex<Option<Arc<Live>>>,
+    locked: Mutex<Option<Arc<Live>>>,
+    /// Serialises taking and giving the lock.
+    locking: AsyncMutex<()>,
+    /// Configurations of images, by manifest digest: content never changes.
+    pub(crate) images: Mutex<HashMap<String, Arc<ImageConfig>>>,
+}
+
+/// An open connection.
+pub(crate) struct Live {
+    handle: Handle<Checker>,
+    pub(crate) shell: Shell,
+    pub(crate) containerd: Containerd,
+    /// The address that was reached.
+    pub(crate) address: IpAddr,
+}
+
+impl Live {
+    pub(crate) fn alive(&self) -> bool {
+        self.shell.alive() && !self.handle.is_closed()
+    }
+
+    /// Opens a TCP connection from the node.
+    pub(crate) async fn direct_tcpip(
+        &self,
+        host: IpAddr,
+        port: u16,
+    ) -> Result<Channel<Msg>, russh::Error> {
+        self.handle
+            .channel_open_direct_tcpip(host.to_string(), u32::from(port), "127.0.0.1", 0)
+            .await
+    }
+
+    async fn close(&self) {
+        self.shell.bye();
+        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "en").await;
+    }
+}
+
+impl Link {
+    pub(crate) fn new(
+        node: NodeName,
+        target: Target,
+        options: &Options,
+        known: Arc<KnownHosts>,
+        record: Record,
+    ) -> Self {
+        Self {
+            node,
+            target,
+            timeout: options.connect_timeout,
+            known,
+            record,
+            live: AsyncMutex::new(None),
+            locked: Mutex::new(None),
+            locking: AsyncMutex::new(()),
+            images: Mutex::new(HashMap::new()),
+        }
+    }
+
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// The open connection, or a new one.
+    pub(crate) async fn live(&self) -> Result<Arc<Live>, Fault> {
+        let mut slot = self.live.lock().await;
+        if let Some(live) = slot.as_ref().filter(|live| live.alive()) {
+            return Ok(live.clone());
+        }
+        let (handle, address) = dial(&self.target, self.known.clone(), self.timeout).await?;
+        let (shell, containerd) = tokio::try_join!(
+            Shell::start(&handle, &self.target.user),
+            Containerd::open(&handle, self.timeout),
+        )?;
+        let live = Arc::new(Live { handle, shell, containerd, address });
+        *slot = Some(live.clone());
+        Ok(live)
+    }
+
+    /// Takes the lock, or finds that it is held already.
+    pub(crate) async fn lock(&self, claim: &LockClaim) -> Result<(), Fault> {
+        let _one = self.locking.lock().await;
+        if self.held().is_some() {
+            return Ok(());
+        }
+        let live = self.live().await?;
+        live.shell.lock(claim).await?;
+        *self.slot() = Some(live);
+        Ok(())
+    }
+
+    pub(crate) async fn unlock(&self) {
+        let _one = self.locking.lock().await;
+        let held = self.slot().take();
+        if let Some(live) = held.filter(|live| live.alive()) {
+            let _ = tokio::time::timeout(self.timeout, live.shell.unlock()).await;
+        }
+    }
+
+    /// The connection that holds the lock: the only one that writes may go over.
+    pub(crate) fn writer(&self, write: Write) -> Result<Writer<'_>, Fault> {
+        match self.held() {
+            Some(live) => Ok(Writer { link: self, live, write }),
+            None => Err(Refusal::NotLocked.into()),
+        }
+    }
+
+    fn held(&self) -> Option<Arc<Live>> {
+        let mut slot = self.slot();
+        if slot.as_ref().is_some_and(|live| !live.alive()) {
+            *slot = None;
+        }
+        slot.clone()
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Live>>> {
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) async fn close(&self) {
+        self.unlock().await;
+        if let Some(live) = self.live.lock().await.take() {
+            live.close().await;
+        }
+    }
+}
+
+/// A connection that holds the node's lock, for one action's writes.
+pub(crate) struct Writer<'a> {
+    pub(crate) link: &'a Link,
+    pub(crate) live: Arc<Live>,
+    write: Write,
+}
+
+impl Writer<'_> {
+    /// Notes a mutating gRPC call just before it is sent, and refuses it if the lock is gone.
+    pub(crate) fn note(&self, call: &str) -> Result<(), Fault> {
+        if !self.live.alive() {
+            return Err(Refusal::NotLocked.into());
+        }
+        self.link.record.push(&self.link.node, &self.write, call);
+        Ok(())
+    }
+
+    /// Runs a mutating function on the node.
+    pub(crate) async fn run(&self, call: &Call) -> Result<Output, Fault> {
+        self.note(call.shown())?;
+        self.live.shell.run(call).await.map_err(|Ended| Fault::Lost(call.function().to_owned()))
+    }
+
+    /// Runs a mutating function that must succeed.
+    pub(crate) async fn must(&self, what: &str, call: &Call) -> Result<String, Fault> {
+        let output = self.run(call).await?;
+        match output.status {
+            0 => Ok(output.text),
+            status => Err(Fault::failed(what, &said(status, &output.text))),
+        }
+    }
+
+    pub(crate) fn containerd(&self) -> &Containerd {
+        &self.live.containerd
+    }
+}
+
+/// What a function of the node said when it failed.
+pub(crate) fn said(status: u32, text: &str) -> String {
+    if text.trim().is_empty() { format!("status {status}") } else { text.to_owned() }
+}
+
+impl Live {
+    /// Runs a reading function.
+    pub(crate) async fn read(&self, call: &Call) -> Result<Output, Fault> {
+        self.shell.run(call).await.map_err(|Ended| Fault::Unreachable {
+            layer: Layer::Session,
+            why: "the session ended during a read".to_owned(),
+        })
+    }
+}

@@ -1,0 +1,36 @@
+# What the kernel and our files know, one fact a line: "KEY VALUE…". The engine reads it without
+# the lock; nothing here writes.
+observe() {
+  local line key value file name fields
+  read -r value </etc/machine-id && printf 'machine %s\n' "$value"
+  while read -r key value _; do [ "$key" = MemTotal: ] && printf 'memory %s\n' "$value" && break; done </proc/meminfo
+  printf 'cpus %s\n' "$(nproc)"
+  while IFS= read -r line; do case $line in PRETTY_NAME=*) printf 'os %s\n' "${line#*=}" ;; esac; done </etc/os-release
+  printf 'now %s\n' "$(($(date +%s%N) / 1000000))"
+  printf 'disk %s\n' "$(stat -f -c '%a %S' /var/lib/containerd 2>/dev/null || stat -f -c '%a %S' /)"
+  ip -o addr show scope global 2>/dev/null | while read -r _ name fields value _; do printf 'addr %s %s %s\n' "$name" "$fields" "$value"; done | head -n 256
+  for name in nft ip runc flock unshare nsenter systemctl; do command -v "$name" >/dev/null || printf 'missing %s\n' "$name"; done
+  for name in ptp static; do
+    [ -x /usr/lib/cni/$name ] || [ -x /opt/cni/bin/$name ] || [ -x /usr/libexec/cni/$name ] || printf 'missing cni-%s\n' "$name"
+  done
+  [ -r /etc/berth/epoch ] && read -r value </etc/berth/epoch && printf 'epoch %s\n' "$value"
+  [ -r /etc/berth/node/network.json ] && IFS= read -r line </etc/berth/node/network.json && printf 'network %s\n' "$line"
+  for file in /etc/berth/reflexes/*/version; do
+    [ -r "$file" ] || continue
+    read -r value <"$file"
+    name=${file%/version}
+    printf 'reflex %s %s\n' "${name##*/}" "$value"
+  done
+  for file in /etc/berth/claims/*; do [ -f "$file" ] && printf 'claim %s\n' "${file##*/}"; done
+  [ -d "/etc/berth/tenants/$1" ] && printf 'tenant\n'
+  for file in "/etc/berth/tenants/$1"/endpoints/*.json; do
+    [ -r "$file" ] && IFS= read -r line <"$file" && printf 'endpoint %s\n' "$line"
+  done
+  for file in "/etc/berth/tenants/$1"/pods/*; do
+    name=${file##*/}
+    [ -d "$file" ] || continue
+    if [ -e "/run/netns/$1-$name" ]; then printf 'wired %s\n' "$name"; else printf 'unwired %s\n' "$name"; fi
+  done
+  stat -c 'started %.3Y %n' /run/containerd/io.containerd.runtime.v2.task/"$1"/*/init.pid 2>/dev/null
+  printf 'end\n'
+}

@@ -1,0 +1,269 @@
+# What the engine's verbs need of the node's shell, one function a verb.
+
+# network_up NETWORK-JSON NETWORK-LINE TABLE ROUTES
+network_up() {
+  local tool
+  for tool in nft ip unshare flock; do
+    command -v "$tool" >/dev/null || { echo "$tool is missing"; return 77; }
+  done
+  cni_dir >/dev/null || { cni_dir; return 77; }
+  mkdir -p /etc/berth/node /etc/berth/claims /etc/berth/tenants /run/berth || return
+  put /etc/berth/node/network "$2" && put /etc/berth/node/base.nft "$3" && printf '%s' "$4" >/etc/berth/node/routes || return
+  net_base && net_routes || return
+  # Routes of an earlier fleet that this one lacks.
+  local family range via
+  [ -f /etc/berth/node/routes.set ] && while read -r family range via; do
+    grep -q "^$family $range " /etc/berth/node/routes || ip "-$family" route del "$range" via "$via" 2>/dev/null
+  done </etc/berth/node/routes.set
+  cp /etc/berth/node/routes /etc/berth/node/routes.set
+  put /etc/berth/node/network.json "$1"
+}
+
+network_down() {
+  local family range via gateway4 gateway6 range4 range6 endpoints4 endpoints6 file value
+  local left
+  left=$(ls -A /etc/berth/tenants 2>/dev/null)
+  [ -z "$left" ] || { printf '%s' "${left//$'\n'/, }"; return 78; }
+  nft delete table inet berth 2>/dev/null
+  [ -f /etc/berth/node/routes ] && while read -r family range via; do
+    ip "-$family" route del "$range" via "$via" 2>/dev/null
+  done </etc/berth/node/routes
+  if [ -f /etc/berth/node/network ]; then
+    read -r gateway4 gateway6 range4 range6 endpoints4 endpoints6 </etc/berth/node/network
+    ip -force -batch - 2>/dev/null <<EOF
+-4 route del local $endpoints4 dev lo
+-6 route del local $endpoints6 dev lo
+-4 route del unreachable $range4
+-6 route del unreachable $range6
+-4 addr del $gateway4/32 dev lo
+-6 addr del $gateway6/128 dev lo
+EOF
+  fi
+  # In reverse: what was set last goes back first.
+  [ -f /etc/berth/node/found ] && tac /etc/berth/node/found | while read -r file value; do
+    [ -e "$file" ] && printf '%s' "$value" >"$file"
+  done
+  rm -rf /etc/berth/node /etc/berth/claims /etc/berth/tenants
+  rmdir /etc/berth/reflexes /etc/berth/ledger /etc/berth 2>/dev/null
+  return 0
+}
+
+tenant_up() {
+  mkdir -p "/etc/berth/tenants/$1/pods" "/etc/berth/tenants/$1/endpoints" "/var/log/berth/$1" /run/berth
+}
+
+# Everything of a tenant that has no pods any more.
+tenant_down() {
+  local left group
+  left=$(ls -A "/etc/berth/tenants/$1/pods" 2>/dev/null)
+  [ -z "$left" ] || { printf '%s' "${left//$'\n'/, }"; return 78; }
+  for left in "/etc/berth/tenants/$1"/endpoints/*.out; do
+    [ -f "$left" ] && nft -f "$left" 2>/dev/null
+  done
+  rm -rf "/etc/berth/tenants/$1" "/var/log/berth/$1"
+  rmdir /var/log/berth 2>/dev/null
+  for group in /sys/fs/cgroup/"$1" /sys/fs/cgroup/*/"$1"; do
+    [ -d "$group" ] && rmdir "$group" 2>/dev/null
+  done
+  return 0
+}
+
+# pod_up NAMESPACE ID IP4 IP6 REPLICA: 79 and the holder if the address is claimed.
+pod_up() {
+  local dir=/etc/berth/tenants/$1/pods/$2 holder resolv=/etc/resolv.conf
+  if ! (set -C; printf '%s\n' "$1/$2" >"/etc/berth/claims/$3") 2>/dev/null; then
+    read -r holder <"/etc/berth/claims/$3" || { echo 'the network of this node is not set up'; return 1; }
+    [ "$holder" = "$1/$2" ] || { printf '%s' "$holder"; return 79; }
+  fi
+  mkdir -p "$dir" "/var/log/berth/$1" || return
+  grep -qs '^nameserver 127\.0\.0\.53' $resolv && resolv=/run/systemd/resolve/resolv.conf
+  printf '127.0.0.1 localhost\n::1 localhost ip6-localhost\n%s %s\n%s %s\n' "$3" "$5" "$4" "$5" >"$dir/hosts"
+  printf '%s\n' "$5" >"$dir/hostname"
+  { [ -r $resolv ] && printf '%s\n' "$(<$resolv)"; } >"$dir/resolv.conf"
+  chmod 644 "$dir/hosts" "$dir/hostname" "$dir/resolv.conf"
+  printf '%s\n' "$3 $4 $5" >"$dir/pod" || return
+  pod_wire "$1" "$2"
+}
+
+# pod_down NAMESPACE ID: all that pod_up made; the log stays for `berth logs`.
+pod_down() {
+  local claim holder
+  pod_unwire "$1" "$2"
+  for claim in /etc/berth/claims/*; do
+    [ -f "$claim" ] && read -r holder <"$claim" && [ "$holder" = "$1/$2" ] && rm -f "$claim"
+  done
+  rm -rf "/etc/berth/tenants/$1/pods/$2"
+  logs_trim "$1"
+}
+
+# Keeps the logs of the last ten pods that are gone.
+logs_trim() {
+  local log kept=0
+  find "/var/log/berth/$1" -type f -printf '%T@ %f\n' 2>/dev/null | sort -rn | while read -r _ log; do
+    [ -d "/etc/berth/tenants/$1/pods/${log%%.log*}" ] && continue
+    kept=$((kept + 1))
+    [ "$kept" -le 10 ] || rm -f "/var/log/berth/$1/$log"
+  done
+}
+
+# endpoint_swap NAMESPACE NAME JSON ADDS DELETES: one transaction that takes the earlier elements
+# out and puts these in. If kernel and files have parted, everything is loaded from the files.
+endpoint_swap() {
+  local at=/etc/berth/tenants/$1/endpoints/$2 said
+  if said=$({ [ -f "$at.out" ] && cat "$at.out"; printf '%s\n' "$4"; } | nft -f - 2>&1); then
+    put "$at.nft" "$4" && put "$at.out" "$5" && put "$at.json" "$3"
+  else
+    [ -f "$at.nft" ] && cp "$at.nft" "$at.was"
+    put "$at.nft" "$4"
+    if said=$said$'\n'$(net_base 2>&1); then
+      rm -f "$at.was"
+      put "$at.out" "$5" && put "$at.json" "$3"
+    else
+      if [ -f "$at.was" ]; then mv -f "$at.was" "$at.nft"; else rm -f "$at.nft"; fi
+      printf '%s' "$said"
+      return 1
+    fi
+  fi
+}
+
+endpoint_remove() {
+  local at=/etc/berth/tenants/$1/endpoints/$2
+  [ -f "$at.out" ] || return 0
+  if nft -f "$at.out" 2>/dev/null; then
+    rm -f "$at.nft" "$at.out" "$at.json"
+  else
+    rm -f "$at.nft" "$at.out" "$at.json"
+    [ -f /etc/berth/node/network ] && net_base
+  fi
+}
+
+# ledger_append NAMESPACE LENGTH BASE64: 80 if the ledger has another length.
+ledger_append() {
+  local file=/etc/berth/ledger/$1.log size=0
+  mkdir -p /etc/berth/ledger || return
+  [ -f "$file" ] && size=$(stat -c %s "$file")
+  [ "$size" = "$2" ] || { printf '%s' "$size"; return 80; }
+  printf '%s' "$3" | base64 -d | dd of="$file" bs=1M iflag=fullblock oflag=append conv=notrunc,fsync status=none || {
+    # A half-written record would make the next append refuse for ever.
+    truncate -s "$2" "$file"
+    return 1
+  }
+  [ "$2" != 0 ] || sync /etc/berth /etc/berth/ledger
+}
+
+ledger_remove() {
+  rm -f "/etc/berth/ledger/$1.log"
+  rmdir /etc/berth/ledger 2>/dev/null
+  tidy
+}
+
+ledger_read() {
+  [ -f "/etc/berth/ledger/$1.log" ] || return 0
+  base64 -w 0 "/etc/berth/ledger/$1.log"
+}
+
+# pod_log NAMESPACE ID LIMIT: the end of a log, as base64.
+pod_log() {
+  local log=/var/log/berth/$1/$2.log
+  [ -f "$log" ] || return 2
+  { [ -f "$log.1" ] && [ "$(stat -c %s "$log")" -lt "$3" ] && cat "$log.1"; cat "$log"; } | tail -c "$3" | base64 -w 0
+}
+
+# pod_connections NAMESPACE ID: the pod's own connection tables.
+pod_connections() {
+  [ -e "/run/netns/$1-$2" ] || return 2
+  nsenter "--net=/run/netns/$1-$2" sh -c 'head -c 4000000 /proc/self/net/tcp; head -c 4000000 /proc/self/net/tcp6' |
+    while read -r _ local _ state _; do
+      case $state in 01 | 03 | 0A) printf '%s %s\n' "$state" "${local##*:}" ;; esac
+    done
+}
+
+# reflex_up NAME VERSION; the units and scripts come as FILE TEXT pairs after that.
+reflex_up() {
+  local name=$1 version=$2 file
+  mkdir -p "/etc/berth/reflexes/$name" || return
+  shift 2
+  while [ $# -gt 1 ]; do
+    file=$1
+    [ "${file#/}" = "$file" ] && file=/etc/berth/reflexes/$name/$file
+    put "$file" "$2" || return
+    shift 2
+  done
+  chmod 755 "/etc/berth/reflexes" "/etc/berth/reflexes/$name"
+  systemctl daemon-reload || return
+  "reflex_${name}_on" || return
+  put "/etc/berth/reflexes/$name/version" "$version"
+}
+
+reflex_boot_on() {
+  systemctl enable --quiet berth-net.service berth-routes.service berth-drain.service 2>/dev/null
+  # The drain unit acts when it stops, so it has to be up now; the net unit has nothing to do.
+  systemctl start berth-net.service berth-routes.service berth-drain.service
+}
+
+reflex_rotate_on() { systemctl enable --quiet --now berth-rotate.timer 2>/dev/null; }
+
+reflex_down() {
+  local unit units
+  # The drain unit stops pods only while the whole system stops, so removing it stops none.
+  case $1 in
+    boot) units='berth-net.service berth-routes.service berth-drain.service' ;;
+    rotate) units='berth-rotate.timer berth-rotate.service' ;;
+    *) return 1 ;;
+  esac
+  for unit in $units; do
+    systemctl disable --quiet --now "$unit" 2>/dev/null
+    rm -f "/etc/systemd/system/$unit"
+  done
+  rm -rf "/etc/berth/reflexes/$1"
+  rmdir /etc/berth/reflexes 2>/dev/null
+  systemctl daemon-reload
+  return 0
+}
+
+# user_find USER[:GROUP] LAYER…: numeric ids from the topmost passwd and group files of an image.
+user_find() {
+  local user=${1%%:*} group= dir uid= gid= name number rest passwd= groups=
+  case $1 in *:*) group=${1#*:} ;; esac
+  shift
+  for dir in "$@"; do
+    [ -z "$passwd" ] && [ -f "$dir/etc/passwd" ] && [ ! -L "$dir/etc/passwd" ] && passwd=$dir/etc/passwd
+    [ -z "$groups" ] && [ -f "$dir/etc/group" ] && [ ! -L "$dir/etc/group" ] && groups=$dir/etc/group
+  done
+  while IFS=: read -r name _ number rest; do
+    [ "$name" = "$user" ] || [ "$number" = "$user" ] || continue
+    uid=$number gid=${rest%%:*}
+    break
+  done < <(head -c 1000000 "${passwd:-/dev/null}")
+  case $user in *[!0-9]*) ;; *) uid=$user gid=${gid:-0} ;; esac
+  case $group in
+    '') ;;
+    *[!0-9]*)
+      gid=
+      while IFS=: read -r name _ number _; do
+        [ "$name" = "$group" ] && gid=$number && break
+      done < <(head -c 1000000 "${groups:-/dev/null}")
+      ;;
+    *) gid=$group ;;
+  esac
+  [ -n "$uid" ] && [ -n "$gid" ] || { echo 'its passwd and group files do not know it'; return 1; }
+  printf '%s %s\n' "$uid" "$gid"
+}
+
+# probe_tcp ADDRESS PORT SECONDS [REQUEST]: opens a connection, and prints the answer's beginning.
+probe_tcp() {
+  # shellcheck disable=SC2016
+  timeout "$3" bash -c 'exec 3<>"/dev/tcp/$1/$2" || exit 1
+    [ $# -lt 3 ] || { printf "%s" "$3" >&3; head -n 1 <&3 | head -c 512; }' bash "$1" "$2" "${@:4}" 2>/dev/null
+}
+
+# containerd_state: why its socket can't be reached.
+containerd_state() {
+  if [ -S /run/containerd/containerd.sock ]; then
+    if systemctl is-active --quiet containerd; then echo denied; else echo stopped; fi
+  elif command -v containerd >/dev/null; then
+    echo stopped
+  else
+    echo absent
+  fi
+}

@@ -1,0 +1,241 @@
+//! What `observe` in `agentless/src/node/observe.sh` prints, parsed.
+//!
+//! A line is a key and values. An unknown key is skipped, so that an older engine reads a newer
+//! node; a missing `end` means that the answer was cut off.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use berth_engine::plan::action::{Endpoint, NodeNetwork, Reflex};
+use berth_engine::plan::names::WorkloadName;
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take_till, take_till1};
+use nom::character::complete::{char, digit1};
+use nom::combinator::{map, map_opt, map_res, rest};
+use nom::sequence::{preceded, separated_pair};
+use nom::{IResult, Parser};
+
+/// What the kernel and our files know of a node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Kernel {
+    pub(crate) machine_id: String,
+    pub(crate) memory_bytes: u64,
+    pub(crate) cpus: u64,
+    pub(crate) os: String,
+    pub(crate) now_ms: i64,
+    pub(crate) disk_free_bytes: u64,
+    /// Interface and address, in the node's order.
+    pub(crate) addresses: Vec<(String, IpAddr)>,
+    pub(crate) missing: Vec<String>,
+    pub(crate) epoch: u64,
+    pub(crate) network: Option<NodeNetwork>,
+    pub(crate) reflexes: BTreeMap<Reflex, u32>,
+    pub(crate) claims: BTreeSet<Ipv4Addr>,
+    pub(crate) tenant: bool,
+    pub(crate) endpoints: BTreeMap<WorkloadName, Endpoint>,
+    /// Pods that have files here, and whether their namespaces are pinned.
+    pub(crate) wired: BTreeMap<String, bool>,
+    /// When each task started, in milliseconds since 1970.
+    pub(crate) started_ms: BTreeMap<String, u64>,
+}
+
+/// The answer is not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut;
+
+enum Fact<'a> {
+    Machine(&'a str),
+    MemoryKib(u64),
+    Cpus(u64),
+    Os(&'a str),
+    Now(i64),
+    Disk(u64, u64),
+    Address(&'a str, IpAddr),
+    Missing(&'a str),
+    Epoch(u64),
+    Network(Box<NodeNetwork>),
+    Reflex(Reflex, u32),
+    Claim(Ipv4Addr),
+    Tenant,
+    Endpoint(Box<Endpoint>),
+    Wired(&'a str, bool),
+    Started(u64, &'a str),
+    End,
+}
+
+/// Reads the whole answer.
+pub(crate) fn parse(text: &str) -> Result<Kernel, Cut> {
+    let mut kernel = Kernel::default();
+    let mut whole = false;
+    for line in text.lines() {
+        let Ok((_, fact)) = fact(line) else { continue };
+        match fact {
+            Fact::Machine(id) => kernel.machine_id = id.to_owned(),
+            Fact::MemoryKib(kib) => kernel.memory_bytes = kib.saturating_mul(1024),
+            Fact::Cpus(n) => kernel.cpus = n,
+            Fact::Os(name) => kernel.os = name.trim_matches('"').to_owned(),
+            Fact::Now(ms) => kernel.now_ms = ms,
+            Fact::Disk(blocks, size) => kernel.disk_free_bytes = blocks.saturating_mul(size),
+            Fact::Address(interface, ip) => kernel.addresses.push((interface.to_owned(), ip)),
+            Fact::Missing(what) => kernel.missing.push(what.to_owned()),
+            Fact::Epoch(n) => kernel.epoch = n,
+            Fact::Network(network) => kernel.network = Some(*network),
+            Fact::Reflex(reflex, version) => {
+                kernel.reflexes.insert(reflex, version);
+            }
+            Fact::Claim(ip) => {
+                kernel.claims.insert(ip);
+            }
+            Fact::Tenant => kernel.tenant = true,
+            Fact::Endpoint(endpoint) => {
+                kernel.endpoints.insert(endpoint.workload.clone(), *endpoint);
+            }
+            Fact::Wired(id, pinned) => {
+                kernel.wired.insert(id.to_owned(), pinned);
+            }
+            Fact::Started(ms, id) => {
+                kernel.started_ms.insert(id.to_owned(), ms);
+            }
+            Fact::End => whole = true,
+        }
+    }
+    if whole { Ok(kernel) } else { Err(Cut) }
+}
+
+fn word(input: &str) -> IResult<&str, &str> {
+    take_till1(|c: char| c == ' ')(input)
+}
+
+fn number(input: &str) -> IResult<&str, u64> {
+    map_res(digit1, str::parse).parse(input)
+}
+
+fn json<'a, T: serde::de::DeserializeOwned>(input: &'a str) -> IResult<&'a str, Box<T>> {
+    map_opt(rest, |text: &'a str| serde_json::from_str(text).ok().map(Box::new)).parse(input)
+}
+
+fn small(input: &str) -> IResult<&str, u32> {
+    map_res(digit1, str::parse).parse(input)
+}
+
+fn reflex(input: &str) -> IResult<&str, Reflex> {
+    map_opt(word, |name| Reflex::CURRENT.iter().map(|(r, _)| *r).find(|r| r.name() == name))
+        .parse(input)
+}
+
+/// Seconds with a fraction, as `stat` prints them; either mark may stand before the fraction.
+fn seconds(input: &str) -> IResult<&str, u64> {
+    map_opt((number, take_till(|c: char| c == ' ')), |(whole, fraction): (u64, &str)| {
+        let digits: String = fraction.chars().filter(char::is_ascii_digit).chain("000".chars()).take(3).collect();
+        whole.checked_mul(1000)?.checked_add(digits.parse().ok()?)
+    })
+    .parse(input)
+}
+
+/// The folder of a task, by the path of its `init.pid`.
+fn task(input: &str) -> IResult<&str, &str> {
+    map_opt(rest, |path: &str| path.strip_suffix("/init.pid")?.rsplit('/').next()).parse(input)
+}
+
+fn address(input: &str) -> IResult<&str, IpAddr> {
+    map_opt(rest, |text: &str| text.split('/').next()?.parse().ok()).parse(input)
+}
+
+fn fact(line: &str) -> IResult<&str, Fact<'_>> {
+    alt((
+        alt((
+            map(preceded(tag("machine "), rest), Fact::Machine),
+            map(preceded(tag("memory "), number), Fact::MemoryKib),
+            map(preceded(tag("cpus "), number), Fact::Cpus),
+            map(preceded(tag("os "), rest), Fact::Os),
+            map(preceded(tag("now "), map_res(digit1, str::parse)), Fact::Now),
+            map(preceded(tag("disk "), separated_pair(number, char(' '), number)), |(n, s)| {
+                Fact::Disk(n, s)
+            }),
+            map(
+                preceded(tag("addr "), (word, alt((tag(" inet6 "), tag(" inet "))), address)),
+                |(name, _, ip)| Fact::Address(name, ip),
+            ),
+            map(preceded(tag("missing "), rest), Fact::Missing),
+            map(preceded(tag("epoch "), number), Fact::Epoch),
+        )),
+        alt((
+            map(preceded(tag("network "), json), Fact::Network),
+            map(preceded(tag("reflex "), separated_pair(reflex, char(' '), small)), |(r, v)| {
+                Fact::Reflex(r, v)
+            }),
+            map(preceded(tag("claim "), map_res(rest, str::parse)), Fact::Claim),
+            map(preceded(tag("endpoint "), json), Fact::Endpoint),
+            map(preceded(tag("wired "), rest), |id| Fact::Wired(id, true)),
+            map(preceded(tag("unwired "), rest), |id| Fact::Wired(id, false)),
+            map(preceded(tag("started "), separated_pair(seconds, char(' '), task)), |(ms, id)| {
+                Fact::Started(ms, id)
+            }),
+            map(tag("tenant"), |_| Fact::Tenant),
+            map(tag("end"), |_| Fact::End),
+        )),
+    ))
+    .parse(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WHOLE: &str = "machine 0123abc
+memory 2048
+cpus 2
+os \"Debian GNU/Linux 12 (bookworm)\"
+now 1795000000123
+disk 10 4096
+addr lo inet 10.88.1.1/32
+addr host0 inet6 fd77::11/64
+missing nft
+unheard-of 3
+epoch 4
+reflex boot 1
+reflex sing 9
+claim 10.88.1.11
+tenant
+wired web-0.g1
+unwired web-1.g2
+network {broken
+started 1795000000.5 /run/containerd/io.containerd.runtime.v2.task/berth.shop.default/web-0.g1/init.pid
+end
+";
+
+    #[test]
+    fn every_key_is_read() {
+        let kernel = parse(WHOLE).expect("whole");
+        assert_eq!(kernel.memory_bytes, 2048 * 1024);
+        assert_eq!(kernel.os, "Debian GNU/Linux 12 (bookworm)");
+        assert_eq!(kernel.disk_free_bytes, 40_960);
+        assert_eq!(kernel.addresses.len(), 2);
+        assert_eq!(kernel.missing, ["nft"]);
+        assert_eq!(kernel.reflexes, BTreeMap::from([(Reflex::Boot, 1)]));
+        assert_eq!(kernel.claims.len(), 1);
+        assert!(kernel.tenant && kernel.network.is_none());
+        assert_eq!(kernel.wired["web-1.g2"], false);
+        assert_eq!(kernel.started_ms["web-0.g1"], 1_795_000_000_500);
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_answer_is_not_believed(at in 0..WHOLE.len() - 4) {
+            prop_assert_eq!(parse(&WHOLE[..at]), Err(Cut));
+        }
+
+        #[test]
+        fn no_text_panics(text in ".{0,300}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn no_line_with_a_known_key_panics(key in 0..16_usize, text in ".{0,80}") {
+            let key = ["machine", "memory", "cpus", "os", "now", "disk", "addr", "missing", "epoch",
+                "network", "reflex", "claim", "endpoint", "wired", "started", "tenant"][key];
+            let _ = parse(&format!("{key} {text}\nend"));
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Pods: one replica's namespaces, addresses, snapshot, container and task, made and removed.
+
+pub(crate) mod connections;
+pub(crate) mod ensure;
+pub(crate) mod labels;
+pub(crate) mod remove;
+pub(crate) mod spec;
