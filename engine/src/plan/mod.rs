@@ -5,6 +5,7 @@ pub mod body;
 pub mod canon;
 pub mod change;
 pub mod check;
+pub mod drift;
 pub mod explain;
 pub mod freshness;
 pub mod graph;

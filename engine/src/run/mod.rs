@@ -13,4 +13,5 @@ pub mod host;
 pub mod journal;
 pub mod ledger;
 pub mod observe;
+pub mod store;
 pub mod twin;
