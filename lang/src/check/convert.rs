@@ -15,13 +15,22 @@ enum Way {
 
 impl Checker<'_, '_> {
     /// Makes an expression of one type into one of another, or reports a mismatch.
-    pub(super) fn convert(&mut self, typed: Typed, found: &Ty, wanted: &Ty, why: Option<Why>) -> Typed {
+    pub(super) fn convert(
+        &mut self,
+        typed: Typed,
+        found: &Ty,
+        wanted: &Ty,
+        why: Option<Why>,
+    ) -> Typed {
         match self.way(found, wanted) {
             Way::Same => typed,
             Way::By(Conversion::Refine(id)) => self.refine(id, typed),
             Way::By(conversion) => {
                 let at = typed.at;
-                Typed { kind: Kind::Convert(conversion, Box::new(typed)), at }
+                Typed {
+                    kind: Kind::Convert(conversion, Box::new(typed)),
+                    at,
+                }
             }
             Way::No => {
                 let diagnostic = self.decls.mismatch(typed.at, found, wanted, why);
@@ -44,14 +53,20 @@ impl Checker<'_, '_> {
                 way @ (Way::Same | Way::By(_) | Way::No) => way,
             },
             (_, Ty::Optional(wanted)) => self.way(found, wanted),
-            (Ty::List(found), Ty::List(wanted)) | (Ty::Map(found), Ty::Map(wanted)) => each(self.way(found, wanted)),
+            (Ty::List(found), Ty::List(wanted)) | (Ty::Map(found), Ty::Map(wanted)) => {
+                each(self.way(found, wanted))
+            }
             (Ty::Record(fields), Ty::Map(value)) => {
-                let fields = fields.iter().map(|(name, ty)| (name.clone(), self.way(ty, value)));
+                let fields = fields
+                    .iter()
+                    .map(|(name, ty)| (name.clone(), self.way(ty, value)));
                 named(fields, Conversion::IntoMap)
             }
             (Ty::Ref(kind), _) if decls.body_type(*kind) == *wanted => Way::By(Conversion::Follow),
             (_, Ty::Named(id)) => {
-                let Some(decl) = decls.type_decl(*id) else { return Way::Same };
+                let Some(decl) = decls.type_decl(*id) else {
+                    return Way::Same;
+                };
                 match &decl.body {
                     TypeBody::Refined { base, .. } => match self.way(found, base) {
                         Way::Same => Way::By(Conversion::Refine(*id)),
@@ -67,7 +82,7 @@ impl Checker<'_, '_> {
                         }
                     }
                     TypeBody::Record(declared) => match found {
-                        Ty::Record(fields) => self.into_record(fields, declared, |fields| {
+                        Ty::Record(fields) => self.record_way(fields, declared, |fields| {
                             Conversion::Fields { of: *id, fields }
                         }),
                         _ => Way::No,
@@ -79,13 +94,16 @@ impl Checker<'_, '_> {
             // A refined value is also a value of what it refines.
             (Ty::Named(id), _) => match decls.type_decl(*id).map(|decl| &decl.body) {
                 Some(TypeBody::Refined { base, .. }) => self.way(base, wanted),
-                Some(TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken) | None => Way::No,
+                Some(
+                    TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken,
+                )
+                | None => Way::No,
             },
             _ => Way::No,
         }
     }
 
-    fn into_record(
+    fn record_way(
         &self,
         found: &[(Arc<str>, Ty)],
         declared: &[FieldTy],
@@ -95,8 +113,14 @@ impl Checker<'_, '_> {
         if found.iter().any(|(name, _)| known(name).is_none()) {
             return Way::No;
         }
-        let required = |field: &&FieldTy| field.default.is_none() && !matches!(self.decls.unalias(&field.ty), Ty::Optional(_));
-        if declared.iter().filter(required).any(|field| found.iter().all(|(name, _)| *name != field.name)) {
+        let required = |field: &&FieldTy| {
+            field.default.is_none() && !matches!(self.decls.unalias(&field.ty), Ty::Optional(_))
+        };
+        if declared
+            .iter()
+            .filter(required)
+            .any(|field| found.iter().all(|(name, _)| *name != field.name))
+        {
             return Way::No;
         }
         let ways = found.iter().map(|(name, ty)| {

@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 impl<'c, 's> Checker<'c, 's> {
     pub(super) fn poison(&self, at: Loc) -> Typed {
-        Typed { kind: Kind::Poison, at }
+        Typed {
+            kind: Kind::Poison,
+            at,
+        }
     }
 
     /// Checks against an expected type; `why` says where that was decided.
@@ -23,7 +26,8 @@ impl<'c, 's> Checker<'c, 's> {
             return self.check(expr, inner, why);
         }
         if let Ty::Named(id) = ty
-            && let Some(TypeBody::Refined { base, .. }) = decls.type_decl(*id).map(|decl| &decl.body)
+            && let Some(TypeBody::Refined { base, .. }) =
+                decls.type_decl(*id).map(|decl| &decl.body)
             && self.takes_shape(expr, base)
         {
             let checked = self.check(expr, base, why);
@@ -33,10 +37,18 @@ impl<'c, 's> Checker<'c, 's> {
             ExprKind::Number(number) => self.check_number(number, expr, ty, why),
             ExprKind::Record(fields) => self.check_record(expr, fields, ty, why, None),
             ExprKind::List(elements) if let Ty::List(element) = ty => {
-                let checked = elements.iter().map(|each| self.check(each, element, why)).collect();
-                Typed { kind: Kind::List(checked), at: self.loc(expr.at) }
+                let checked = elements
+                    .iter()
+                    .map(|each| self.check(each, element, why))
+                    .collect();
+                Typed {
+                    kind: Kind::List(checked),
+                    at: self.loc(expr.at),
+                }
             }
-            ExprKind::Name(name) if let Some((of, cases)) = self.enum_of(ty) => self.check_case_name(expr, name, of, cases, why, ty),
+            ExprKind::Name(name) if let Some((of, cases)) = self.enum_of(ty) => {
+                self.check_case_name(expr, name, of, cases, why, ty)
+            }
             ExprKind::Call(callee, args)
                 if let (Some((of, cases)), Some(name)) = (self.enum_of(ty), as_name(callee))
                     && let Some(case) = cases.iter().position(|case| case.name == *name) =>
@@ -56,11 +68,17 @@ impl<'c, 's> Checker<'c, 's> {
                 let condition = self.check(condition, &Ty::Bool, None);
                 let then = self.check(then, ty, why);
                 let otherwise = self.check(otherwise, ty, why);
-                Typed { kind: Kind::If(Box::new([condition, then, otherwise])), at: self.loc(expr.at) }
+                Typed {
+                    kind: Kind::If(Box::new([condition, then, otherwise])),
+                    at: self.loc(expr.at),
+                }
             }
             ExprKind::Comprehension(parts) if let Ty::List(element) = ty => {
                 let element = element.clone();
-                self.comprehension(expr, parts, |checker, inner| (checker.check(inner, &element, why), Ty::Error)).0
+                self.comprehension(expr, parts, |checker, inner| {
+                    (checker.check(inner, &element, why), Ty::Error)
+                })
+                .0
             }
             ExprKind::With(base, fields) => {
                 let base = self.check(base, ty, why);
@@ -82,17 +100,21 @@ impl<'c, 's> Checker<'c, 's> {
             | ExprKind::With(..)
             | ExprKind::If(_)
             | ExprKind::Comprehension(_) => true,
-            ExprKind::Unary(ast::UnaryOp::Negate, inner) => matches!(inner.kind, ExprKind::Number(_)),
+            ExprKind::Unary(ast::UnaryOp::Negate, inner) => {
+                matches!(inner.kind, ExprKind::Number(_))
+            }
             ExprKind::Name(name) => {
                 let enumeration = self.enum_of(self.decls.unalias(ty));
                 enumeration.is_some_and(|(_, cases)| {
                     cases.iter().any(|case| case.name == *name) || !self.is_value(name)
                 })
             }
-            ExprKind::Call(callee, _) => match (as_name(callee), self.enum_of(self.decls.unalias(ty))) {
-                (Some(name), Some((_, cases))) => cases.iter().any(|case| case.name == *name),
-                _ => false,
-            },
+            ExprKind::Call(callee, _) => {
+                match (as_name(callee), self.enum_of(self.decls.unalias(ty))) {
+                    (Some(name), Some((_, cases))) => cases.iter().any(|case| case.name == *name),
+                    _ => false,
+                }
+            }
             ExprKind::Error
             | ExprKind::Bool(_)
             | ExprKind::Str(_)
@@ -105,7 +127,8 @@ impl<'c, 's> Checker<'c, 's> {
     }
 
     fn is_value(&self, name: &str) -> bool {
-        self.locals.iter().any(|(local, _)| &**local == name) || self.decls.lookup(self.site.file, name).is_some()
+        self.locals.iter().any(|(local, _)| &**local == name)
+            || self.decls.lookup(self.site.file, name).is_some()
     }
 
     /// The cases of an enum.
@@ -114,7 +137,10 @@ impl<'c, 's> Checker<'c, 's> {
         let Ty::Named(id) = ty else { return None };
         match &decls.type_decl(*id)?.body {
             TypeBody::Enum(cases) => Some((*id, cases)),
-            TypeBody::Record(_) | TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken => None,
+            TypeBody::Record(_)
+            | TypeBody::Alias(_)
+            | TypeBody::Refined { .. }
+            | TypeBody::Broken => None,
         }
     }
 
@@ -124,14 +150,29 @@ impl<'c, 's> Checker<'c, 's> {
         let Ty::Named(id) = ty else { return None };
         match &decls.type_decl(*id)?.body {
             TypeBody::Record(fields) => Some((*id, fields)),
-            TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken => None,
+            TypeBody::Enum(_)
+            | TypeBody::Alias(_)
+            | TypeBody::Refined { .. }
+            | TypeBody::Broken => None,
         }
     }
 
-    fn check_case_name(&mut self, expr: &Expr, name: &Arc<str>, of: TypeId, cases: &[CaseTy], why: Option<Why>, ty: &Ty) -> Typed {
+    fn check_case_name(
+        &mut self,
+        expr: &Expr,
+        name: &Arc<str>,
+        of: TypeId,
+        cases: &[CaseTy],
+        why: Option<Why>,
+        ty: &Ty,
+    ) -> Typed {
         let at = self.loc(expr.at);
         let local = self.locals.iter().any(|(local, _)| local == name);
-        if let Some(case) = cases.iter().position(|case| case.name == *name).filter(|_| !local) {
+        if let Some(case) = cases
+            .iter()
+            .position(|case| case.name == *name)
+            .filter(|_| !local)
+        {
             return self.construct(of, case, &[], at);
         }
         if self.is_value(name) {
@@ -148,7 +189,13 @@ impl<'c, 's> Checker<'c, 's> {
         let at = self.loc(expr.at);
         match &expr.kind {
             ExprKind::Error => (self.poison(at), Ty::Error),
-            ExprKind::Bool(value) => (Typed { kind: Kind::Constant(Value::Bool(*value)), at }, Ty::Bool),
+            ExprKind::Bool(value) => (
+                Typed {
+                    kind: Kind::Constant(Value::Bool(*value)),
+                    at,
+                },
+                Ty::Bool,
+            ),
             ExprKind::Number(number) => self.infer_number(number, at, hint),
             ExprKind::Str(pieces) => (self.interpolate(pieces, at), Ty::Str),
             ExprKind::List(elements) => self.infer_list(elements, at, hint),
@@ -158,23 +205,43 @@ impl<'c, 's> Checker<'c, 's> {
             ExprKind::Index(base, key) => self.infer_index(base, key, at),
             ExprKind::Call(callee, args) => self.infer_call(callee, args, at),
             ExprKind::Unary(op, inner) => self.infer_unary(*op, inner, at, hint),
-            ExprKind::Binary(op, op_at, left, right) => self.infer_binary(*op, *op_at, left, right, at, hint),
-            ExprKind::Range { from, to, inclusive } => {
+            ExprKind::Binary(op, op_at, left, right) => {
+                self.infer_binary(*op, *op_at, left, right, at, hint)
+            }
+            ExprKind::Range {
+                from,
+                to,
+                inclusive,
+            } => {
                 let from = Box::new(self.check(from, &Ty::Int, None));
                 let to = Box::new(self.check(to, &Ty::Int, None));
-                let kind = Kind::Range { from, to, inclusive: *inclusive };
+                let kind = Kind::Range {
+                    from,
+                    to,
+                    inclusive: *inclusive,
+                };
                 (Typed { kind, at }, Ty::List(Arc::new(Ty::Int)))
             }
             ExprKind::If(parts) => {
                 let [condition, then, otherwise] = &**parts;
                 let condition = self.check(condition, &Ty::Bool, None);
                 let (then, ty) = self.infer(then, hint);
-                let why = Why { at: then.at, text: "the other branch decides this" };
+                let why = Why {
+                    at: then.at,
+                    text: "the other branch decides this",
+                };
                 let otherwise = self.check(otherwise, &ty, Some(why));
-                (Typed { kind: Kind::If(Box::new([condition, then, otherwise])), at }, ty)
+                (
+                    Typed {
+                        kind: Kind::If(Box::new([condition, then, otherwise])),
+                        at,
+                    },
+                    ty,
+                )
             }
             ExprKind::Comprehension(parts) => {
-                let (typed, element) = self.comprehension(expr, parts, |checker, inner| checker.infer(inner, None));
+                let (typed, element) =
+                    self.comprehension(expr, parts, |checker, inner| checker.infer(inner, None));
                 (typed, Ty::List(Arc::new(element)))
             }
             ExprKind::With(base, fields) => {
@@ -187,13 +254,31 @@ impl<'c, 's> Checker<'c, 's> {
 
     fn infer_list(&mut self, elements: &[Expr], at: Loc, hint: Option<&Ty>) -> (Typed, Ty) {
         let Some((first, rest)) = elements.split_first() else {
-            return (Typed { kind: Kind::List(Vec::new()), at }, Ty::List(Arc::new(Ty::Never)));
+            return (
+                Typed {
+                    kind: Kind::List(Vec::new()),
+                    at,
+                },
+                Ty::List(Arc::new(Ty::Never)),
+            );
         };
         let (first, ty) = self.infer(first, hint);
-        let why = Why { at: first.at, text: "the first element decides this" };
-        let rest: Vec<Typed> = rest.iter().map(|each| self.check(each, &ty, Some(why))).collect();
+        let why = Why {
+            at: first.at,
+            text: "the first element decides this",
+        };
+        let rest: Vec<Typed> = rest
+            .iter()
+            .map(|each| self.check(each, &ty, Some(why)))
+            .collect();
         let all = std::iter::once(first).chain(rest).collect();
-        (Typed { kind: Kind::List(all), at }, Ty::List(Arc::new(ty)))
+        (
+            Typed {
+                kind: Kind::List(all),
+                at,
+            },
+            Ty::List(Arc::new(ty)),
+        )
     }
 
     fn comprehension(
@@ -213,16 +298,32 @@ impl<'c, 's> Checker<'c, 's> {
             }
         };
         self.locals.push((parts.variable.text.clone(), each));
-        let condition = parts.condition.as_ref().map(|condition| self.check(condition, &Ty::Bool, None));
+        let condition = parts
+            .condition
+            .as_ref()
+            .map(|condition| self.check(condition, &Ty::Bool, None));
         let (element, ty) = element(self, &parts.element);
         self.locals.pop();
-        let kind = Kind::Comprehension(Box::new(Comprehension { element, source, condition }));
-        (Typed { kind, at: self.loc(expr.at) }, ty)
+        let kind = Kind::Comprehension(Box::new(Comprehension {
+            element,
+            source,
+            condition,
+        }));
+        (
+            Typed {
+                kind,
+                at: self.loc(expr.at),
+            },
+            ty,
+        )
     }
 
     fn interpolate(&mut self, pieces: &[Piece], at: Loc) -> Typed {
         if let [Piece::Text(text)] = pieces {
-            return Typed { kind: Kind::Constant(Value::Str(text.clone())), at };
+            return Typed {
+                kind: Kind::Constant(Value::Str(text.clone())),
+                at,
+            };
         }
         let mut parts = Vec::new();
         for piece in pieces {
@@ -238,7 +339,10 @@ impl<'c, 's> Checker<'c, 's> {
                 }
             }
         }
-        Typed { kind: Kind::Interpolate(parts), at }
+        Typed {
+            kind: Kind::Interpolate(parts),
+            at,
+        }
     }
 
     fn printable(&self, ty: &Ty) -> bool {
@@ -253,9 +357,9 @@ impl<'c, 's> Checker<'c, 's> {
             | Ty::Duration
             | Ty::Percent
             | Ty::Ref(_) => true,
-            named @ Ty::Named(_) => {
-                self.enum_of(named).is_some_and(|(_, cases)| cases.iter().all(|case| case.params.is_empty()))
-            }
+            named @ Ty::Named(_) => self
+                .enum_of(named)
+                .is_some_and(|(_, cases)| cases.iter().all(|case| case.params.is_empty())),
             Ty::List(_) | Ty::Map(_) | Ty::Optional(_) | Ty::Record(_) => false,
         }
     }
@@ -263,24 +367,54 @@ impl<'c, 's> Checker<'c, 's> {
     fn infer_name(&mut self, name: &Arc<str>, at: Loc) -> (Typed, Ty) {
         if let Some(slot) = self.locals.iter().rposition(|(local, _)| local == name) {
             let ty = self.locals[slot].1.clone();
-            return (Typed { kind: Kind::Local(slot), at }, ty);
+            return (
+                Typed {
+                    kind: Kind::Local(slot),
+                    at,
+                },
+                ty,
+            );
         }
         match self.decls.lookup(self.site.file, name) {
             Some(Def::Let(id)) => {
                 let ty = self.let_types.get(id.index()).cloned().unwrap_or(Ty::Error);
-                (Typed { kind: Kind::Let(id), at }, ty)
+                (
+                    Typed {
+                        kind: Kind::Let(id),
+                        at,
+                    },
+                    ty,
+                )
             }
             Some(Def::Input(id)) => {
                 let ty = self.decls.inputs[id.index()].ty.clone();
-                (Typed { kind: Kind::Input(id), at }, ty)
+                (
+                    Typed {
+                        kind: Kind::Input(id),
+                        at,
+                    },
+                    ty,
+                )
             }
             Some(Def::Resource(id)) => {
                 let decl = &self.decls.resources[id.index()];
                 let ty = Ty::Ref(decl.kind);
                 if decl.key.is_some() {
-                    (Typed { kind: Kind::Instances(id), at }, Ty::List(Arc::new(ty)))
+                    (
+                        Typed {
+                            kind: Kind::Instances(id),
+                            at,
+                        },
+                        Ty::List(Arc::new(ty)),
+                    )
                 } else {
-                    (Typed { kind: Kind::Resource(id), at }, ty)
+                    (
+                        Typed {
+                            kind: Kind::Resource(id),
+                            at,
+                        },
+                        ty,
+                    )
                 }
             }
             Some(Def::Broken) => (self.poison(at), Ty::Error),
@@ -310,7 +444,8 @@ impl<'c, 's> Checker<'c, 's> {
         }
         match self.decls.lookup(self.site.file, name) {
             Some(Def::Type(id)) => Some(id),
-            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken) | None => None,
+            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken)
+            | None => None,
         }
     }
 
@@ -323,18 +458,30 @@ impl<'c, 's> Checker<'c, 's> {
         let member_at = self.loc(member.at);
         let found = match &ty {
             Ty::Error | Ty::Never => return (self.poison(at), Ty::Error),
-            Ty::Record(fields) => {
-                fields.iter().find(|(name, _)| *name == member.text).map(|(_, ty)| ty.clone())
-            }
+            Ty::Record(fields) => fields
+                .iter()
+                .find(|(name, _)| *name == member.text)
+                .map(|(_, ty)| ty.clone()),
             _ => {
                 let fields = self.record_of(&ty).map_or(&[][..], |(_, fields)| fields);
-                fields.iter().find(|field| field.name == member.text).map(|field| field.ty.clone())
+                fields
+                    .iter()
+                    .find(|field| field.name == member.text)
+                    .map(|field| field.ty.clone())
             }
         };
         match found {
-            Some(ty) => (Typed { kind: Kind::Field(Box::new(base), member.text.clone()), at }, ty),
+            Some(ty) => (
+                Typed {
+                    kind: Kind::Field(Box::new(base), member.text.clone()),
+                    at,
+                },
+                ty,
+            ),
             None => {
-                let diagnostic = self.decls.unknown_member(member_at, &member.text, &ty, base.at);
+                let diagnostic = self
+                    .decls
+                    .unknown_member(member_at, &member.text, &ty, base.at);
                 self.report(diagnostic);
                 (self.poison(at), Ty::Error)
             }
@@ -346,7 +493,13 @@ impl<'c, 's> Checker<'c, 's> {
         match self.decls.unrefine(&ty) {
             Ty::Ref(kind) => {
                 let at = typed.at;
-                (Typed { kind: Kind::Follow(Box::new(typed)), at }, self.decls.body_type(*kind))
+                (
+                    Typed {
+                        kind: Kind::Follow(Box::new(typed)),
+                        at,
+                    },
+                    self.decls.body_type(*kind),
+                )
             }
             other => (typed, other.clone()),
         }
@@ -358,7 +511,8 @@ impl<'c, 's> Checker<'c, 's> {
         let resource = as_name(base).filter(|name| !local(name)).and_then(|name| {
             match decls.lookup(self.site.file, name) {
                 Some(Def::Resource(id)) => Some(id),
-                Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Type(_) | Def::Broken) | None => None,
+                Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Type(_) | Def::Broken)
+                | None => None,
             }
         });
         if let Some(id) = resource {
@@ -373,7 +527,13 @@ impl<'c, 's> Checker<'c, 's> {
                 let diagnostic = decls.bad_key(key.at, &key_ty);
                 self.report(diagnostic);
             }
-            return (Typed { kind: Kind::Instance(id, Box::new(key)), at }, Ty::Ref(decl.kind));
+            return (
+                Typed {
+                    kind: Kind::Instance(id, Box::new(key)),
+                    at,
+                },
+                Ty::Ref(decl.kind),
+            );
         }
         let (base, ty) = self.infer(base, None);
         match decls.unrefine(&ty) {
@@ -385,7 +545,13 @@ impl<'c, 's> Checker<'c, 's> {
             Ty::Map(value) => {
                 let key = self.check(key, &Ty::Str, None);
                 let value = Ty::Optional(value.clone());
-                (Typed { kind: Kind::Entry(Box::new(base), Box::new(key)), at }, value)
+                (
+                    Typed {
+                        kind: Kind::Entry(Box::new(base), Box::new(key)),
+                        at,
+                    },
+                    value,
+                )
             }
             Ty::Error | Ty::Never => (self.poison(at), Ty::Error),
             other => {

@@ -10,13 +10,22 @@ use crate::value::Value;
 
 impl Checker<'_, '_> {
     /// A number where a type is expected.
-    pub(super) fn check_number(&mut self, number: &Number, expr: &Expr, ty: &Ty, why: Option<Why>) -> Typed {
+    pub(super) fn check_number(
+        &mut self,
+        number: &Number,
+        expr: &Expr,
+        ty: &Ty,
+        why: Option<Why>,
+    ) -> Typed {
         let at = self.loc(expr.at);
         let (typed, found) = self.infer_number(number, at, Some(ty));
         if found == Ty::Error {
             return typed;
         }
-        let quantity = matches!(ty, Ty::Cpu | Ty::Bytes | Ty::Duration | Ty::Percent | Ty::Int);
+        let quantity = matches!(
+            ty,
+            Ty::Cpu | Ty::Bytes | Ty::Duration | Ty::Percent | Ty::Int
+        );
         if quantity && found != *ty {
             let diagnostic = self.decls.wrong_unit(at, number, &found, ty, why);
             self.report(diagnostic);
@@ -26,7 +35,12 @@ impl Checker<'_, '_> {
     }
 
     /// A number by its unit; `hint` decides what a bare number or `m` means.
-    pub(super) fn infer_number(&mut self, number: &Number, at: Loc, hint: Option<&Ty>) -> (Typed, Ty) {
+    pub(super) fn infer_number(
+        &mut self,
+        number: &Number,
+        at: Loc,
+        hint: Option<&Ty>,
+    ) -> (Typed, Ty) {
         let decls = self.decls;
         let hint = hint.map(|hint| decls.unrefine(hint));
         let Some(unit) = unit(number) else {
@@ -42,9 +56,18 @@ impl Checker<'_, '_> {
                 self.report(diagnostic);
                 return (self.poison(at), Ty::Error);
             }
-            (Unit::None, _) => (scaled(number, 1).and_then(|n| i64::try_from(n).ok()).map(Value::Int), Ty::Int),
-            (Unit::M, Some(Ty::Duration)) => (scaled(number, 60_000).map(Value::Duration), Ty::Duration),
-            (Unit::M, Some(Ty::Cpu | Ty::Int | Ty::Bytes | Ty::Percent)) => (scaled(number, 1).map(Value::Cpu), Ty::Cpu),
+            (Unit::None, _) => (
+                scaled(number, 1)
+                    .and_then(|n| i64::try_from(n).ok())
+                    .map(Value::Int),
+                Ty::Int,
+            ),
+            (Unit::M, Some(Ty::Duration)) => {
+                (scaled(number, 60_000).map(Value::Duration), Ty::Duration)
+            }
+            (Unit::M, Some(Ty::Cpu | Ty::Int | Ty::Bytes | Ty::Percent)) => {
+                (scaled(number, 1).map(Value::Cpu), Ty::Cpu)
+            }
             (Unit::M, _) => {
                 let diagnostic = decls.ambiguous_unit(at, number);
                 self.report(diagnostic);
@@ -58,7 +81,13 @@ impl Checker<'_, '_> {
             (Unit::Size(scale), _) => (scaled(number, scale).map(Value::Bytes), Ty::Bytes),
         };
         match value {
-            Some(value) => (Typed { kind: Kind::Constant(value), at }, ty),
+            Some(value) => (
+                Typed {
+                    kind: Kind::Constant(value),
+                    at,
+                },
+                ty,
+            ),
             None => {
                 let diagnostic = decls.inexact(at, &ty);
                 self.report(diagnostic);
@@ -72,11 +101,18 @@ impl Checker<'_, '_> {
         let at = typed.at;
         match typed.kind {
             Kind::Constant(ref value) => {
-                self.constants.push(Constant { of, value: value.clone(), at });
+                self.constants.push(Constant {
+                    of,
+                    value: value.clone(),
+                    at,
+                });
                 typed
             }
             Kind::Poison => typed,
-            _ => Typed { kind: Kind::Convert(Conversion::Refine(of), Box::new(typed)), at },
+            _ => Typed {
+                kind: Kind::Convert(Conversion::Refine(of), Box::new(typed)),
+                at,
+            },
         }
     }
 }

@@ -20,7 +20,11 @@ impl Site {
     /// The place of a range of the item.
     pub(crate) fn loc(self, rel: Rel) -> Loc {
         let at = |offset: u32| self.base.saturating_add(offset);
-        Loc { file: self.file, start: at(rel.start), end: at(rel.end) }
+        Loc {
+            file: self.file,
+            start: at(rel.start),
+            end: at(rel.end),
+        }
     }
 }
 
@@ -74,7 +78,11 @@ pub(crate) enum TypeBody<'s> {
     Record(Vec<FieldTy>),
     Enum(Vec<CaseTy>),
     Alias(Ty),
-    Refined { base: Ty, rule: &'s Rule, site: Site },
+    Refined {
+        base: Ty,
+        rule: &'s Rule,
+        site: Site,
+    },
     /// Part of a cycle: said already.
     Broken,
 }
@@ -147,22 +155,36 @@ pub(crate) struct ResourceDecl<'s> {
 impl<'s> Decls<'s> {
     /// What a name stands for in a file: its own items and imports, the project's resources, the prelude.
     pub(crate) fn lookup(&self, file: FileId, name: &str) -> Option<Def> {
-        let own = self.scopes.get(file.0 as usize).and_then(|scope| scope.get(name));
-        let entry = own.or_else(|| self.project.get(name)).or_else(|| self.scope(PRELUDE)?.get(name));
+        let own = self
+            .scopes
+            .get(file.0 as usize)
+            .and_then(|scope| scope.get(name));
+        let entry = own
+            .or_else(|| self.project.get(name))
+            .or_else(|| self.scope(PRELUDE)?.get(name));
         entry.map(|entry| entry.def)
     }
 
     /// Every name that a file sees, for suggestions.
     pub(crate) fn visible(&self, file: FileId) -> impl Iterator<Item = (&str, Def)> {
         let scopes = [self.scope(file), Some(&self.project), self.scope(PRELUDE)];
-        scopes.into_iter().flatten().flatten().map(|(name, entry)| (&**name, entry.def))
+        scopes
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|(name, entry)| (&**name, entry.def))
     }
 
     /// The prelude's type of a resource's body.
     pub(crate) fn body_type(&self, kind: ResourceKind) -> Ty {
-        match self.scope(PRELUDE).and_then(|scope| scope.get(kind.type_name())).map(|entry| entry.def) {
+        match self
+            .scope(PRELUDE)
+            .and_then(|scope| scope.get(kind.type_name()))
+            .map(|entry| entry.def)
+        {
             Some(Def::Type(id)) => Ty::Named(id),
-            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken) | None => Ty::Error,
+            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken)
+            | None => Ty::Error,
         }
     }
 
@@ -173,8 +195,15 @@ impl<'s> Decls<'s> {
 
     /// A place with its file's path.
     pub(crate) fn span(&self, loc: Loc) -> Span {
-        let file = self.files.get(loc.file.0 as usize).map_or_else(|| "?".into(), |file| file.source.path().clone());
-        Span { file, start: loc.start, end: loc.end }
+        let file = self
+            .files
+            .get(loc.file.0 as usize)
+            .map_or_else(|| "?".into(), |file| file.source.path().clone());
+        Span {
+            file,
+            start: loc.start,
+            end: loc.end,
+        }
     }
 
     fn scope(&self, file: FileId) -> Option<&BTreeMap<Arc<str>, Entry>> {

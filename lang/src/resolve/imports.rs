@@ -31,19 +31,31 @@ pub(super) enum Target {
 }
 
 /// Follows imports from the files in the root, breadth first.
-pub(super) fn follow<'s>(prelude: &'s ParsedFile, all: &'s BTreeMap<Arc<str>, Arc<ParsedFile>>) -> Files<'s> {
+pub(super) fn follow<'s>(
+    prelude: &'s ParsedFile,
+    all: &'s BTreeMap<Arc<str>, Arc<ParsedFile>>,
+) -> Files<'s> {
     let roots = all.iter().filter(|(path, _)| !path.contains('/'));
-    let mut files: Vec<&ParsedFile> = std::iter::once(prelude).chain(roots.map(|(_, file)| &**file)).collect();
-    let mut known: BTreeMap<&str, FileId> =
-        files.iter().enumerate().map(|(index, file)| (&**file.source.path(), FileId(index as u32))).collect();
+    let mut files: Vec<&ParsedFile> = std::iter::once(prelude)
+        .chain(roots.map(|(_, file)| &**file))
+        .collect();
+    let mut known: BTreeMap<&str, FileId> = files
+        .iter()
+        .enumerate()
+        .map(|(index, file)| (&**file.source.path(), FileId(index as u32)))
+        .collect();
     let mut imports = Vec::new();
     let mut next = 1;
     while let Some(&file) = files.get(next) {
         let from = FileId(next as u32);
         next += 1;
         for (index, item) in file.items.iter().enumerate() {
-            let Some(tree) = item.tree.as_ref().and_then(|tree| tree.item.as_ref()) else { continue };
-            let ItemKind::Use { .. } = &tree.kind else { continue };
+            let Some(tree) = item.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
+                continue;
+            };
+            let ItemKind::Use { .. } = &tree.kind else {
+                continue;
+            };
             let target = match join(file.source.path(), &tree.name.text) {
                 None => Target::BadPath,
                 Some(path) => match (known.get(path.as_str()), all.get(path.as_str())) {
@@ -55,12 +67,18 @@ pub(super) fn follow<'s>(prelude: &'s ParsedFile, all: &'s BTreeMap<Arc<str>, Ar
                         Target::File(id)
                     }
                     (None, None) => {
-                        let near = nearest(&path, all.keys().map(|path| &**path)).map(str::to_owned);
+                        let near =
+                            nearest(&path, all.keys().map(|path| &**path)).map(str::to_owned);
                         Target::Missing { path, near }
                     }
                 },
             };
-            imports.push(Import { from, item: index, at: tree.name.at, target });
+            imports.push(Import {
+                from,
+                item: index,
+                at: tree.name.at,
+                target,
+            });
         }
     }
     Files { files, imports }
@@ -92,8 +110,14 @@ mod tests {
 
     #[test]
     fn imports_are_relative_and_stay_inside() {
-        assert_eq!(join("a.berth", "./lib/b.berth").as_deref(), Some("lib/b.berth"));
-        assert_eq!(join("lib/b.berth", "../c.berth").as_deref(), Some("c.berth"));
+        assert_eq!(
+            join("a.berth", "./lib/b.berth").as_deref(),
+            Some("lib/b.berth")
+        );
+        assert_eq!(
+            join("lib/b.berth", "../c.berth").as_deref(),
+            Some("c.berth")
+        );
         assert_eq!(join("a.berth", "../c.berth"), None);
         assert_eq!(join("a.berth", "/etc/c.berth"), None);
     }

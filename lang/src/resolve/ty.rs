@@ -55,7 +55,9 @@ impl Decls<'_> {
             Ty::List(element) => format!("[{}]", self.show(element)),
             Ty::Map(value) => format!("{{Str: {}}}", self.show(value)),
             Ty::Optional(inner) => format!("{}?", self.show(inner)),
-            Ty::Named(id) => self.type_decl(*id).map_or_else(|| "?".to_owned(), |decl| decl.name.to_string()),
+            Ty::Named(id) => self
+                .type_decl(*id)
+                .map_or_else(|| "?".to_owned(), |decl| decl.name.to_string()),
             Ty::Ref(kind) => format!("reference to a {}", kind.keyword()),
             Ty::Record(fields) => {
                 let names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
@@ -72,7 +74,9 @@ impl Decls<'_> {
                 Ty::Named(id) => match self.type_decl(*id).map(|decl| &decl.body) {
                     Some(TypeBody::Alias(target)) => ty = target,
                     Some(TypeBody::Broken) | None => return &Ty::Error,
-                    Some(TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Refined { .. }) => return ty,
+                    Some(TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Refined { .. }) => {
+                        return ty;
+                    }
                 },
                 _ => return ty,
             }
@@ -87,7 +91,10 @@ impl Decls<'_> {
             let Ty::Named(id) = ty else { return ty };
             match self.type_decl(*id).map(|decl| &decl.body) {
                 Some(TypeBody::Refined { base, .. }) => ty = self.unalias(base),
-                Some(TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken) | None => {
+                Some(
+                    TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken,
+                )
+                | None => {
                     return ty;
                 }
             }

@@ -21,7 +21,10 @@ pub(super) enum TokenKind {
     Word,
     Open(u8),
     Close(u8),
-    Str { terminated: bool, depth: usize },
+    Str {
+        terminated: bool,
+        depth: usize,
+    },
     /// A `,` or a `:`.
     Separator,
     Other,
@@ -38,7 +41,12 @@ pub(super) struct Scanner<'t> {
 impl<'t> Scanner<'t> {
     /// Starts at the first byte.
     pub(super) fn new(text: &'t str) -> Self {
-        Self { bytes: text.as_bytes(), at: 0, line_start: 0, indent: None }
+        Self {
+            bytes: text.as_bytes(),
+            at: 0,
+            line_start: 0,
+            indent: None,
+        }
     }
 
     fn skip_blanks(&mut self) {
@@ -78,7 +86,10 @@ impl<'t> Scanner<'t> {
                 (true, b'"') => {
                     modes.pop();
                     if modes.is_empty() {
-                        return TokenKind::Str { terminated: true, depth: depth + ifs };
+                        return TokenKind::Str {
+                            terminated: true,
+                            depth: depth + ifs,
+                        };
                     }
                 }
                 (true, b'$') if next == Some(b'{') => {
@@ -94,7 +105,10 @@ impl<'t> Scanner<'t> {
             }
             depth = depth.max(modes.len());
         }
-        TokenKind::Str { terminated: false, depth: depth + ifs }
+        TokenKind::Str {
+            terminated: false,
+            depth: depth + ifs,
+        }
     }
 }
 
@@ -135,7 +149,13 @@ impl Iterator for Scanner<'_> {
                 TokenKind::Other
             }
         };
-        Some(Token { kind, start: start as u32, end: self.at as u32, first_on_line, indent: indent as u32 })
+        Some(Token {
+            kind,
+            start: start as u32,
+            end: self.at as u32,
+            first_on_line,
+            indent: indent as u32,
+        })
     }
 }
 

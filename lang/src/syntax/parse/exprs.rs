@@ -2,7 +2,9 @@
 
 use super::grammar::{Node, Rule};
 use super::report;
-use crate::syntax::ast::{Arg, BinaryOp, Comprehension, Expr, ExprKind, Field, Name, Number, Piece, Rel, UnaryOp};
+use crate::syntax::ast::{
+    Arg, BinaryOp, Comprehension, Expr, ExprKind, Field, Name, Number, Piece, Rel, UnaryOp,
+};
 use crate::syntax::error::{SyntaxError, SyntaxErrorKind};
 use std::sync::Arc;
 
@@ -10,8 +12,9 @@ use std::sync::Arc;
 const MAX_CHAIN: usize = 256;
 
 /// Words that are never names of values.
-const RESERVED: [&str; 11] =
-    ["for", "in", "if", "then", "else", "and", "or", "not", "with", "where", "pub"];
+const RESERVED: [&str; 11] = [
+    "for", "in", "if", "then", "else", "and", "or", "not", "with", "where", "pub",
+];
 
 /// Builds trees and collects what the grammar alone cannot refuse.
 #[derive(Default)]
@@ -25,15 +28,22 @@ pub(super) struct Builder {
 impl Builder {
     pub(super) fn rel(&self, node: &Node<'_>) -> Rel {
         let span = node.as_span();
-        Rel { start: span.start() as u32, end: span.end() as u32 }
+        Rel {
+            start: span.start() as u32,
+            end: span.end() as u32,
+        }
     }
 
     pub(super) fn name(&mut self, node: &Node<'_>) -> Name {
         let at = self.rel(node);
         if RESERVED.contains(&node.as_str()) {
-            self.errors.push(report::reserved(node.as_str(), at, "a name"));
+            self.errors
+                .push(report::reserved(node.as_str(), at, "a name"));
         }
-        Name { text: node.as_str().into(), at }
+        Name {
+            text: node.as_str().into(),
+            at,
+        }
     }
 
     /// Notes a comma before the next element.
@@ -44,20 +54,35 @@ impl Builder {
     /// Refuses two elements on one line with no comma between them.
     pub(super) fn separated(&mut self, previous: Option<Rel>, at: Rel, node: &Node<'_>) {
         let comma = std::mem::take(&mut self.comma);
-        let Some(previous) = previous.filter(|_| !comma) else { return };
-        let between = node.get_input().get(previous.end as usize..at.start as usize).unwrap_or("\n");
+        let Some(previous) = previous.filter(|_| !comma) else {
+            return;
+        };
+        let between = node
+            .get_input()
+            .get(previous.end as usize..at.start as usize)
+            .unwrap_or("\n");
         if !between.contains('\n') {
-            self.errors.push(SyntaxError { kind: SyntaxErrorKind::MissingComma, at });
+            self.errors.push(SyntaxError {
+                kind: SyntaxErrorKind::MissingComma,
+                at,
+            });
         }
     }
 
     pub(super) fn expr(&mut self, node: Node<'_>) -> Expr {
         let at = self.rel(&node);
-        let links = node.clone().into_inner().filter(|n| n.as_rule() == Rule::operator).count();
+        let links = node
+            .clone()
+            .into_inner()
+            .filter(|n| n.as_rule() == Rule::operator)
+            .count();
         if links == 0 {
             return match node.into_inner().next() {
                 Some(only) => self.operand(only),
-                None => Expr { kind: ExprKind::Error, at },
+                None => Expr {
+                    kind: ExprKind::Error,
+                    at,
+                },
             };
         }
         self.chain(links, at, |builder| builder.operators(node, at))
@@ -66,8 +91,14 @@ impl Builder {
     /// Builds a chain, unless it is one link too many.
     fn chain(&mut self, links: usize, at: Rel, build: impl FnOnce(&mut Self) -> Expr) -> Expr {
         if self.links + links > MAX_CHAIN {
-            self.errors.push(SyntaxError { kind: SyntaxErrorKind::TooLong { limit: MAX_CHAIN }, at });
-            return Expr { kind: ExprKind::Error, at };
+            self.errors.push(SyntaxError {
+                kind: SyntaxErrorKind::TooLong { limit: MAX_CHAIN },
+                at,
+            });
+            return Expr {
+                kind: ExprKind::Error,
+                at,
+            };
         }
         self.links += links;
         let expr = build(self);
@@ -85,7 +116,12 @@ impl Builder {
             }
         }
         let mut operands = operands.into_iter();
-        let Some(first) = operands.next() else { return Expr { kind: ExprKind::Error, at } };
+        let Some(first) = operands.next() else {
+            return Expr {
+                kind: ExprKind::Error,
+                at,
+            };
+        };
         let mut rest = operators.into_iter().zip(operands).peekable();
         self.climb(first, &mut rest, 0)
     }
@@ -96,23 +132,36 @@ impl Builder {
         I: Iterator<Item = ((Operator, Rel), Expr)>,
     {
         let mut compared = false;
-        while let Some(((operator, operator_at), mut right)) = rest.next_if(|((op, _), _)| op.binding() >= floor) {
+        while let Some(((operator, operator_at), mut right)) =
+            rest.next_if(|((op, _), _)| op.binding() >= floor)
+        {
             let binding = operator.binding();
             let chained = binding == COMPARING && std::mem::replace(&mut compared, true);
             if chained {
-                self.errors.push(SyntaxError { kind: SyntaxErrorKind::ChainedComparison, at: operator_at });
+                self.errors.push(SyntaxError {
+                    kind: SyntaxErrorKind::ChainedComparison,
+                    at: operator_at,
+                });
             }
-            while rest.peek().is_some_and(|((next, _), _)| next.binding() > binding) {
+            while rest
+                .peek()
+                .is_some_and(|((next, _), _)| next.binding() > binding)
+            {
                 right = self.climb(right, rest, binding + 1);
             }
-            let at = Rel { start: left.at.start, end: right.at.end };
+            let at = Rel {
+                start: left.at.start,
+                end: right.at.end,
+            };
             let (left_box, right_box) = (Box::new(left), Box::new(right));
             let kind = match operator {
                 Operator::Binary(_) if chained => ExprKind::Error,
                 Operator::Binary(op) => ExprKind::Binary(op, operator_at, left_box, right_box),
-                Operator::Range { inclusive } => {
-                    ExprKind::Range { from: left_box, to: right_box, inclusive }
-                }
+                Operator::Range { inclusive } => ExprKind::Range {
+                    from: left_box,
+                    to: right_box,
+                    inclusive,
+                },
             };
             left = Expr { kind, at };
         }
@@ -127,26 +176,45 @@ impl Builder {
 
     fn prefixed(&mut self, node: Node<'_>, at: Rel) -> Expr {
         let mut prefixes = Vec::new();
-        let mut expr = Expr { kind: ExprKind::Error, at };
+        let mut expr = Expr {
+            kind: ExprKind::Error,
+            at,
+        };
         for inner in node.into_inner() {
             match inner.as_rule() {
                 Rule::prefix => {
-                    let op = if inner.as_str().starts_with('-') { UnaryOp::Negate } else { UnaryOp::Not };
+                    let op = if inner.as_str().starts_with('-') {
+                        UnaryOp::Negate
+                    } else {
+                        UnaryOp::Not
+                    };
                     prefixes.push((op, self.rel(&inner).start));
                 }
                 Rule::with => {
                     let end = self.rel(&inner).end;
                     let record = inner.into_inner().find(|n| n.as_rule() == Rule::record);
                     let fields = record.map(|n| self.fields(n, true)).unwrap_or_default();
-                    let at = Rel { start: expr.at.start, end };
-                    expr = Expr { kind: ExprKind::With(Box::new(expr), fields), at };
+                    let at = Rel {
+                        start: expr.at.start,
+                        end,
+                    };
+                    expr = Expr {
+                        kind: ExprKind::With(Box::new(expr), fields),
+                        at,
+                    };
                 }
                 _ => expr = self.postfix(inner),
             }
         }
         for (op, start) in prefixes.into_iter().rev() {
-            let at = Rel { start, end: expr.at.end };
-            expr = Expr { kind: ExprKind::Unary(op, Box::new(expr)), at };
+            let at = Rel {
+                start,
+                end: expr.at.end,
+            };
+            expr = Expr {
+                kind: ExprKind::Unary(op, Box::new(expr)),
+                at,
+            };
         }
         expr
     }
@@ -159,10 +227,18 @@ impl Builder {
 
     fn suffixed(&mut self, node: Node<'_>, at: Rel) -> Expr {
         let mut inner = node.into_inner();
-        let Some(first) = inner.next() else { return Expr { kind: ExprKind::Error, at } };
+        let Some(first) = inner.next() else {
+            return Expr {
+                kind: ExprKind::Error,
+                at,
+            };
+        };
         let mut expr = self.primary(first);
         for suffix in inner {
-            let at = Rel { start: expr.at.start, end: self.rel(&suffix).end };
+            let at = Rel {
+                start: expr.at.start,
+                end: self.rel(&suffix).end,
+            };
             let base = Box::new(expr);
             let kind = match suffix.as_rule() {
                 Rule::call => ExprKind::Call(base, self.args(suffix)),
@@ -173,7 +249,13 @@ impl Builder {
                 _ => match suffix.into_inner().next() {
                     Some(member) => {
                         let at = self.rel(&member);
-                        ExprKind::Field(base, Name { text: member.as_str().into(), at })
+                        ExprKind::Field(
+                            base,
+                            Name {
+                                text: member.as_str().into(),
+                                at,
+                            },
+                        )
                     }
                     None => ExprKind::Error,
                 },
@@ -206,10 +288,19 @@ impl Builder {
                         self.errors.push(report::argument_name(first_at));
                     }
                     let end = first_at.start + text.len() as u32;
-                    let name = Name { text, at: Rel { start: first_at.start, end } };
+                    let name = Name {
+                        text,
+                        at: Rel {
+                            start: first_at.start,
+                            end,
+                        },
+                    };
                     let value = self.expr(second);
                     previous = Some(value.at);
-                    args.push(Arg { name: Some(name), value });
+                    args.push(Arg {
+                        name: Some(name),
+                        value,
+                    });
                 }
                 _ => {}
             }
@@ -225,7 +316,10 @@ impl Builder {
                 let text = node.as_str();
                 let digits = text.trim_end_matches(|c: char| c == '%' || c.is_ascii_alphabetic());
                 let unit = text.get(digits.len()..).unwrap_or("");
-                ExprKind::Number(Number { digits: digits.replace('_', "").into(), unit: unit.into() })
+                ExprKind::Number(Number {
+                    digits: digits.replace('_', "").into(),
+                    unit: unit.into(),
+                })
             }
             Rule::string => return self.string(node),
             Rule::list => self.list(node),
@@ -239,8 +333,14 @@ impl Builder {
                 let parts: Vec<Expr> = parts.map(|n| self.expr(n)).collect();
                 match <[Expr; 3]>::try_from(parts) {
                     Ok(parts) => {
-                        let at = Rel { end: parts[2].at.end, ..at };
-                        return Expr { kind: ExprKind::If(Box::new(parts)), at };
+                        let at = Rel {
+                            end: parts[2].at.end,
+                            ..at
+                        };
+                        return Expr {
+                            kind: ExprKind::If(Box::new(parts)),
+                            at,
+                        };
                     }
                     Err(_) => ExprKind::Error,
                 }
@@ -285,7 +385,12 @@ impl Builder {
                     return match (elements.pop(), variable, exprs.next()) {
                         (Some(element), Some(variable), Some(source)) => {
                             let condition = exprs.next();
-                            ExprKind::Comprehension(Box::new(Comprehension { element, variable, source, condition }))
+                            ExprKind::Comprehension(Box::new(Comprehension {
+                                element,
+                                variable,
+                                source,
+                                condition,
+                            }))
                         }
                         _ => ExprKind::Error,
                     };
@@ -299,7 +404,10 @@ impl Builder {
 
     pub(super) fn record(&mut self, node: Node<'_>) -> Expr {
         let at = self.rel(&node);
-        Expr { kind: ExprKind::Record(self.fields(node, false)), at }
+        Expr {
+            kind: ExprKind::Record(self.fields(node, false)),
+            at,
+        }
     }
 
     fn fields(&mut self, node: Node<'_>, paths: bool) -> Vec<Field> {
@@ -315,13 +423,18 @@ impl Builder {
                     let mut value = None;
                     for part in inner.into_inner() {
                         match part.as_rule() {
-                            Rule::path => path = part.into_inner().map(|step| self.step(step)).collect(),
+                            Rule::path => {
+                                path = part.into_inner().map(|step| self.step(step)).collect()
+                            }
                             Rule::expr => value = Some(self.expr(part)),
                             _ => {}
                         }
                     }
                     if let (false, Some(second)) = (paths, path.get(1)) {
-                        self.errors.push(SyntaxError { kind: SyntaxErrorKind::PathOutsideWith, at: second.at });
+                        self.errors.push(SyntaxError {
+                            kind: SyntaxErrorKind::PathOutsideWith,
+                            at: second.at,
+                        });
                     }
                     if let Some(value) = value {
                         previous = Some(value.at);
@@ -339,7 +452,10 @@ impl Builder {
     fn step(&mut self, node: Node<'_>) -> Name {
         let at = self.rel(&node);
         if node.as_rule() != Rule::string {
-            return Name { text: node.as_str().into(), at };
+            return Name {
+                text: node.as_str().into(),
+                at,
+            };
         }
         let mut text = String::new();
         if let ExprKind::Str(pieces) = self.string(node).kind {
@@ -350,7 +466,10 @@ impl Builder {
                 }
             }
         }
-        Name { text: text.into(), at }
+        Name {
+            text: text.into(),
+            at,
+        }
     }
 
     pub(super) fn string(&mut self, node: Node<'_>) -> Expr {
@@ -375,7 +494,10 @@ impl Builder {
                     _ => {
                         let found = inner.as_str().to_owned();
                         let at = self.rel(&inner);
-                        self.errors.push(SyntaxError { kind: SyntaxErrorKind::BadEscape { found }, at });
+                        self.errors.push(SyntaxError {
+                            kind: SyntaxErrorKind::BadEscape { found },
+                            at,
+                        });
                     }
                 },
                 _ => text.push_str(inner.as_str()),
@@ -384,7 +506,10 @@ impl Builder {
         if !text.is_empty() || pieces.is_empty() {
             pieces.push(Piece::Text(text.into()));
         }
-        Expr { kind: ExprKind::Str(pieces), at }
+        Expr {
+            kind: ExprKind::Str(pieces),
+            at,
+        }
     }
 }
 
