@@ -33,20 +33,13 @@ fn app(r: In) -> Service = {
 "#;
 
 fn main() {
-    let count: usize = std::env::args()
-        .nth(1)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(10_000);
+    let count: usize = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(10_000);
     let mut text = String::from(TEMPLATE);
     let tiers = ["small", "medium", "large"];
     for i in 0..count {
         let (team, tier, port, replicas) = (i % 17, tiers[i % 3], 8000 + i % 1000, 1 + i % 9);
-        let image = format!(
-            "registry.example.com/team-{team}/app-{}:1.{}.{}",
-            i % 97,
-            i % 40,
-            i % 7
-        );
+        let image =
+            format!("registry.example.com/team-{team}/app-{}:1.{}.{}", i % 97, i % 40, i % 7);
         let _ = writeln!(
             text,
             "service svc_{i:05} = app({{ name: \"svc-{i:05}\", team: \"team-{team}\", tier: {tier}, image: \"{image}\", port: {port}, replicas: {replicas} }})"
@@ -63,11 +56,7 @@ fn main() {
         println!("{:#?}", compiled.diagnostics.first());
         return;
     };
-    let json: usize = program
-        .resources
-        .iter()
-        .map(|resource| resource.value.to_json().len())
-        .sum();
+    let json: usize = program.resources.iter().map(|resource| resource.value.to_json().len()).sum();
     println!(
         "{} resources from {bytes} bytes: parse {parsed:?}, all {total:?}, with {json} bytes of JSON {:?}",
         program.resources.len(),

@@ -60,10 +60,7 @@ impl Diagnostic {
             severity: Severity::Error,
             code,
             message: message.into(),
-            primary: Label {
-                span,
-                text: String::new(),
-            },
+            primary: Label { span, text: String::new() },
             secondary: None,
             help: None,
             fix: None,
@@ -78,10 +75,7 @@ impl Diagnostic {
 
     /// Points at a second place.
     pub(crate) fn also(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.secondary = Some(Label {
-            span,
-            text: text.into(),
-        });
+        self.secondary = Some(Label { span, text: text.into() });
         self
     }
 
@@ -93,10 +87,7 @@ impl Diagnostic {
 
     /// Offers a replacement.
     pub(crate) fn fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
-        self.fix = Some(Fix {
-            span,
-            replacement: replacement.into(),
-        });
+        self.fix = Some(Fix { span, replacement: replacement.into() });
         self
     }
 
@@ -118,19 +109,9 @@ impl Diagnostic {
         if let Some(fix) = &self.fix {
             let at = snapshot
                 .file(&fix.span.file)
-                .map_or_else(String::new, |file| {
-                    file.position(fix.span.start).to_string()
-                });
-            let verb = if fix.span.start == fix.span.end {
-                "insert"
-            } else {
-                "write"
-            };
-            let _ = writeln!(
-                out,
-                "  fix: {}:{at}: {verb} `{}`",
-                fix.span.file, fix.replacement
-            );
+                .map_or_else(String::new, |file| file.position(fix.span.start).to_string());
+            let verb = if fix.span.start == fix.span.end { "insert" } else { "write" };
+            let _ = writeln!(out, "  fix: {}:{at}: {verb} `{}`", fix.span.file, fix.replacement);
         }
         out
     }

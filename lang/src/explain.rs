@@ -18,8 +18,5 @@ pages![
 
 /// The page of a code: what it means, an example, and what to do.
 pub fn explain(code: &str) -> Option<&'static str> {
-    PAGES
-        .iter()
-        .find(|(known, _)| *known == code)
-        .map(|(_, page)| *page)
+    PAGES.iter().find(|(known, _)| *known == code).map(|(_, page)| *page)
 }

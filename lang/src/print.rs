@@ -18,30 +18,15 @@ pub(crate) fn resource(out: &mut String, resource: &Resource) {
 /// A quantity, as it is written: the largest unit that divides it.
 pub(crate) fn bytes(value: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let unit = units
-        .into_iter()
-        .find(|(bits, _)| value != 0 && value.is_multiple_of(1u64 << bits));
-    unit.map_or_else(
-        || format!("{value}B"),
-        |(bits, name)| format!("{}{name}", value >> bits),
-    )
+    let unit = units.into_iter().find(|(bits, _)| value != 0 && value.is_multiple_of(1u64 << bits));
+    unit.map_or_else(|| format!("{value}B"), |(bits, name)| format!("{}{name}", value >> bits))
 }
 
 /// A duration, as it is written.
 pub(crate) fn duration(value: u64) -> String {
-    let units = [
-        (86_400_000, "d"),
-        (3_600_000, "h"),
-        (60_000, "m"),
-        (1_000, "s"),
-    ];
-    let unit = units
-        .into_iter()
-        .find(|(scale, _)| value != 0 && value.is_multiple_of(*scale));
-    unit.map_or_else(
-        || format!("{value}ms"),
-        |(scale, name)| format!("{}{name}", value / scale),
-    )
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let unit = units.into_iter().find(|(scale, _)| value != 0 && value.is_multiple_of(*scale));
+    unit.map_or_else(|| format!("{value}ms"), |(scale, name)| format!("{}{name}", value / scale))
 }
 
 /// A percentage, as it is written, from hundredths of a percent.
@@ -133,10 +118,9 @@ fn flat(value: &Value) -> String {
         Value::Bytes(value) => bytes(*value),
         Value::Duration(value) => duration(*value),
         Value::Percent(value) => percent(*value),
-        Value::List(values) => format!(
-            "[{}]",
-            values.iter().map(flat).collect::<Vec<_>>().join(", ")
-        ),
+        Value::List(values) => {
+            format!("[{}]", values.iter().map(flat).collect::<Vec<_>>().join(", "))
+        }
         Value::Map(fields) | Value::Record(fields) if fields.is_empty() => "{}".to_owned(),
         Value::Map(fields) | Value::Record(fields) => format!("{{ {} }}", flat_fields(fields)),
         Value::Case { name, fields } if fields.is_empty() => name.to_string(),
@@ -146,10 +130,8 @@ fn flat(value: &Value) -> String {
 }
 
 fn flat_fields(fields: &BTreeMap<Arc<str>, Value>) -> String {
-    let fields: Vec<String> = fields
-        .iter()
-        .map(|(name, value)| format!("{}: {}", key(name), flat(value)))
-        .collect();
+    let fields: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{}: {}", key(name), flat(value))).collect();
     fields.join(", ")
 }
 

@@ -42,11 +42,7 @@ pub struct SourceFile {
 impl SourceFile {
     /// Wraps a text under its path in the workspace.
     pub fn new(path: Arc<str>, text: Arc<str>) -> Self {
-        Self {
-            path,
-            text,
-            line_starts: OnceLock::new(),
-        }
+        Self { path, text, line_starts: OnceLock::new() }
     }
 
     /// The path in the workspace, with `/`.
@@ -64,13 +60,12 @@ impl SourceFile {
         let line = self.line_at(offset);
         let start = self.starts().get(line).copied().unwrap_or(0) as usize;
         let end = (offset as usize).min(self.text.len());
-        let column = self.text.as_bytes().get(start..end).map_or(0, |bytes| {
-            bytes.iter().filter(|&&b| b & 0xC0 != 0x80).count()
-        });
-        Position {
-            line: line as u32 + 1,
-            column: column as u32 + 1,
-        }
+        let column = self
+            .text
+            .as_bytes()
+            .get(start..end)
+            .map_or(0, |bytes| bytes.iter().filter(|&&b| b & 0xC0 != 0x80).count());
+        Position { line: line as u32 + 1, column: column as u32 + 1 }
     }
 
     /// The text of a line, counted from 1, without its line end.
@@ -79,28 +74,18 @@ impl SourceFile {
         let Some(&start) = self.starts().get(index) else {
             return "";
         };
-        let end = self
-            .starts()
-            .get(index + 1)
-            .map_or(self.text.len(), |&next| next as usize);
-        self.text
-            .get(start as usize..end)
-            .unwrap_or("")
-            .trim_end_matches(['\n', '\r'])
+        let end = self.starts().get(index + 1).map_or(self.text.len(), |&next| next as usize);
+        self.text.get(start as usize..end).unwrap_or("").trim_end_matches(['\n', '\r'])
     }
 
     fn line_at(&self, offset: u32) -> usize {
-        self.starts()
-            .partition_point(|&start| start <= offset)
-            .saturating_sub(1)
+        self.starts().partition_point(|&start| start <= offset).saturating_sub(1)
     }
 
     fn starts(&self) -> &[u32] {
         self.line_starts.get_or_init(|| {
             let breaks = self.text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
-            std::iter::once(0)
-                .chain(breaks.map(|(at, _)| at as u32 + 1))
-                .collect()
+            std::iter::once(0).chain(breaks.map(|(at, _)| at as u32 + 1)).collect()
         })
     }
 }

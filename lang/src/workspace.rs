@@ -48,15 +48,9 @@ impl Workspace {
     /// Starts with the standard library and no files.
     pub fn new() -> Self {
         let texts: Vec<&str> = berth_stdlib::FILES.iter().map(|(_, text)| *text).collect();
-        let prelude = ParsedFile::parse(
-            "<stdlib>/prelude.berth".into(),
-            texts.join("\n").into(),
-            None,
-        );
-        Self {
-            files: Arc::default(),
-            prelude: Arc::new(prelude),
-        }
+        let prelude =
+            ParsedFile::parse("<stdlib>/prelude.berth".into(), texts.join("\n").into(), None);
+        Self { files: Arc::default(), prelude: Arc::new(prelude) }
     }
 
     /// Sets the text of a file, under its path from the project's root, with `/`.
@@ -80,10 +74,7 @@ impl Workspace {
 
     /// The files as they are now; later changes do not touch it.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            files: self.files.clone(),
-            prelude: self.prelude.clone(),
-        }
+        Snapshot { files: self.files.clone(), prelude: self.prelude.clone() }
     }
 }
 
@@ -103,9 +94,7 @@ impl Snapshot {
             (&a.primary, a.code, &a.message).cmp(&(&b.primary, b.code, &b.message))
         });
         diagnostics.dedup();
-        let failed = diagnostics
-            .iter()
-            .any(|diagnostic| diagnostic.severity == Severity::Error);
+        let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         let program = (!failed).then(|| {
             let digest = Program::digest_of(&resources, &inputs);
             let user_files = decls.files.iter().skip(1);
@@ -118,17 +107,9 @@ impl Snapshot {
                 })
                 .collect();
             sources.sort();
-            Program {
-                resources,
-                sources,
-                digest,
-                inputs,
-            }
+            Program { resources, sources, digest, inputs }
         });
-        Compiled {
-            program,
-            diagnostics,
-        }
+        Compiled { program, diagnostics }
     }
 
     /// A file of the project, or of the standard library where a diagnostic points there.
@@ -147,9 +128,7 @@ impl ParsedFile {
         let items = slices
             .into_iter()
             .map(|slice| {
-                let body = text
-                    .get(slice.start as usize..slice.end as usize)
-                    .unwrap_or("");
+                let body = text.get(slice.start as usize..slice.end as usize).unwrap_or("");
                 let keyword = slice.keyword.filter(|_| !slice.broken);
                 let tree = keyword.map(|keyword| {
                     known
@@ -159,11 +138,7 @@ impl ParsedFile {
                 ParsedItem { slice, tree }
             })
             .collect();
-        Self {
-            source: SourceFile::new(path, text),
-            items,
-            errors,
-        }
+        Self { source: SourceFile::new(path, text), items, errors }
     }
 
     fn trees(&self) -> BTreeMap<&str, &Arc<ItemTree>> {

@@ -24,10 +24,7 @@ fn parts(text: &str) -> Vec<Part> {
     let mut open: Option<Fence> = None;
     for line in text.lines() {
         open = match (open, line.strip_prefix("```")) {
-            (None, Some(info)) => Some(Fence {
-                info: info.trim().to_owned(),
-                body: String::new(),
-            }),
+            (None, Some(info)) => Some(Fence { info: info.trim().to_owned(), body: String::new() }),
             (None, None) => {
                 parts.push(Part::Line(line.to_owned()));
                 None
@@ -57,28 +54,17 @@ fn run(case: &mut [Part]) -> Vec<String> {
         }
         if fence.info == "inputs" {
             let lines = fence.body.lines().filter_map(|line| line.split_once('='));
-            request
-                .inputs
-                .extend(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            request.inputs.extend(lines.map(|(name, value)| (name.to_owned(), value.to_owned())));
         }
     }
     let snapshot = workspace.snapshot();
     let compiled = snapshot.compile(&request);
     let again = snapshot.compile(&request);
-    assert_eq!(
-        compiled.diagnostics, again.diagnostics,
-        "the same files gave other diagnostics"
-    );
+    assert_eq!(compiled.diagnostics, again.diagnostics, "the same files gave other diagnostics");
     let digest = |program: Option<&berth_lang::Program>| program.map(|program| program.digest);
-    assert_eq!(
-        digest(compiled.program.as_ref()),
-        digest(again.program.as_ref())
-    );
-    let rendered: Vec<String> = compiled
-        .diagnostics
-        .iter()
-        .map(|diagnostic| diagnostic.render_plain(&snapshot))
-        .collect();
+    assert_eq!(digest(compiled.program.as_ref()), digest(again.program.as_ref()));
+    let rendered: Vec<String> =
+        compiled.diagnostics.iter().map(|diagnostic| diagnostic.render_plain(&snapshot)).collect();
     let mut wrong = Vec::new();
     for part in case {
         let Part::Fence(fence) = part else { continue };
@@ -99,10 +85,7 @@ fn run(case: &mut [Part]) -> Vec<String> {
             _ => continue,
         };
         if found != fence.body {
-            wrong.push(format!(
-                "expected {}:\n{}found:\n{found}",
-                fence.info, fence.body
-            ));
+            wrong.push(format!("expected {}:\n{}found:\n{found}", fence.info, fence.body));
             fence.body = found;
         }
     }
@@ -116,32 +99,23 @@ fn origin(
     wanted: &str,
 ) -> String {
     let (resource, path) = wanted.split_once(' ').unwrap_or((wanted, ""));
-    let resources = compiled
-        .program
-        .iter()
-        .flat_map(|program| &program.resources);
-    let span = resources
-        .filter(|found| found.name == resource)
-        .find_map(|found| found.origins.get(path));
+    let resources = compiled.program.iter().flat_map(|program| &program.resources);
+    let span =
+        resources.filter(|found| found.name == resource).find_map(|found| found.origins.get(path));
     let Some(span) = span else {
         return "nothing".to_owned();
     };
     let Some(file) = snapshot.file(&span.file) else {
         return span.file.to_string();
     };
-    let text = file
-        .text()
-        .get(span.start as usize..span.end as usize)
-        .unwrap_or("?");
+    let text = file.text().get(span.start as usize..span.end as usize).unwrap_or("?");
     format!("{}:{} {text}", span.file, file.position(span.start))
 }
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let entries = std::fs::read_dir(folder).expect("the cases' folder");
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     paths.sort();
     paths
@@ -190,10 +164,7 @@ fn cases_hold() {
 fn pages_explain_every_code() {
     for code in CODES {
         let page = berth_lang::explain(code).expect("a page");
-        assert!(
-            page.starts_with(&format!("# {code}")),
-            "{code}'s page starts with its code"
-        );
+        assert!(page.starts_with(&format!("# {code}")), "{code}'s page starts with its code");
         let mut workspace = Workspace::new();
         let mut sources = 0;
         for part in parts(page) {
@@ -204,10 +175,7 @@ fn pages_explain_every_code() {
             }
         }
         if sources > 0 {
-            let found = workspace
-                .snapshot()
-                .compile(&CompileRequest::default())
-                .diagnostics;
+            let found = workspace.snapshot().compile(&CompileRequest::default()).diagnostics;
             let codes: Vec<&str> = found.iter().map(|diagnostic| diagnostic.code).collect();
             assert_eq!(codes, [*code], "{code}'s example");
         }

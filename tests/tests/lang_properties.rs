@@ -40,15 +40,9 @@ fn compile(text: &str) -> Compiled {
     let compiled = snapshot.compile(&CompileRequest::default());
     for diagnostic in &compiled.diagnostics {
         assert!(!diagnostic.render_plain(&snapshot).is_empty());
-        for span in [Some(&diagnostic.primary), diagnostic.secondary.as_ref()]
-            .into_iter()
-            .flatten()
+        for span in [Some(&diagnostic.primary), diagnostic.secondary.as_ref()].into_iter().flatten()
         {
-            let text = snapshot
-                .file(&span.span.file)
-                .expect("a file that exists")
-                .text()
-                .clone();
+            let text = snapshot.file(&span.span.file).expect("a file that exists").text().clone();
             assert!(span.span.start <= span.span.end && span.span.end as usize <= text.len());
         }
     }
@@ -105,29 +99,15 @@ fn deep_and_long_texts_are_refused_or_read() {
     };
     lets("let a0 = 1", &|i| format!("let a{i} = a{} + 1\n", i - 1));
     lets("let a0 = 1", &|i| format!("let a{i} = [a{}]\n", i - 1));
-    lets("let a0 = 1", &|i| {
-        format!("let a{i} = {{ x: a{0}, y: a{0} }}\n", i - 1)
-    });
-    lets("let a0: [Int] = [1]", &|i| {
-        format!("let a{i} = a{0} + a{0}\n", i - 1)
-    });
-    lets("let a0 = \"x\"", &|i| {
-        format!("let a{i} = \"${{a{0}}}${{a{0}}}\"\n", i - 1)
-    });
-    lets("type T0 = Int", &|i| {
-        format!("type T{i} = T{} where 0..=9\n", i - 1)
-    });
+    lets("let a0 = 1", &|i| format!("let a{i} = {{ x: a{0}, y: a{0} }}\n", i - 1));
+    lets("let a0: [Int] = [1]", &|i| format!("let a{i} = a{0} + a{0}\n", i - 1));
+    lets("let a0 = \"x\"", &|i| format!("let a{i} = \"${{a{0}}}${{a{0}}}\"\n", i - 1));
+    lets("type T0 = Int", &|i| format!("type T{i} = T{} where 0..=9\n", i - 1));
     lets("type T0 = {}", &|i| {
-        format!(
-            "type T{i} = {{ a: T{} = {{}} }}\nlet x{i}: T{i} = {{}}\n",
-            i - 1
-        )
+        format!("type T{i} = {{ a: T{} = {{}} }}\nlet x{i}: T{i} = {{}}\n", i - 1)
     });
     lets("fn f0(a: Int) -> Int = a", &|i| {
-        format!(
-            "fn f{i}(a: Int) -> Int = f{0}(a) + f{0}(a)\nlet y{i} = f{i}(1)\n",
-            i - 1
-        )
+        format!("fn f{i}(a: Int) -> Int = f{0}(a) + f{0}(a)\nlet y{i} = f{i}(1)\n", i - 1)
     });
 }
 

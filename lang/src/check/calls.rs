@@ -39,13 +39,7 @@ impl Checker<'_, '_> {
                         Some((slot, typed))
                     })
                     .collect();
-                (
-                    Typed {
-                        kind: Kind::Call { of: id, args },
-                        at,
-                    },
-                    decl.result.clone(),
-                )
+                (Typed { kind: Kind::Call { of: id, args }, at }, decl.result.clone())
             }
             Some(Def::Broken) => (self.poison(at), Ty::Error),
             Some(Def::Let(_) | Def::Input(_) | Def::Resource(_) | Def::Type(_)) => {
@@ -81,9 +75,7 @@ impl Checker<'_, '_> {
         match cases.iter().position(|case| case.name == member.text) {
             Some(case) => (self.construct(of, case, args, at), Ty::Named(of)),
             None => {
-                let diagnostic = self
-                    .decls
-                    .unknown_case(member_at, &member.text, of, cases, None);
+                let diagnostic = self.decls.unknown_case(member_at, &member.text, of, cases, None);
                 self.report(diagnostic);
                 (self.poison(at), Ty::Error)
             }
@@ -92,17 +84,11 @@ impl Checker<'_, '_> {
 
     /// A case with its arguments.
     pub(super) fn construct(&mut self, of: TypeId, case: usize, args: &[Arg], at: Loc) -> Typed {
-        let Some(decl) = self
-            .enum_of(&Ty::Named(of))
-            .and_then(|(_, cases)| cases.get(case))
-        else {
+        let Some(decl) = self.enum_of(&Ty::Named(of)).and_then(|(_, cases)| cases.get(case)) else {
             return self.poison(at);
         };
         let fields = self.arguments(&decl.params, args, &decl.name, at);
-        Typed {
-            kind: Kind::Case { of, case, fields },
-            at,
-        }
+        Typed { kind: Kind::Case { of, case, fields }, at }
     }
 
     /// Arguments against parameters; what is missing is reported here.
@@ -159,10 +145,7 @@ impl Checker<'_, '_> {
                 continue;
             }
             places.push((param.name.clone(), place));
-            let why = Why {
-                at: param.at,
-                text: "the parameter is declared here",
-            };
+            let why = Why { at: param.at, text: "the parameter is declared here" };
             let typed = self.check(&arg.value, &param.ty, Some(why));
             given.push((param.name.clone(), typed));
         }

@@ -20,10 +20,7 @@ pub(super) struct Why {
 
 /// Checks every declaration.
 pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Checked {
-    let site = Site {
-        file: FileId(0),
-        base: 0,
-    };
+    let site = Site { file: FileId(0), base: 0 };
     let mut checker = Checker {
         decls,
         diagnostics,
@@ -40,37 +37,16 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         lets[id.index()] = Some(typed);
         checker.let_types[id.index()] = ty;
     }
-    let at = Loc {
-        file: FileId(0),
-        start: 0,
-        end: 0,
-    };
-    let lets = lets
-        .into_iter()
-        .map(|typed| {
-            typed.unwrap_or(Typed {
-                kind: Kind::Poison,
-                at,
-            })
-        })
-        .collect();
+    let at = Loc { file: FileId(0), start: 0, end: 0 };
+    let lets =
+        lets.into_iter().map(|typed| typed.unwrap_or(Typed { kind: Kind::Poison, at })).collect();
     Checked {
         lets,
-        fns: (0..decls.fns.len())
-            .map(|index| checker.check_fn(index))
-            .collect(),
-        defaults: (0..decls.defaults.len())
-            .map(|index| checker.check_default(index))
-            .collect(),
-        inputs: (0..decls.inputs.len())
-            .map(|index| checker.check_input(index))
-            .collect(),
-        rules: (0..decls.types.len())
-            .map(|index| checker.check_rule(index))
-            .collect(),
-        resources: (0..decls.resources.len())
-            .map(|index| checker.check_resource(index))
-            .collect(),
+        fns: (0..decls.fns.len()).map(|index| checker.check_fn(index)).collect(),
+        defaults: (0..decls.defaults.len()).map(|index| checker.check_default(index)).collect(),
+        inputs: (0..decls.inputs.len()).map(|index| checker.check_input(index)).collect(),
+        rules: (0..decls.types.len()).map(|index| checker.check_rule(index)).collect(),
+        resources: (0..decls.resources.len()).map(|index| checker.check_resource(index)).collect(),
         image: checker.image,
         constants: checker.constants,
     }
@@ -123,18 +99,9 @@ impl<'c, 's> Checker<'c, 's> {
         self.enter(decl.site);
         let at = self.loc(decl.value.at);
         match &decl.ty {
-            _ if decl.cyclic => (
-                Typed {
-                    kind: Kind::Poison,
-                    at,
-                },
-                Ty::Error,
-            ),
+            _ if decl.cyclic => (Typed { kind: Kind::Poison, at }, Ty::Error),
             Some((ty, declared)) => {
-                let why = Why {
-                    at: *declared,
-                    text: "expected because of this",
-                };
+                let why = Why { at: *declared, text: "expected because of this" };
                 (self.check(decl.value, ty, Some(why)), ty.clone())
             }
             None => {
@@ -152,24 +119,10 @@ impl<'c, 's> Checker<'c, 's> {
     fn check_fn(&mut self, index: usize) -> Typed {
         let decl = &self.decls.fns[index];
         self.enter(decl.site);
-        self.locals.extend(
-            decl.params
-                .iter()
-                .map(|param| (param.name.clone(), param.ty.clone())),
-        );
-        let why = Why {
-            at: decl.result_at,
-            text: "the function promises this",
-        };
+        self.locals.extend(decl.params.iter().map(|param| (param.name.clone(), param.ty.clone())));
+        let why = Why { at: decl.result_at, text: "the function promises this" };
         let typed = self.check(decl.body, &decl.result, Some(why));
-        if decl.cyclic {
-            Typed {
-                kind: Kind::Poison,
-                at: typed.at,
-            }
-        } else {
-            typed
-        }
+        if decl.cyclic { Typed { kind: Kind::Poison, at: typed.at } } else { typed }
     }
 
     fn check_default(&mut self, index: usize) -> Typed {
@@ -181,12 +134,8 @@ impl<'c, 's> Checker<'c, 's> {
     fn check_input(&mut self, index: usize) -> Option<Typed> {
         let decl = &self.decls.inputs[index];
         self.enter(decl.site);
-        let why = Why {
-            at: decl.at,
-            text: "declared here",
-        };
-        decl.default
-            .map(|default| self.check(default, &decl.ty, Some(why)))
+        let why = Why { at: decl.at, text: "declared here" };
+        decl.default.map(|default| self.check(default, &decl.ty, Some(why)))
     }
 
     fn check_rule(&mut self, index: usize) -> Option<TypedRule> {
@@ -197,34 +146,17 @@ impl<'c, 's> Checker<'c, 's> {
         let it = self.decls.unalias(base).clone();
         self.locals.push(("it".into(), it.clone()));
         let condition = match &rule.condition.kind {
-            ExprKind::Range {
-                from,
-                to,
-                inclusive,
-            } => {
-                let why = Why {
-                    at: self.decls.types[index].at,
-                    text: "the rule is about this type",
-                };
+            ExprKind::Range { from, to, inclusive } => {
+                let why =
+                    Why { at: self.decls.types[index].at, text: "the rule is about this type" };
                 let from = self.check(from, self.decls.unrefine(&it), Some(why));
                 let to = self.check(to, self.decls.unrefine(&it), Some(why));
-                Condition::Between {
-                    from,
-                    to,
-                    inclusive: *inclusive,
-                }
+                Condition::Between { from, to, inclusive: *inclusive }
             }
             _ => Condition::Holds(self.check(&rule.condition, &Ty::Bool, None)),
         };
-        let message = rule
-            .message
-            .as_ref()
-            .map(|message| self.check(message, &Ty::Str, None));
-        Some(TypedRule {
-            condition,
-            message,
-            at: self.loc(rule.condition.at),
-        })
+        let message = rule.message.as_ref().map(|message| self.check(message, &Ty::Str, None));
+        Some(TypedRule { condition, message, at: self.loc(rule.condition.at) })
     }
 
     fn check_resource(&mut self, index: usize) -> TypedResource {
@@ -253,10 +185,7 @@ impl<'c, 's> Checker<'c, 's> {
             keys
         });
         let ty = self.decls.body_type(decl.kind);
-        let why = Why {
-            at: decl.at,
-            text: "a resource of this kind",
-        };
+        let why = Why { at: decl.at, text: "a resource of this kind" };
         let missing_at = decl.at;
         let body = match &decl.body.kind {
             ExprKind::Record(fields) => {
@@ -276,9 +205,7 @@ fn small(ty: &Ty, depth: u32, budget: &mut u32) -> bool {
     *budget -= 1;
     match ty {
         Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) => small(inner, depth - 1, budget),
-        Ty::Record(fields) => fields
-            .iter()
-            .all(|(_, field)| small(field, depth - 1, budget)),
+        Ty::Record(fields) => fields.iter().all(|(_, field)| small(field, depth - 1, budget)),
         Ty::Error
         | Ty::Never
         | Ty::Bool

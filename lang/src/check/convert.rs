@@ -27,10 +27,7 @@ impl Checker<'_, '_> {
             Way::By(Conversion::Refine(id)) => self.refine(id, typed),
             Way::By(conversion) => {
                 let at = typed.at;
-                Typed {
-                    kind: Kind::Convert(conversion, Box::new(typed)),
-                    at,
-                }
+                Typed { kind: Kind::Convert(conversion, Box::new(typed)), at }
             }
             Way::No => {
                 let diagnostic = self.decls.mismatch(typed.at, found, wanted, why);
@@ -57,9 +54,7 @@ impl Checker<'_, '_> {
                 each(self.way(found, wanted))
             }
             (Ty::Record(fields), Ty::Map(value)) => {
-                let fields = fields
-                    .iter()
-                    .map(|(name, ty)| (name.clone(), self.way(ty, value)));
+                let fields = fields.iter().map(|(name, ty)| (name.clone(), self.way(ty, value)));
                 named(fields, Conversion::IntoMap)
             }
             (Ty::Ref(kind), _) if decls.body_type(*kind) == *wanted => Way::By(Conversion::Follow),

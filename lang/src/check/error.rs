@@ -18,9 +18,9 @@ impl Decls<'_> {
 
     fn suggested(&self, diagnostic: Diagnostic, at: Loc, near: Option<&str>) -> Diagnostic {
         match near {
-            Some(near) => diagnostic
-                .help(format!("did you mean `{near}`?"))
-                .fix(self.span(at), near),
+            Some(near) => {
+                diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near)
+            }
             None => diagnostic,
         }
     }
@@ -47,21 +47,14 @@ impl Decls<'_> {
             (Ty::Int, Ty::Str) => {
                 let text = self.text(at);
                 let literal = text.bytes().all(|b| b.is_ascii_digit());
-                let replacement = if literal {
-                    format!("\"{text}\"")
-                } else {
-                    format!("\"${{{text}}}\"")
-                };
-                diagnostic
-                    .help("a string is written in quotes")
-                    .fix(self.span(at), replacement)
+                let replacement =
+                    if literal { format!("\"{text}\"") } else { format!("\"${{{text}}}\"") };
+                diagnostic.help("a string is written in quotes").fix(self.span(at), replacement)
             }
             (Ty::Str, Ty::Int) => {
                 let text = self.text(at).trim_matches('"');
                 if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-                    diagnostic
-                        .help("a number is written without quotes")
-                        .fix(self.span(at), text)
+                    diagnostic.help("a number is written without quotes").fix(self.span(at), text)
                 } else {
                     diagnostic
                 }
@@ -108,13 +101,8 @@ impl Decls<'_> {
         name: &str,
         locals: &[&str],
     ) -> Diagnostic {
-        let visible = self
-            .visible(file)
-            .filter(|(_, def)| !matches!(def, Def::Type(_)));
-        let near = nearest(
-            name,
-            locals.iter().copied().chain(visible.map(|(name, _)| name)),
-        );
+        let visible = self.visible(file).filter(|(_, def)| !matches!(def, Def::Type(_)));
+        let near = nearest(name, locals.iter().copied().chain(visible.map(|(name, _)| name)));
         let diagnostic = Diagnostic::error("E0202", self.span(at), format!("there is no `{name}`"))
             .label("unknown name");
         if near.is_some() {
@@ -128,25 +116,19 @@ impl Decls<'_> {
             | TypeBody::Broken => false,
         };
         match self.types.iter().find(|decl| has_case(&decl.body)) {
-            Some(decl) => diagnostic.help(format!(
-                "where no type is expected, write `{}.{name}`",
-                decl.name
-            )),
+            Some(decl) => {
+                diagnostic.help(format!("where no type is expected, write `{}.{name}`", decl.name))
+            }
             None => diagnostic,
         }
     }
 
     pub(super) fn unknown_function(&self, file: FileId, at: Loc, name: &str) -> Diagnostic {
-        let functions = self
-            .visible(file)
-            .filter(|(_, def)| matches!(def, Def::Fn(_)));
+        let functions = self.visible(file).filter(|(_, def)| matches!(def, Def::Fn(_)));
         let near = nearest(name, functions.map(|(name, _)| name));
-        let diagnostic = Diagnostic::error(
-            "E0202",
-            self.span(at),
-            format!("there is no function `{name}`"),
-        )
-        .label("unknown function");
+        let diagnostic =
+            Diagnostic::error("E0202", self.span(at), format!("there is no function `{name}`"))
+                .label("unknown function");
         self.suggested(diagnostic, at, near)
     }
 
@@ -180,12 +162,9 @@ impl Decls<'_> {
         near: Option<&str>,
     ) -> Diagnostic {
         let of = self.show(ty);
-        let diagnostic = Diagnostic::error(
-            "E0302",
-            self.span(at),
-            format!("{of} has no field `{name}`"),
-        )
-        .label("unknown field");
+        let diagnostic =
+            Diagnostic::error("E0302", self.span(at), format!("{of} has no field `{name}`"))
+                .label("unknown field");
         match near {
             Some(_) => self.suggested(diagnostic, at, near),
             None => {
@@ -200,11 +179,9 @@ impl Decls<'_> {
             Ty::Record(fields) => fields.iter().map(|(name, _)| &**name).collect(),
             Ty::Named(id) => match self.type_decl(*id).map(|decl| &decl.body) {
                 Some(TypeBody::Record(fields)) => fields.iter().map(|field| &*field.name).collect(),
-                Some(TypeBody::Enum(cases)) => cases
-                    .iter()
-                    .flat_map(|case| &case.params)
-                    .map(|param| &*param.name)
-                    .collect(),
+                Some(TypeBody::Enum(cases)) => {
+                    cases.iter().flat_map(|case| &case.params).map(|param| &*param.name).collect()
+                }
                 Some(TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken) | None => {
                     Vec::new()
                 }
@@ -239,11 +216,8 @@ impl Decls<'_> {
     }
 
     pub(super) fn missing_argument(&self, at: Loc, param: &FieldTy, callee: &str) -> Diagnostic {
-        let message = format!(
-            "missing argument `{}: {}` of `{callee}`",
-            param.name,
-            self.show(&param.ty)
-        );
+        let message =
+            format!("missing argument `{}: {}` of `{callee}`", param.name, self.show(&param.ty));
         Diagnostic::error("E0303", self.span(at), message)
             .label(format!("needs `{}`", param.name))
             .also(self.span(param.at), "declared here, without a default")
@@ -268,21 +242,13 @@ impl Decls<'_> {
     }
 
     pub(super) fn type_as_value(&self, at: Loc, name: &str) -> Diagnostic {
-        Diagnostic::error(
-            "E0305",
-            self.span(at),
-            format!("`{name}` is a type, not a value"),
-        )
-        .label("a value is wanted here")
+        Diagnostic::error("E0305", self.span(at), format!("`{name}` is a type, not a value"))
+            .label("a value is wanted here")
     }
 
     pub(super) fn not_an_enum(&self, at: Loc, ty: &Ty) -> Diagnostic {
-        Diagnostic::error(
-            "E0306",
-            self.span(at),
-            format!("{} has no cases", self.show(ty)),
-        )
-        .label("not an enum")
+        Diagnostic::error("E0306", self.span(at), format!("{} has no cases", self.show(ty)))
+            .label("not an enum")
     }
 
     pub(super) fn too_many_arguments(&self, at: Loc, callee: &str, count: usize) -> Diagnostic {
@@ -296,12 +262,8 @@ impl Decls<'_> {
     }
 
     pub(super) fn positional_after_named(&self, at: Loc) -> Diagnostic {
-        Diagnostic::error(
-            "E0310",
-            self.span(at),
-            "an argument without a name follows a named one",
-        )
-        .label("name this one too")
+        Diagnostic::error("E0310", self.span(at), "an argument without a name follows a named one")
+            .label("name this one too")
     }
 
     pub(super) fn unknown_argument(
@@ -352,13 +314,9 @@ impl Decls<'_> {
     }
 
     pub(super) fn type_too_large(&self, at: Loc) -> Diagnostic {
-        Diagnostic::error(
-            "E0105",
-            self.span(at),
-            "the type of this value is too large to infer",
-        )
-        .label("too many fields, or too deep")
-        .help("say the type: `let x: T = …`")
+        Diagnostic::error("E0105", self.span(at), "the type of this value is too large to infer")
+            .label("too many fields, or too deep")
+            .help("say the type: `let x: T = …`")
     }
 
     pub(super) fn unknown_unit(&self, at: Loc, number: &Number, hint: Option<&Ty>) -> Diagnostic {
@@ -370,13 +328,7 @@ impl Decls<'_> {
             "T" | "t" | "Ti" => Some("TiB"),
             "min" | "mins" => Some("m"),
             "sec" | "secs" => Some("s"),
-            _ => nearest(
-                unit,
-                UNITS
-                    .iter()
-                    .map(|(text, _)| *text)
-                    .filter(|text| text.len() > 1),
-            ),
+            _ => nearest(unit, UNITS.iter().map(|(text, _)| *text).filter(|text| text.len() > 1)),
         };
         let digits = &*number.digits;
         let diagnostic =

@@ -10,10 +10,7 @@ use std::sync::Arc;
 
 impl<'c, 's> Checker<'c, 's> {
     pub(super) fn poison(&self, at: Loc) -> Typed {
-        Typed {
-            kind: Kind::Poison,
-            at,
-        }
+        Typed { kind: Kind::Poison, at }
     }
 
     /// Checks against an expected type; `why` says where that was decided.
@@ -37,14 +34,8 @@ impl<'c, 's> Checker<'c, 's> {
             ExprKind::Number(number) => self.check_number(number, expr, ty, why),
             ExprKind::Record(fields) => self.check_record(expr, fields, ty, why, None),
             ExprKind::List(elements) if let Ty::List(element) = ty => {
-                let checked = elements
-                    .iter()
-                    .map(|each| self.check(each, element, why))
-                    .collect();
-                Typed {
-                    kind: Kind::List(checked),
-                    at: self.loc(expr.at),
-                }
+                let checked = elements.iter().map(|each| self.check(each, element, why)).collect();
+                Typed { kind: Kind::List(checked), at: self.loc(expr.at) }
             }
             ExprKind::Name(name) if let Some((of, cases)) = self.enum_of(ty) => {
                 self.check_case_name(expr, name, of, cases, why, ty)
@@ -168,11 +159,7 @@ impl<'c, 's> Checker<'c, 's> {
     ) -> Typed {
         let at = self.loc(expr.at);
         let local = self.locals.iter().any(|(local, _)| local == name);
-        if let Some(case) = cases
-            .iter()
-            .position(|case| case.name == *name)
-            .filter(|_| !local)
-        {
+        if let Some(case) = cases.iter().position(|case| case.name == *name).filter(|_| !local) {
             return self.construct(of, case, &[], at);
         }
         if self.is_value(name) {
@@ -189,13 +176,9 @@ impl<'c, 's> Checker<'c, 's> {
         let at = self.loc(expr.at);
         match &expr.kind {
             ExprKind::Error => (self.poison(at), Ty::Error),
-            ExprKind::Bool(value) => (
-                Typed {
-                    kind: Kind::Constant(Value::Bool(*value)),
-                    at,
-                },
-                Ty::Bool,
-            ),
+            ExprKind::Bool(value) => {
+                (Typed { kind: Kind::Constant(Value::Bool(*value)), at }, Ty::Bool)
+            }
             ExprKind::Number(number) => self.infer_number(number, at, hint),
             ExprKind::Str(pieces) => (self.interpolate(pieces, at), Ty::Str),
             ExprKind::List(elements) => self.infer_list(elements, at, hint),
@@ -208,36 +191,19 @@ impl<'c, 's> Checker<'c, 's> {
             ExprKind::Binary(op, op_at, left, right) => {
                 self.infer_binary(*op, *op_at, left, right, at, hint)
             }
-            ExprKind::Range {
-                from,
-                to,
-                inclusive,
-            } => {
+            ExprKind::Range { from, to, inclusive } => {
                 let from = Box::new(self.check(from, &Ty::Int, None));
                 let to = Box::new(self.check(to, &Ty::Int, None));
-                let kind = Kind::Range {
-                    from,
-                    to,
-                    inclusive: *inclusive,
-                };
+                let kind = Kind::Range { from, to, inclusive: *inclusive };
                 (Typed { kind, at }, Ty::List(Arc::new(Ty::Int)))
             }
             ExprKind::If(parts) => {
                 let [condition, then, otherwise] = &**parts;
                 let condition = self.check(condition, &Ty::Bool, None);
                 let (then, ty) = self.infer(then, hint);
-                let why = Why {
-                    at: then.at,
-                    text: "the other branch decides this",
-                };
+                let why = Why { at: then.at, text: "the other branch decides this" };
                 let otherwise = self.check(otherwise, &ty, Some(why));
-                (
-                    Typed {
-                        kind: Kind::If(Box::new([condition, then, otherwise])),
-                        at,
-                    },
-                    ty,
-                )
+                (Typed { kind: Kind::If(Box::new([condition, then, otherwise])), at }, ty)
             }
             ExprKind::Comprehension(parts) => {
                 let (typed, element) =
@@ -254,31 +220,13 @@ impl<'c, 's> Checker<'c, 's> {
 
     fn infer_list(&mut self, elements: &[Expr], at: Loc, hint: Option<&Ty>) -> (Typed, Ty) {
         let Some((first, rest)) = elements.split_first() else {
-            return (
-                Typed {
-                    kind: Kind::List(Vec::new()),
-                    at,
-                },
-                Ty::List(Arc::new(Ty::Never)),
-            );
+            return (Typed { kind: Kind::List(Vec::new()), at }, Ty::List(Arc::new(Ty::Never)));
         };
         let (first, ty) = self.infer(first, hint);
-        let why = Why {
-            at: first.at,
-            text: "the first element decides this",
-        };
-        let rest: Vec<Typed> = rest
-            .iter()
-            .map(|each| self.check(each, &ty, Some(why)))
-            .collect();
+        let why = Why { at: first.at, text: "the first element decides this" };
+        let rest: Vec<Typed> = rest.iter().map(|each| self.check(each, &ty, Some(why))).collect();
         let all = std::iter::once(first).chain(rest).collect();
-        (
-            Typed {
-                kind: Kind::List(all),
-                at,
-            },
-            Ty::List(Arc::new(ty)),
-        )
+        (Typed { kind: Kind::List(all), at }, Ty::List(Arc::new(ty)))
     }
 
     fn comprehension(
@@ -298,32 +246,17 @@ impl<'c, 's> Checker<'c, 's> {
             }
         };
         self.locals.push((parts.variable.text.clone(), each));
-        let condition = parts
-            .condition
-            .as_ref()
-            .map(|condition| self.check(condition, &Ty::Bool, None));
+        let condition =
+            parts.condition.as_ref().map(|condition| self.check(condition, &Ty::Bool, None));
         let (element, ty) = element(self, &parts.element);
         self.locals.pop();
-        let kind = Kind::Comprehension(Box::new(Comprehension {
-            element,
-            source,
-            condition,
-        }));
-        (
-            Typed {
-                kind,
-                at: self.loc(expr.at),
-            },
-            ty,
-        )
+        let kind = Kind::Comprehension(Box::new(Comprehension { element, source, condition }));
+        (Typed { kind, at: self.loc(expr.at) }, ty)
     }
 
     fn interpolate(&mut self, pieces: &[Piece], at: Loc) -> Typed {
         if let [Piece::Text(text)] = pieces {
-            return Typed {
-                kind: Kind::Constant(Value::Str(text.clone())),
-                at,
-            };
+            return Typed { kind: Kind::Constant(Value::Str(text.clone())), at };
         }
         let mut parts = Vec::new();
         for piece in pieces {
@@ -339,10 +272,7 @@ impl<'c, 's> Checker<'c, 's> {
                 }
             }
         }
-        Typed {
-            kind: Kind::Interpolate(parts),
-            at,
-        }
+        Typed { kind: Kind::Interpolate(parts), at }
     }
 
     fn printable(&self, ty: &Ty) -> bool {
@@ -367,54 +297,24 @@ impl<'c, 's> Checker<'c, 's> {
     fn infer_name(&mut self, name: &Arc<str>, at: Loc) -> (Typed, Ty) {
         if let Some(slot) = self.locals.iter().rposition(|(local, _)| local == name) {
             let ty = self.locals[slot].1.clone();
-            return (
-                Typed {
-                    kind: Kind::Local(slot),
-                    at,
-                },
-                ty,
-            );
+            return (Typed { kind: Kind::Local(slot), at }, ty);
         }
         match self.decls.lookup(self.site.file, name) {
             Some(Def::Let(id)) => {
                 let ty = self.let_types.get(id.index()).cloned().unwrap_or(Ty::Error);
-                (
-                    Typed {
-                        kind: Kind::Let(id),
-                        at,
-                    },
-                    ty,
-                )
+                (Typed { kind: Kind::Let(id), at }, ty)
             }
             Some(Def::Input(id)) => {
                 let ty = self.decls.inputs[id.index()].ty.clone();
-                (
-                    Typed {
-                        kind: Kind::Input(id),
-                        at,
-                    },
-                    ty,
-                )
+                (Typed { kind: Kind::Input(id), at }, ty)
             }
             Some(Def::Resource(id)) => {
                 let decl = &self.decls.resources[id.index()];
                 let ty = Ty::Ref(decl.kind);
                 if decl.key.is_some() {
-                    (
-                        Typed {
-                            kind: Kind::Instances(id),
-                            at,
-                        },
-                        Ty::List(Arc::new(ty)),
-                    )
+                    (Typed { kind: Kind::Instances(id), at }, Ty::List(Arc::new(ty)))
                 } else {
-                    (
-                        Typed {
-                            kind: Kind::Resource(id),
-                            at,
-                        },
-                        ty,
-                    )
+                    (Typed { kind: Kind::Resource(id), at }, ty)
                 }
             }
             Some(Def::Broken) => (self.poison(at), Ty::Error),
@@ -458,30 +358,18 @@ impl<'c, 's> Checker<'c, 's> {
         let member_at = self.loc(member.at);
         let found = match &ty {
             Ty::Error | Ty::Never => return (self.poison(at), Ty::Error),
-            Ty::Record(fields) => fields
-                .iter()
-                .find(|(name, _)| *name == member.text)
-                .map(|(_, ty)| ty.clone()),
+            Ty::Record(fields) => {
+                fields.iter().find(|(name, _)| *name == member.text).map(|(_, ty)| ty.clone())
+            }
             _ => {
                 let fields = self.record_of(&ty).map_or(&[][..], |(_, fields)| fields);
-                fields
-                    .iter()
-                    .find(|field| field.name == member.text)
-                    .map(|field| field.ty.clone())
+                fields.iter().find(|field| field.name == member.text).map(|field| field.ty.clone())
             }
         };
         match found {
-            Some(ty) => (
-                Typed {
-                    kind: Kind::Field(Box::new(base), member.text.clone()),
-                    at,
-                },
-                ty,
-            ),
+            Some(ty) => (Typed { kind: Kind::Field(Box::new(base), member.text.clone()), at }, ty),
             None => {
-                let diagnostic = self
-                    .decls
-                    .unknown_member(member_at, &member.text, &ty, base.at);
+                let diagnostic = self.decls.unknown_member(member_at, &member.text, &ty, base.at);
                 self.report(diagnostic);
                 (self.poison(at), Ty::Error)
             }
@@ -493,13 +381,7 @@ impl<'c, 's> Checker<'c, 's> {
         match self.decls.unrefine(&ty) {
             Ty::Ref(kind) => {
                 let at = typed.at;
-                (
-                    Typed {
-                        kind: Kind::Follow(Box::new(typed)),
-                        at,
-                    },
-                    self.decls.body_type(*kind),
-                )
+                (Typed { kind: Kind::Follow(Box::new(typed)), at }, self.decls.body_type(*kind))
             }
             other => (typed, other.clone()),
         }
@@ -527,13 +409,7 @@ impl<'c, 's> Checker<'c, 's> {
                 let diagnostic = decls.bad_key(key.at, &key_ty);
                 self.report(diagnostic);
             }
-            return (
-                Typed {
-                    kind: Kind::Instance(id, Box::new(key)),
-                    at,
-                },
-                Ty::Ref(decl.kind),
-            );
+            return (Typed { kind: Kind::Instance(id, Box::new(key)), at }, Ty::Ref(decl.kind));
         }
         let (base, ty) = self.infer(base, None);
         match decls.unrefine(&ty) {
@@ -545,13 +421,7 @@ impl<'c, 's> Checker<'c, 's> {
             Ty::Map(value) => {
                 let key = self.check(key, &Ty::Str, None);
                 let value = Ty::Optional(value.clone());
-                (
-                    Typed {
-                        kind: Kind::Entry(Box::new(base), Box::new(key)),
-                        at,
-                    },
-                    value,
-                )
+                (Typed { kind: Kind::Entry(Box::new(base), Box::new(key)), at }, value)
             }
             Ty::Error | Ty::Never => (self.poison(at), Ty::Error),
             other => {

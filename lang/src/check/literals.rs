@@ -22,10 +22,7 @@ impl Checker<'_, '_> {
         if found == Ty::Error {
             return typed;
         }
-        let quantity = matches!(
-            ty,
-            Ty::Cpu | Ty::Bytes | Ty::Duration | Ty::Percent | Ty::Int
-        );
+        let quantity = matches!(ty, Ty::Cpu | Ty::Bytes | Ty::Duration | Ty::Percent | Ty::Int);
         if quantity && found != *ty {
             let diagnostic = self.decls.wrong_unit(at, number, &found, ty, why);
             self.report(diagnostic);
@@ -56,12 +53,9 @@ impl Checker<'_, '_> {
                 self.report(diagnostic);
                 return (self.poison(at), Ty::Error);
             }
-            (Unit::None, _) => (
-                scaled(number, 1)
-                    .and_then(|n| i64::try_from(n).ok())
-                    .map(Value::Int),
-                Ty::Int,
-            ),
+            (Unit::None, _) => {
+                (scaled(number, 1).and_then(|n| i64::try_from(n).ok()).map(Value::Int), Ty::Int)
+            }
             (Unit::M, Some(Ty::Duration)) => {
                 (scaled(number, 60_000).map(Value::Duration), Ty::Duration)
             }
@@ -81,13 +75,7 @@ impl Checker<'_, '_> {
             (Unit::Size(scale), _) => (scaled(number, scale).map(Value::Bytes), Ty::Bytes),
         };
         match value {
-            Some(value) => (
-                Typed {
-                    kind: Kind::Constant(value),
-                    at,
-                },
-                ty,
-            ),
+            Some(value) => (Typed { kind: Kind::Constant(value), at }, ty),
             None => {
                 let diagnostic = decls.inexact(at, &ty);
                 self.report(diagnostic);
@@ -101,18 +89,11 @@ impl Checker<'_, '_> {
         let at = typed.at;
         match typed.kind {
             Kind::Constant(ref value) => {
-                self.constants.push(Constant {
-                    of,
-                    value: value.clone(),
-                    at,
-                });
+                self.constants.push(Constant { of, value: value.clone(), at });
                 typed
             }
             Kind::Poison => typed,
-            _ => Typed {
-                kind: Kind::Convert(Conversion::Refine(of), Box::new(typed)),
-                at,
-            },
+            _ => Typed { kind: Kind::Convert(Conversion::Refine(of), Box::new(typed)), at },
         }
     }
 }

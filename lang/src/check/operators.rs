@@ -18,33 +18,18 @@ impl Checker<'_, '_> {
         match op {
             UnaryOp::Not => {
                 let inner = self.check(inner, &Ty::Bool, None);
-                (
-                    Typed {
-                        kind: Kind::Not(Box::new(inner)),
-                        at,
-                    },
-                    Ty::Bool,
-                )
+                (Typed { kind: Kind::Not(Box::new(inner)), at }, Ty::Bool)
             }
             UnaryOp::Negate => {
                 let (inner, ty) = self.infer(inner, hint);
                 match (self.decls.unrefine(&ty), inner.kind) {
                     (Ty::Int, Kind::Constant(Value::Int(value))) => (
-                        Typed {
-                            kind: Kind::Constant(Value::Int(value.saturating_neg())),
-                            at,
-                        },
+                        Typed { kind: Kind::Constant(Value::Int(value.saturating_neg())), at },
                         Ty::Int,
                     ),
                     (Ty::Int, kind) => {
                         let inner = Typed { kind, at: inner.at };
-                        (
-                            Typed {
-                                kind: Kind::Negate(Box::new(inner)),
-                                at,
-                            },
-                            Ty::Int,
-                        )
+                        (Typed { kind: Kind::Negate(Box::new(inner)), at }, Ty::Int)
                     }
                     (Ty::Error | Ty::Never, _) => (self.poison(at), Ty::Error),
                     (other, _) => {
@@ -78,16 +63,10 @@ impl Checker<'_, '_> {
                     let right = self.check(
                         right,
                         &inner,
-                        Some(Why {
-                            at: left.at,
-                            text: "stands in for this",
-                        }),
+                        Some(Why { at: left.at, text: "stands in for this" }),
                     );
                     return (
-                        Typed {
-                            kind: Kind::OrElse(Box::new(left), Box::new(right)),
-                            at,
-                        },
+                        Typed { kind: Kind::OrElse(Box::new(left), Box::new(right)), at },
                         (*inner).clone(),
                     );
                 }
@@ -126,11 +105,7 @@ impl Checker<'_, '_> {
             |expr: &Expr| matches!(&expr.kind, ExprKind::Number(number) if number.unit.is_empty());
         // A bare number beside a quantity is a factor, not cores.
         let left = self.infer(left, hint.filter(|_| !bare(left)));
-        let right_hint = if unclear(right) {
-            Some(hint.unwrap_or(&left.1))
-        } else {
-            None
-        };
+        let right_hint = if unclear(right) { Some(hint.unwrap_or(&left.1)) } else { None };
         let right = self.infer(right, right_hint);
         (left, right)
     }
@@ -147,11 +122,7 @@ impl Checker<'_, '_> {
         // A bare case takes its type from the other side.
         let unbound = matches!(&left.kind, ExprKind::Name(name) if decls.lookup(self.site.file, name).is_none()
             && self.locals.iter().all(|(local, _)| local != name));
-        let (first, second) = if unbound {
-            (right, left)
-        } else {
-            (left, right)
-        };
+        let (first, second) = if unbound { (right, left) } else { (left, right) };
         let (first, ty) = match (&first.kind, &second.kind) {
             (ExprKind::Number(number), ExprKind::Number(_)) if &*number.unit == "m" => {
                 let (_, other) = self.infer(second, None);
@@ -163,10 +134,7 @@ impl Checker<'_, '_> {
             Ty::Optional(inner) => decls.unrefine(inner).clone(),
             other => other.clone(),
         };
-        let why = Why {
-            at: first.at,
-            text: "compared with this",
-        };
+        let why = Why { at: first.at, text: "compared with this" };
         let second = self.check(second, &inner, Some(why));
         let ordered = matches!(
             op,
@@ -188,11 +156,7 @@ impl Checker<'_, '_> {
             self.report(diagnostic);
             return (self.poison(at), Ty::Error);
         }
-        let (left, right) = if unbound {
-            (second, first)
-        } else {
-            (first, second)
-        };
+        let (left, right) = if unbound { (second, first) } else { (first, second) };
         (binary(op, left, right, at), Ty::Bool)
     }
 
@@ -237,8 +201,5 @@ impl Checker<'_, '_> {
 }
 
 fn binary(op: BinaryOp, left: Typed, right: Typed, at: Loc) -> Typed {
-    Typed {
-        kind: Kind::Binary(op, Box::new(left), Box::new(right)),
-        at,
-    }
+    Typed { kind: Kind::Binary(op, Box::new(left), Box::new(right)), at }
 }

@@ -24,13 +24,7 @@ impl Checker<'_, '_> {
         let ty = decls.unalias(ty);
         if let Some((of, declared)) = self.record_of(ty) {
             let fields = self.given_fields(fields, declared, ty, missing_at.unwrap_or(at));
-            return Typed {
-                kind: Kind::Record {
-                    of: Some(of),
-                    fields,
-                },
-                at,
-            };
+            return Typed { kind: Kind::Record { of: Some(of), fields }, at };
         }
         if let Ty::Map(value) = ty {
             let value = value.clone();
@@ -39,10 +33,7 @@ impl Checker<'_, '_> {
                 let typed = self.check(&field.value, &value, why);
                 entries.push((name, typed));
             }
-            return Typed {
-                kind: Kind::Map(entries),
-                at,
-            };
+            return Typed { kind: Kind::Map(entries), at };
         }
         let (typed, found) = self.infer_record(fields, at);
         self.convert(typed, &found, ty, why)
@@ -57,16 +48,7 @@ impl Checker<'_, '_> {
             types.push((name.clone(), ty));
             typed.push((name, value));
         }
-        (
-            Typed {
-                kind: Kind::Record {
-                    of: None,
-                    fields: typed,
-                },
-                at,
-            },
-            Ty::Record(types.into()),
-        )
+        (Typed { kind: Kind::Record { of: None, fields: typed }, at }, Ty::Record(types.into()))
     }
 
     /// Fields by name, with duplicates reported and left out.
@@ -82,9 +64,7 @@ impl Checker<'_, '_> {
                 seen.insert(&name.text, self.loc(name.at))
             } else {
                 let earlier = distinct.iter().find(|(other, _)| *other == name.text);
-                earlier
-                    .and_then(|(_, field)| field.path.first())
-                    .map(|step| self.loc(step.at))
+                earlier.and_then(|(_, field)| field.path.first()).map(|step| self.loc(step.at))
             };
             match first {
                 Some(first) => {
@@ -108,20 +88,14 @@ impl Checker<'_, '_> {
         let mut meant = Vec::new();
         for (name, field) in self.distinct(fields) {
             if let Some(decl) = declared.iter().find(|decl| decl.name == name) {
-                let why = Why {
-                    at: decl.at,
-                    text: "the field is declared here",
-                };
+                let why = Why { at: decl.at, text: "the field is declared here" };
                 let typed = self.check(&field.value, &decl.ty, Some(why));
                 given.push((name, typed));
                 continue;
             }
             let near = nearest(&name, declared.iter().map(|decl| &*decl.name));
             meant.extend(near.map(str::to_owned));
-            let at = field
-                .path
-                .first()
-                .map_or(missing_at, |step| self.loc(step.at));
+            let at = field.path.first().map_or(missing_at, |step| self.loc(step.at));
             let diagnostic = self.decls.unknown_field(at, &name, ty, declared, near);
             self.report(diagnostic);
             self.silently(&field.value);
@@ -147,11 +121,7 @@ impl Checker<'_, '_> {
         let before = self.diagnostics.len();
         self.infer(expr, Some(&Ty::Duration));
         let found = self.diagnostics.split_off(before);
-        self.diagnostics.extend(
-            found
-                .into_iter()
-                .filter(|diagnostic| diagnostic.code == "E0202"),
-        );
+        self.diagnostics.extend(found.into_iter().filter(|diagnostic| diagnostic.code == "E0202"));
     }
 
     /// `base with { path: value }`.
@@ -162,10 +132,7 @@ impl Checker<'_, '_> {
             let (Some(first), Some(last)) = (field.path.first(), field.path.last()) else {
                 continue;
             };
-            let whole = Loc {
-                end: self.loc(last.at).end,
-                ..self.loc(first.at)
-            };
+            let whole = Loc { end: self.loc(last.at).end, ..self.loc(first.at) };
             let written: Vec<&str> = field.path.iter().map(|step| &*step.text).collect();
             let written = written.join(".");
             if let Some((_, earlier)) = seen.iter().find(|(path, _)| *path == written) {
@@ -182,10 +149,7 @@ impl Checker<'_, '_> {
                 None => self.silently(&field.value),
             }
         }
-        Typed {
-            kind: Kind::With(Box::new(base), updates),
-            at,
-        }
+        Typed { kind: Kind::With(Box::new(base), updates), at }
     }
 
     fn path(&mut self, field: &Field, ty: &Ty) -> Option<(Vec<Step>, Ty, Option<Why>)> {
@@ -212,15 +176,9 @@ impl Checker<'_, '_> {
                     let params = self
                         .enum_of(named)
                         .map(|(_, cases)| cases.iter().flat_map(|case| &case.params));
-                    let mut all = fields
-                        .into_iter()
-                        .flatten()
-                        .chain(params.into_iter().flatten());
+                    let mut all = fields.into_iter().flatten().chain(params.into_iter().flatten());
                     all.find(|field| field.name == step.text).map(|field| {
-                        let why = Why {
-                            at: field.at,
-                            text: "the field is declared here",
-                        };
+                        let why = Why { at: field.at, text: "the field is declared here" };
                         (field.ty.clone(), Some(why))
                     })
                 }
@@ -230,11 +188,7 @@ impl Checker<'_, '_> {
                 self.report(diagnostic);
                 return None;
             };
-            path.push(Step {
-                name: step.text.clone(),
-                at,
-                of,
-            });
+            path.push(Step { name: step.text.clone(), at, of });
             ty = next;
             why = next_why;
         }

@@ -110,10 +110,7 @@ pub(crate) enum Conversion {
     /// On every element or entry.
     Each(Box<Conversion>),
     /// On some fields; then the defaults of `of` fill what is missing.
-    Fields {
-        of: TypeId,
-        fields: Vec<(Arc<str>, Conversion)>,
-    },
+    Fields { of: TypeId, fields: Vec<(Arc<str>, Conversion)> },
     /// A record into a map.
     IntoMap(Vec<(Arc<str>, Conversion)>),
     /// One after the other.
@@ -148,11 +145,7 @@ pub(crate) struct TypedRule {
 /// What a rule demands.
 #[derive(Clone, Debug)]
 pub(crate) enum Condition {
-    Between {
-        from: Typed,
-        to: Typed,
-        inclusive: bool,
-    },
+    Between { from: Typed, to: Typed, inclusive: bool },
     Holds(Typed),
 }
 

@@ -57,9 +57,9 @@ impl Traced {
             },
             Data::Ref(reference) => reference.name.to_string(),
             Data::Absent => String::new(),
-            Data::List(_) | Data::Map(_) | Data::Record(_) => self
-                .to_value()
-                .map_or_else(String::new, |value| value.to_json()),
+            Data::List(_) | Data::Map(_) | Data::Record(_) => {
+                self.to_value().map_or_else(String::new, |value| value.to_json())
+            }
         }
     }
 
@@ -145,10 +145,7 @@ impl Machine<'_, '_> {
         if let (Data::List(first), Data::List(second)) = (&a.data, &b.data) {
             self.pay((first.len() + second.len()) as u64 * 8, at)?;
             let all = first.iter().chain(&**second).cloned().collect();
-            return Ok(Traced {
-                at,
-                data: Data::List(Arc::new(all)),
-            });
+            return Ok(Traced { at, data: Data::List(Arc::new(all)) });
         }
         let (Some((left, x)), Some((right, y))) = (a.counted(), b.counted()) else {
             return Err(Stop);
@@ -182,19 +179,14 @@ impl Machine<'_, '_> {
     }
 
     fn count(&mut self, counted: Counted, number: Option<i128>, at: Loc, op: &str) -> Eval<Traced> {
-        let quantity = || {
-            number
-                .and_then(|n| i64::try_from(n).ok())
-                .and_then(|n| u64::try_from(n).ok())
-        };
+        let quantity =
+            || number.and_then(|n| i64::try_from(n).ok()).and_then(|n| u64::try_from(n).ok());
         let value = match counted {
             Counted::Int => number.and_then(|n| i64::try_from(n).ok()).map(Value::Int),
             Counted::Cpu => quantity().map(Value::Cpu),
             Counted::Bytes => quantity().map(Value::Bytes),
             Counted::Duration => quantity().map(Value::Duration),
-            Counted::Percent => quantity()
-                .and_then(|n| u32::try_from(n).ok())
-                .map(Value::Percent),
+            Counted::Percent => quantity().and_then(|n| u32::try_from(n).ok()).map(Value::Percent),
         };
         match value {
             Some(value) => Ok(Traced::scalar(at, value)),

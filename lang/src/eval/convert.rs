@@ -17,10 +17,7 @@ impl Machine<'_, '_> {
         match conversion {
             Conversion::Registry => {
                 let fields = vec![("ref".into(), value)];
-                Ok(Traced {
-                    at,
-                    data: Data::Case("registry".into(), Arc::new(fields)),
-                })
+                Ok(Traced { at, data: Data::Case("registry".into(), Arc::new(fields)) })
             }
             Conversion::Refine(of) => self.hold(*of, value),
             Conversion::Follow => self.follow(&value),
@@ -34,10 +31,7 @@ impl Machine<'_, '_> {
                         .iter()
                         .map(|element| self.convert(inner, element.clone()))
                         .collect();
-                    Ok(Traced {
-                        at,
-                        data: Data::List(Arc::new(converted?)),
-                    })
+                    Ok(Traced { at, data: Data::List(Arc::new(converted?)) })
                 }
                 Data::Map(entries) => {
                     let converted: Eval<BTreeMap<Arc<str>, Traced>> = entries
@@ -46,10 +40,7 @@ impl Machine<'_, '_> {
                             Ok((name.clone(), self.convert(inner, entry.clone())?))
                         })
                         .collect();
-                    Ok(Traced {
-                        at,
-                        data: Data::Map(Arc::new(converted?)),
-                    })
+                    Ok(Traced { at, data: Data::Map(Arc::new(converted?)) })
                 }
                 Data::Absent
                 | Data::Scalar(_)
@@ -64,17 +55,11 @@ impl Machine<'_, '_> {
                 else {
                     return Err(Stop);
                 };
-                Ok(Traced {
-                    at,
-                    data: Data::Record(Arc::new(self.filled(given, declared)?)),
-                })
+                Ok(Traced { at, data: Data::Record(Arc::new(self.filled(given, declared)?)) })
             }
             Conversion::IntoMap(fields) => {
                 let given = self.converted_fields(fields, &value)?;
-                Ok(Traced {
-                    at,
-                    data: Data::Map(Arc::new(given.into_iter().collect())),
-                })
+                Ok(Traced { at, data: Data::Map(Arc::new(given.into_iter().collect())) })
             }
         }
     }

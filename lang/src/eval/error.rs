@@ -13,12 +13,8 @@ impl Decls<'_> {
     }
 
     pub(super) fn overflow(&self, at: Loc, op: &str) -> Diagnostic {
-        Diagnostic::error(
-            "E0402",
-            self.span(at),
-            format!("the result of `{op}` is out of bounds"),
-        )
-        .label("whole numbers have 64 bits, quantities are never negative")
+        Diagnostic::error("E0402", self.span(at), format!("the result of `{op}` is out of bounds"))
+            .label("whole numbers have 64 bits, quantities are never negative")
     }
 
     pub(super) fn division_by_zero(&self, at: Loc) -> Diagnostic {
@@ -33,13 +29,9 @@ impl Decls<'_> {
         known: &str,
         declared: Loc,
     ) -> Diagnostic {
-        Diagnostic::error(
-            "E0403",
-            self.span(at),
-            format!("there is no `{name}[{key}]`"),
-        )
-        .label("no such instance")
-        .also(self.span(declared), format!("declared here, with {known}"))
+        Diagnostic::error("E0403", self.span(at), format!("there is no `{name}[{key}]`"))
+            .label("no such instance")
+            .also(self.span(declared), format!("declared here, with {known}"))
     }
 
     pub(super) fn ring(&self, at: Loc, name: &str) -> Diagnostic {
@@ -58,13 +50,9 @@ impl Decls<'_> {
     }
 
     pub(super) fn too_much_work(&self, at: Loc) -> Diagnostic {
-        Diagnostic::error(
-            "E0405",
-            self.span(at),
-            "this project takes too much work to evaluate",
-        )
-        .label("evaluation gave up here")
-        .help("look for ranges or comprehensions that multiply")
+        Diagnostic::error("E0405", self.span(at), "this project takes too much work to evaluate")
+            .label("evaluation gave up here")
+            .help("look for ranges or comprehensions that multiply")
     }
 
     pub(super) fn too_deep(&self, at: Loc) -> Diagnostic {
@@ -83,12 +71,8 @@ impl Decls<'_> {
     }
 
     pub(super) fn key_twice(&self, at: Loc, name: &str, key: &Key) -> Diagnostic {
-        Diagnostic::error(
-            "E0407",
-            self.span(at),
-            format!("`{name}[{key}]` exists twice"),
-        )
-        .label("this key comes again")
+        Diagnostic::error("E0407", self.span(at), format!("`{name}[{key}]` exists twice"))
+            .label("this key comes again")
     }
 
     pub(super) fn no_element(&self, at: Loc, index: i64, length: usize) -> Diagnostic {
@@ -101,11 +85,8 @@ impl Decls<'_> {
     }
 
     pub(super) fn unknown_input(&self, at: Loc, name: &str, near: Option<&str>) -> Diagnostic {
-        let diagnostic = Diagnostic::error(
-            "E0210",
-            self.span(at),
-            format!("the project has no input `{name}`"),
-        );
+        let diagnostic =
+            Diagnostic::error("E0210", self.span(at), format!("the project has no input `{name}`"));
         match near {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic,
@@ -113,13 +94,9 @@ impl Decls<'_> {
     }
 
     pub(super) fn input_missing(&self, at: Loc, name: &str, ty: &str) -> Diagnostic {
-        Diagnostic::error(
-            "E0211",
-            self.span(at),
-            format!("the input `{name}: {ty}` has no value"),
-        )
-        .label("has no default")
-        .help(format!("give it: `--input {name}=…`"))
+        Diagnostic::error("E0211", self.span(at), format!("the input `{name}: {ty}` has no value"))
+            .label("has no default")
+            .help(format!("give it: `--input {name}=…`"))
     }
 
     pub(super) fn input_malformed(&self, at: Loc, name: &str, ty: &str, text: &str) -> Diagnostic {

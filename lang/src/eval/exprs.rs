@@ -57,10 +57,7 @@ impl Machine<'_, '_> {
                 let Some(case) = cases.get(*case) else {
                     return Err(Stop);
                 };
-                Data::Case(
-                    case.name.clone(),
-                    Arc::new(self.filled(given, &case.params)?),
-                )
+                Data::Case(case.name.clone(), Arc::new(self.filled(given, &case.params)?))
             }
             Kind::Local(slot) => return frame.get(*slot).cloned().ok_or(Stop),
             Kind::Let(id) => return self.binding(*id),
@@ -72,10 +69,8 @@ impl Machine<'_, '_> {
             Kind::Instance(id, key) => return self.instance(*id, key, frame, at),
             Kind::Instances(id) => {
                 let instances = self.instances(*id)?;
-                let references = instances.iter().map(|each| Traced {
-                    at,
-                    data: Data::Ref(each.clone()),
-                });
+                let references =
+                    instances.iter().map(|each| Traced { at, data: Data::Ref(each.clone()) });
                 Data::List(Arc::new(references.collect()))
             }
             Kind::Follow(reference) => {
@@ -85,10 +80,7 @@ impl Machine<'_, '_> {
             Kind::Call { of, args } => return self.call(*of, args, frame, at),
             Kind::Field(base, name) => {
                 let base = self.eval(base, frame)?;
-                return Ok(base.get(name).cloned().unwrap_or(Traced {
-                    at,
-                    data: Data::Absent,
-                }));
+                return Ok(base.get(name).cloned().unwrap_or(Traced { at, data: Data::Absent }));
             }
             Kind::Element(base, index) => {
                 let base = self.eval(base, frame)?;
@@ -98,9 +90,8 @@ impl Machine<'_, '_> {
                 else {
                     return Err(Stop);
                 };
-                let found = usize::try_from(*position)
-                    .ok()
-                    .and_then(|position| elements.get(position));
+                let found =
+                    usize::try_from(*position).ok().and_then(|position| elements.get(position));
                 let Some(found) = found else {
                     let diagnostic = self.decls.no_element(at, *position, elements.len());
                     return self.fail(diagnostic);
@@ -113,10 +104,7 @@ impl Machine<'_, '_> {
                 let Data::Scalar(Value::Str(key)) = &key.data else {
                     return Err(Stop);
                 };
-                return Ok(base.get(key).cloned().unwrap_or(Traced {
-                    at,
-                    data: Data::Absent,
-                }));
+                return Ok(base.get(key).cloned().unwrap_or(Traced { at, data: Data::Absent }));
             }
             Kind::Negate(inner) => {
                 let inner = self.eval(inner, frame)?;
@@ -136,11 +124,7 @@ impl Machine<'_, '_> {
                     | Data::Ref(_) => Ok(left),
                 };
             }
-            Kind::Range {
-                from,
-                to,
-                inclusive,
-            } => {
+            Kind::Range { from, to, inclusive } => {
                 let from = self.eval(from, frame)?;
                 let to = self.eval(to, frame)?;
                 let (Data::Scalar(Value::Int(from)), Data::Scalar(Value::Int(to))) =
@@ -148,21 +132,12 @@ impl Machine<'_, '_> {
                 else {
                     return Err(Stop);
                 };
-                let (from, end) = (
-                    *from,
-                    if *inclusive {
-                        to.checked_add(1)
-                    } else {
-                        Some(*to)
-                    },
-                );
+                let (from, end) = (*from, if *inclusive { to.checked_add(1) } else { Some(*to) });
                 let end = end.unwrap_or(i64::MAX);
                 let length = u64::try_from(end.saturating_sub(from)).unwrap_or(0);
                 self.pay(length.saturating_mul(8), at)?;
                 Data::List(Arc::new(
-                    (from..end)
-                        .map(|each| Traced::scalar(at, Value::Int(each)))
-                        .collect(),
+                    (from..end).map(|each| Traced::scalar(at, Value::Int(each))).collect(),
                 ))
             }
             Kind::If(parts) => {
@@ -232,24 +207,17 @@ impl Machine<'_, '_> {
         let instances = self.instances(id)?;
         let found = instances.binary_search_by(|each| each.key.as_ref().cmp(&Some(&key)));
         if let Some(found) = found.ok().and_then(|position| instances.get(position)) {
-            return Ok(Traced {
-                at,
-                data: Data::Ref(found.clone()),
-            });
+            return Ok(Traced { at, data: Data::Ref(found.clone()) });
         }
         let decl = &self.decls.resources[id.index()];
         let names = |each: &Arc<super::traced::Reference>| {
-            each.key
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string)
+            each.key.as_ref().map_or_else(String::new, ToString::to_string)
         };
         let known = match (instances.first(), instances.last()) {
             (Some(first), Some(last)) => format!("keys {} to {}", names(first), names(last)),
             _ => "no instances".to_owned(),
         };
-        let diagnostic = self
-            .decls
-            .no_instance(at, &decl.name, &key, &known, decl.at);
+        let diagnostic = self.decls.no_instance(at, &decl.name, &key, &known, decl.at);
         self.fail(diagnostic)
     }
 
@@ -290,10 +258,7 @@ impl Machine<'_, '_> {
             inner.push(match (value, param.default) {
                 (Some(value), _) => value,
                 (None, Some(default)) => self.default(default)?,
-                (None, None) => Traced {
-                    at,
-                    data: Data::Absent,
-                },
+                (None, None) => Traced { at, data: Data::Absent },
             });
         }
         self.eval(body, &mut inner)
@@ -325,10 +290,7 @@ impl Machine<'_, '_> {
             frame.pop();
             list.extend(value?);
         }
-        Ok(Traced {
-            at,
-            data: Data::List(Arc::new(list)),
-        })
+        Ok(Traced { at, data: Data::List(Arc::new(list)) })
     }
 }
 

@@ -31,10 +31,7 @@ impl Machine<'_, '_> {
                 },
                 (None, Some(default)) => self.eval(default, &mut Vec::new()).ok(),
                 (None, None) => match decls.unalias(&decl.ty) {
-                    Ty::Optional(_) => Some(Traced {
-                        at: decl.at,
-                        data: Data::Absent,
-                    }),
+                    Ty::Optional(_) => Some(Traced { at: decl.at, data: Data::Absent }),
                     Ty::Error => None,
                     other => {
                         let diagnostic =
@@ -53,11 +50,7 @@ impl Machine<'_, '_> {
             if decls.inputs.iter().all(|decl| *decl.name != **name) {
                 let near = nearest(name, decls.inputs.iter().map(|decl| &*decl.name));
                 let first = u32::from(decls.files.len() > 1);
-                let at = Loc {
-                    file: FileId(first),
-                    start: 0,
-                    end: 0,
-                };
+                let at = Loc { file: FileId(first), start: 0, end: 0 };
                 let diagnostic = decls.unknown_input(at, name, near);
                 self.diagnostics.push(diagnostic);
             }
@@ -104,9 +97,8 @@ impl Machine<'_, '_> {
                     });
                 }
                 TypeBody::Enum(cases) => {
-                    let case = cases
-                        .iter()
-                        .find(|case| &*case.name == text && case.params.is_empty())?;
+                    let case =
+                        cases.iter().find(|case| &*case.name == text && case.params.is_empty())?;
                     return Some(Traced {
                         at,
                         data: Data::Case(case.name.clone(), Arc::default()),

@@ -135,9 +135,7 @@ impl Machine<'_, '_> {
             Memo::New => self.lets[id.index()] = Memo::Running,
         }
         let typed = &checked.lets[id.index()];
-        let result = self
-            .eval(typed, &mut Vec::new())
-            .and_then(|value| self.bounded(value));
+        let result = self.eval(typed, &mut Vec::new()).and_then(|value| self.bounded(value));
         self.lets[id.index()] = memo_of(&result);
         result
     }
@@ -159,9 +157,7 @@ impl Machine<'_, '_> {
             Memo::New => self.defaults[id.index()] = Memo::Running,
         }
         let typed = &checked.defaults[id.index()];
-        let result = self
-            .eval(typed, &mut Vec::new())
-            .and_then(|value| self.bounded(value));
+        let result = self.eval(typed, &mut Vec::new()).and_then(|value| self.bounded(value));
         self.defaults[id.index()] = memo_of(&result);
         result
     }
@@ -191,19 +187,13 @@ impl Machine<'_, '_> {
 
     fn make_instances(&mut self, id: ResourceId) -> Eval<Arc<Vec<Arc<Reference>>>> {
         let checked = self.checked;
-        let (Some(decl), Some(typed)) = (
-            self.decls.resources.get(id.index()),
-            checked.resources.get(id.index()),
-        ) else {
+        let (Some(decl), Some(typed)) =
+            (self.decls.resources.get(id.index()), checked.resources.get(id.index()))
+        else {
             return Err(Stop);
         };
         let Some(keys) = &typed.keys else {
-            let only = Reference {
-                id,
-                key: None,
-                kind: decl.kind,
-                name: decl.name.clone(),
-            };
+            let only = Reference { id, key: None, kind: decl.kind, name: decl.name.clone() };
             return Ok(Arc::new(vec![Arc::new(only)]));
         };
         let value = self.eval(keys, &mut Vec::new())?;
@@ -221,12 +211,7 @@ impl Machine<'_, '_> {
         }
         let instance = |key: Key| {
             let name = format!("{}[{key}]", decl.name).into();
-            Arc::new(Reference {
-                id,
-                kind: decl.kind,
-                name,
-                key: Some(key),
-            })
+            Arc::new(Reference { id, kind: decl.kind, name, key: Some(key) })
         };
         Ok(Arc::new(found.into_keys().map(instance).collect()))
     }
@@ -251,11 +236,7 @@ impl Machine<'_, '_> {
             Some(Memo::Done(value)) => return Ok(value.clone()),
             Some(Memo::Failed) => return Err(Stop),
             Some(Memo::Running) => {
-                let start = self
-                    .running
-                    .iter()
-                    .position(|other| other == reference)
-                    .unwrap_or(0);
+                let start = self.running.iter().position(|other| other == reference).unwrap_or(0);
                 let ring = self.running.iter().skip(start).chain([reference]);
                 let path: Vec<&str> = ring.map(|reference| &*reference.name).collect();
                 let diagnostic = self.decls.resource_ring(from, &path);
@@ -288,15 +269,10 @@ impl Machine<'_, '_> {
     }
 
     fn resources(&mut self) -> Vec<Resource> {
-        let files: Arc<[Arc<str>]> = self
-            .decls
-            .files
-            .iter()
-            .map(|file| file.source.path().clone())
-            .collect();
-        let mut order: Vec<ResourceId> = (0..self.decls.resources.len() as u32)
-            .map(ResourceId)
-            .collect();
+        let files: Arc<[Arc<str>]> =
+            self.decls.files.iter().map(|file| file.source.path().clone()).collect();
+        let mut order: Vec<ResourceId> =
+            (0..self.decls.resources.len() as u32).map(ResourceId).collect();
         order.sort_by_key(|id| {
             let decl = &self.decls.resources[id.index()];
             (decl.kind, decl.name.clone())
@@ -335,19 +311,12 @@ impl Machine<'_, '_> {
         let mut frame = vec![value.clone()];
         let (holds, bounds) = match &rule.condition {
             Condition::Holds(condition) => (self.eval(condition, &mut frame)?.is_true(), None),
-            Condition::Between {
-                from,
-                to,
-                inclusive,
-            } => {
+            Condition::Between { from, to, inclusive } => {
                 let from = self.eval(from, &mut frame)?;
                 let to = self.eval(to, &mut frame)?;
                 let above = value.rank() >= from.rank();
-                let below = if *inclusive {
-                    value.rank() <= to.rank()
-                } else {
-                    value.rank() < to.rank()
-                };
+                let below =
+                    if *inclusive { value.rank() <= to.rank() } else { value.rank() < to.rank() };
                 (above && below, Some((from.printed(), to.printed())))
             }
         };

@@ -34,27 +34,18 @@ impl Origins {
     pub fn iter(&self) -> impl Iterator<Item = (String, Span)> {
         let mut found = Vec::new();
         collect(&self.root, String::new(), &mut found);
-        found
-            .into_iter()
-            .filter_map(|(path, at)| Some((path, self.span(at)?)))
+        found.into_iter().filter_map(|(path, at)| Some((path, self.span(at)?)))
     }
 
     fn span(&self, at: Loc) -> Option<Span> {
         let file = self.files.get(at.file.0 as usize)?.clone();
-        Some(Span {
-            file,
-            start: at.start,
-            end: at.end,
-        })
+        Some(Span { file, start: at.start, end: at.end })
     }
 }
 
 /// One step into a value, and what is left of the path; the key of a map may hold dots.
 fn step<'v, 'p>(value: &'v Traced, path: &'p str) -> Option<(&'v Traced, &'p str)> {
-    let ends = path
-        .match_indices('.')
-        .map(|(at, _)| at)
-        .chain([path.len()]);
+    let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
     for end in ends {
         let (name, rest) = path.split_at_checked(end)?;
         let found = match &value.data {
@@ -71,11 +62,7 @@ fn step<'v, 'p>(value: &'v Traced, path: &'p str) -> Option<(&'v Traced, &'p str
 
 fn collect(value: &Traced, path: String, found: &mut Vec<(String, Loc)>) {
     let join = |name: &str| {
-        if path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{path}.{name}")
-        }
+        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
     };
     match &value.data {
         Data::Absent => return,

@@ -59,19 +59,15 @@ impl fmt::Display for Key {
 impl Traced {
     /// A scalar.
     pub(crate) fn scalar(at: Loc, value: Value) -> Self {
-        Self {
-            at,
-            data: Data::Scalar(value),
-        }
+        Self { at, data: Data::Scalar(value) }
     }
 
     /// A field of a record or a case, or an entry of a map.
     pub(crate) fn get(&self, name: &str) -> Option<&Traced> {
         match &self.data {
-            Data::Record(fields) | Data::Case(_, fields) => fields
-                .iter()
-                .find(|(field, _)| &**field == name)
-                .map(|(_, value)| value),
+            Data::Record(fields) | Data::Case(_, fields) => {
+                fields.iter().find(|(field, _)| &**field == name).map(|(_, value)| value)
+            }
             Data::Map(entries) => entries.get(name),
             Data::Absent | Data::Scalar(_) | Data::List(_) | Data::Ref(_) => None,
         }
@@ -92,14 +88,10 @@ impl Traced {
                 Value::Map(plain.collect())
             }
             Data::Record(fields) => Value::Record(plain(fields)),
-            Data::Case(name, fields) => Value::Case {
-                name: name.clone(),
-                fields: plain(fields),
-            },
-            Data::Ref(reference) => Value::Ref {
-                kind: reference.kind,
-                name: reference.name.clone(),
-            },
+            Data::Case(name, fields) => Value::Case { name: name.clone(), fields: plain(fields) },
+            Data::Ref(reference) => {
+                Value::Ref { kind: reference.kind, name: reference.name.clone() }
+            }
         })
     }
 
@@ -111,20 +103,15 @@ impl Traced {
         *budget -= 1;
         match &self.data {
             Data::Absent | Data::Scalar(_) | Data::Ref(_) => true,
-            Data::List(elements) => elements
-                .iter()
-                .all(|element| element.fits(depth - 1, budget)),
+            Data::List(elements) => elements.iter().all(|element| element.fits(depth - 1, budget)),
             Data::Map(entries) => entries.values().all(|entry| entry.fits(depth - 1, budget)),
-            Data::Record(fields) | Data::Case(_, fields) => fields
-                .iter()
-                .all(|(_, field)| field.fits(depth - 1, budget)),
+            Data::Record(fields) | Data::Case(_, fields) => {
+                fields.iter().all(|(_, field)| field.fits(depth - 1, budget))
+            }
         }
     }
 }
 
 fn plain(fields: &Fields) -> BTreeMap<Arc<str>, Value> {
-    fields
-        .iter()
-        .filter_map(|(name, field)| Some((name.clone(), field.to_value()?)))
-        .collect()
+    fields.iter().filter_map(|(name, field)| Some((name.clone(), field.to_value()?))).collect()
 }

@@ -33,10 +33,9 @@ impl Machine<'_, '_> {
             Data::Record(fields) => self.set_field(Arc::make_mut(fields), step, rest, value),
             Data::Map(entries) => {
                 let entries = Arc::make_mut(entries);
-                let mut entry = entries.remove(&step.name).unwrap_or(Traced {
-                    at: step.at,
-                    data: Data::Absent,
-                });
+                let mut entry = entries
+                    .remove(&step.name)
+                    .unwrap_or(Traced { at: step.at, data: Data::Absent });
                 self.set(&mut entry, rest, value)?;
                 if !matches!(entry.data, Data::Absent) {
                     entries.insert(step.name.clone(), entry);
@@ -63,10 +62,7 @@ impl Machine<'_, '_> {
         let position = fields.iter().position(|(name, _)| *name == step.name);
         let mut field = match position {
             Some(position) => fields.remove(position).1,
-            None => Traced {
-                at: step.at,
-                data: Data::Absent,
-            },
+            None => Traced { at: step.at, data: Data::Absent },
         };
         self.set(&mut field, rest, value)?;
         if !matches!(field.data, Data::Absent) {
@@ -79,10 +75,7 @@ impl Machine<'_, '_> {
     /// A record of defaults, to set a field of; refused where the type demands more.
     fn blank(&mut self, step: &Step) -> Eval<Traced> {
         let decls = self.decls;
-        let declared = step
-            .of
-            .and_then(|of| decls.type_decl(of))
-            .map(|decl| &decl.body);
+        let declared = step.of.and_then(|of| decls.type_decl(of)).map(|decl| &decl.body);
         let Some(TypeBody::Record(fields)) = declared else {
             let diagnostic = decls.absent_path(step.at, &step.name);
             return self.fail(diagnostic);
@@ -97,9 +90,6 @@ impl Machine<'_, '_> {
             return self.fail(diagnostic);
         }
         let filled = self.filled(Vec::new(), fields)?;
-        Ok(Traced {
-            at: step.at,
-            data: Data::Record(Arc::new(filled)),
-        })
+        Ok(Traced { at: step.at, data: Data::Record(Arc::new(filled)) })
     }
 }

@@ -10,10 +10,7 @@ pub(super) struct Order {
 /// Walks a graph depth first; `edges[n]` are the things that `n` needs.
 pub(super) fn order(edges: &[Vec<usize>]) -> Order {
     let mut state = vec![State::New; edges.len()];
-    let mut found = Order {
-        order: Vec::with_capacity(edges.len()),
-        rings: Vec::new(),
-    };
+    let mut found = Order { order: Vec::with_capacity(edges.len()), rings: Vec::new() };
     for root in 0..edges.len() {
         if state[root] != State::New {
             continue;
@@ -35,9 +32,7 @@ pub(super) fn order(edges: &[Vec<usize>]) -> Order {
                 }
                 Some(State::Open) => {
                     let from = path.iter().position(|&(node, _)| node == need).unwrap_or(0);
-                    found
-                        .rings
-                        .push(path[from..].iter().map(|&(node, _)| node).collect());
+                    found.rings.push(path[from..].iter().map(|&(node, _)| node).collect());
                 }
                 Some(State::Done) | None => {}
             }

@@ -20,11 +20,7 @@ impl Site {
     /// The place of a range of the item.
     pub(crate) fn loc(self, rel: Rel) -> Loc {
         let at = |offset: u32| self.base.saturating_add(offset);
-        Loc {
-            file: self.file,
-            start: at(rel.start),
-            end: at(rel.end),
-        }
+        Loc { file: self.file, start: at(rel.start), end: at(rel.end) }
     }
 }
 
@@ -155,24 +151,16 @@ pub(crate) struct ResourceDecl<'s> {
 impl<'s> Decls<'s> {
     /// What a name stands for in a file: its own items and imports, the project's resources, the prelude.
     pub(crate) fn lookup(&self, file: FileId, name: &str) -> Option<Def> {
-        let own = self
-            .scopes
-            .get(file.0 as usize)
-            .and_then(|scope| scope.get(name));
-        let entry = own
-            .or_else(|| self.project.get(name))
-            .or_else(|| self.scope(PRELUDE)?.get(name));
+        let own = self.scopes.get(file.0 as usize).and_then(|scope| scope.get(name));
+        let entry =
+            own.or_else(|| self.project.get(name)).or_else(|| self.scope(PRELUDE)?.get(name));
         entry.map(|entry| entry.def)
     }
 
     /// Every name that a file sees, for suggestions.
     pub(crate) fn visible(&self, file: FileId) -> impl Iterator<Item = (&str, Def)> {
         let scopes = [self.scope(file), Some(&self.project), self.scope(PRELUDE)];
-        scopes
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|(name, entry)| (&**name, entry.def))
+        scopes.into_iter().flatten().flatten().map(|(name, entry)| (&**name, entry.def))
     }
 
     /// The prelude's type of a resource's body.
@@ -199,11 +187,7 @@ impl<'s> Decls<'s> {
             .files
             .get(loc.file.0 as usize)
             .map_or_else(|| "?".into(), |file| file.source.path().clone());
-        Span {
-            file,
-            start: loc.start,
-            end: loc.end,
-        }
+        Span { file, start: loc.start, end: loc.end }
     }
 
     fn scope(&self, file: FileId) -> Option<&BTreeMap<Arc<str>, Entry>> {

@@ -7,13 +7,9 @@ use crate::ids::Loc;
 impl Decls<'_> {
     /// Two items of one name.
     pub(super) fn duplicate(&self, name: &str, first: Loc, second: Loc) -> Diagnostic {
-        Diagnostic::error(
-            "E0201",
-            self.span(second),
-            format!("`{name}` is declared twice"),
-        )
-        .label("declared again here")
-        .also(self.span(first), "first declared here")
+        Diagnostic::error("E0201", self.span(second), format!("`{name}` is declared twice"))
+            .label("declared again here")
+            .also(self.span(first), "first declared here")
     }
 
     /// A second `project`.
@@ -25,13 +21,9 @@ impl Decls<'_> {
 
     /// A resource below the project's root.
     pub(super) fn misplaced_resource(&self, name: &str, at: Loc) -> Diagnostic {
-        Diagnostic::error(
-            "E0209",
-            self.span(at),
-            format!("`{name}` is a resource in a sub-folder"),
-        )
-        .label("resources belong in a file in the project's root")
-        .help("make it a `pub fn` or `pub let` that a file in the root uses")
+        Diagnostic::error("E0209", self.span(at), format!("`{name}` is a resource in a sub-folder"))
+            .label("resources belong in a file in the project's root")
+            .help("make it a `pub fn` or `pub let` that a file in the root uses")
     }
 
     /// An imported file that is not there.
@@ -64,16 +56,13 @@ impl Decls<'_> {
         path: &str,
         near: Option<&str>,
     ) -> Diagnostic {
-        let diagnostic = Diagnostic::error(
-            "E0205",
-            self.span(at),
-            format!("`{path}` declares no `{name}`"),
-        )
-        .label("not there");
+        let diagnostic =
+            Diagnostic::error("E0205", self.span(at), format!("`{path}` declares no `{name}`"))
+                .label("not there");
         match near {
-            Some(near) => diagnostic
-                .help(format!("did you mean `{near}`?"))
-                .fix(self.span(at), near),
+            Some(near) => {
+                diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near)
+            }
             None => diagnostic,
         }
     }
@@ -87,18 +76,11 @@ impl Decls<'_> {
         declared: Loc,
         item: Loc,
     ) -> Diagnostic {
-        let insert = Loc {
-            end: item.start,
-            ..item
-        };
-        Diagnostic::error(
-            "E0206",
-            self.span(at),
-            format!("`{name}` of `{path}` is not `pub`"),
-        )
-        .label("private to its file")
-        .also(self.span(declared), "declared here")
-        .fix(self.span(insert), "pub ")
+        let insert = Loc { end: item.start, ..item };
+        Diagnostic::error("E0206", self.span(at), format!("`{name}` of `{path}` is not `pub`"))
+            .label("private to its file")
+            .also(self.span(declared), "declared here")
+            .fix(self.span(insert), "pub ")
     }
 
     /// Files that import each other in a ring.
@@ -139,9 +121,9 @@ impl Decls<'_> {
             Diagnostic::error("E0203", self.span(at), format!("there is no type `{name}`"))
                 .label("unknown type");
         match near {
-            Some(near) => diagnostic
-                .help(format!("did you mean `{near}`?"))
-                .fix(self.span(at), near),
+            Some(near) => {
+                diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near)
+            }
             None => diagnostic,
         }
     }

@@ -36,9 +36,8 @@ pub(super) fn follow<'s>(
     all: &'s BTreeMap<Arc<str>, Arc<ParsedFile>>,
 ) -> Files<'s> {
     let roots = all.iter().filter(|(path, _)| !path.contains('/'));
-    let mut files: Vec<&ParsedFile> = std::iter::once(prelude)
-        .chain(roots.map(|(_, file)| &**file))
-        .collect();
+    let mut files: Vec<&ParsedFile> =
+        std::iter::once(prelude).chain(roots.map(|(_, file)| &**file)).collect();
     let mut known: BTreeMap<&str, FileId> = files
         .iter()
         .enumerate()
@@ -73,12 +72,7 @@ pub(super) fn follow<'s>(
                     }
                 },
             };
-            imports.push(Import {
-                from,
-                item: index,
-                at: tree.name.at,
-                target,
-            });
+            imports.push(Import { from, item: index, at: tree.name.at, target });
         }
     }
     Files { files, imports }
@@ -110,14 +104,8 @@ mod tests {
 
     #[test]
     fn imports_are_relative_and_stay_inside() {
-        assert_eq!(
-            join("a.berth", "./lib/b.berth").as_deref(),
-            Some("lib/b.berth")
-        );
-        assert_eq!(
-            join("lib/b.berth", "../c.berth").as_deref(),
-            Some("c.berth")
-        );
+        assert_eq!(join("a.berth", "./lib/b.berth").as_deref(), Some("lib/b.berth"));
+        assert_eq!(join("lib/b.berth", "../c.berth").as_deref(), Some("c.berth"));
         assert_eq!(join("a.berth", "../c.berth"), None);
         assert_eq!(join("a.berth", "/etc/c.berth"), None);
     }

@@ -14,12 +14,8 @@ pub(super) fn each_name(expr: &Expr, found: &mut impl FnMut(&str)) {
                 }
             }
         }
-        ExprKind::List(elements) => elements
-            .iter()
-            .for_each(|element| each_name(element, found)),
-        ExprKind::Record(fields) => fields
-            .iter()
-            .for_each(|field| each_name(&field.value, found)),
+        ExprKind::List(elements) => elements.iter().for_each(|element| each_name(element, found)),
+        ExprKind::Record(fields) => fields.iter().for_each(|field| each_name(&field.value, found)),
         ExprKind::Name(name) => found(name),
         ExprKind::Field(base, _) | ExprKind::Unary(_, base) => each_name(base, found),
         ExprKind::Index(base, key) => {
@@ -48,9 +44,7 @@ pub(super) fn each_name(expr: &Expr, found: &mut impl FnMut(&str)) {
         }
         ExprKind::With(base, fields) => {
             each_name(base, found);
-            fields
-                .iter()
-                .for_each(|field| each_name(&field.value, found));
+            fields.iter().for_each(|field| each_name(&field.value, found));
         }
     }
 }

@@ -63,25 +63,15 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
         let path = file.source.path();
         diagnostics.extend(file.errors.iter().map(|error| error.diagnostic(path, 0)));
         for parsed in &file.items {
-            let site = Site {
-                file: id,
-                base: parsed.slice.start,
-            };
+            let site = Site { file: id, base: parsed.slice.start };
             if let Some(tree) = &parsed.tree {
-                diagnostics.extend(
-                    tree.errors
-                        .iter()
-                        .map(|error| error.diagnostic(path, site.base)),
-                );
+                diagnostics
+                    .extend(tree.errors.iter().map(|error| error.diagnostic(path, site.base)));
             }
             let Some(item) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
                 if let Some((name, rel)) = &parsed.slice.name {
                     let at = Site { file: id, base: 0 }.loc(*rel);
-                    let entry = Entry {
-                        def: Def::Broken,
-                        public: true,
-                        at,
-                    };
+                    let entry = Entry { def: Def::Broken, public: true, at };
                     decls.scopes[index].entry(name.clone()).or_insert(entry);
                     decls.project.entry(name.clone()).or_insert(entry);
                 }
@@ -91,11 +81,7 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
             let Some(def) = identify(decls, site, item) else {
                 continue;
             };
-            let entry = Entry {
-                def,
-                public: item.public,
-                at,
-            };
+            let entry = Entry { def, public: item.public, at };
             let mut duplicate = insert(&mut decls.scopes[index], &item.name.text, entry);
             if let ItemKind::Resource { kind, .. } = &item.kind {
                 if path.contains('/') {
@@ -147,14 +133,7 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
             Def::Resource(ResourceId(decls.resources.len() as u32 - 1))
         }
         ItemKind::Let { value, .. } => {
-            decls.lets.push(LetDecl {
-                name,
-                at,
-                site,
-                ty: None,
-                value,
-                cyclic: false,
-            });
+            decls.lets.push(LetDecl { name, at, site, ty: None, value, cyclic: false });
             Def::Let(LetId(decls.lets.len() as u32 - 1))
         }
         ItemKind::Input { default, .. } => {
@@ -168,11 +147,7 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
             Def::Input(InputId(decls.inputs.len() as u32 - 1))
         }
         ItemKind::Type { .. } | ItemKind::Enum { .. } => {
-            decls.types.push(TypeDecl {
-                name,
-                at,
-                body: TypeBody::Broken,
-            });
+            decls.types.push(TypeDecl { name, at, body: TypeBody::Broken });
             Def::Type(TypeId(decls.types.len() as u32 - 1))
         }
         ItemKind::Fn { body, result, .. } => {
@@ -197,10 +172,7 @@ fn bind_imports(decls: &mut Decls<'_>, imports: &[Import], diagnostics: &mut Vec
     let mut bound = Vec::new();
     for import in imports {
         let parsed = &decls.files[import.from.0 as usize].items[import.item];
-        let site = Site {
-            file: import.from,
-            base: parsed.slice.start,
-        };
+        let site = Site { file: import.from, base: parsed.slice.start };
         let Some(tree) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
             continue;
         };
@@ -220,18 +192,9 @@ fn bind_imports(decls: &mut Decls<'_>, imports: &[Import], diagnostics: &mut Vec
         };
         for name in names {
             let at = site.loc(name.at);
-            let def = target.map_or(Def::Broken, |target| {
-                imported(decls, target, &name.text, at, diagnostics)
-            });
-            bound.push((
-                import.from,
-                name.text.clone(),
-                Entry {
-                    def,
-                    public: false,
-                    at,
-                },
-            ));
+            let def = target
+                .map_or(Def::Broken, |target| imported(decls, target, &name.text, at, diagnostics));
+            bound.push((import.from, name.text.clone(), Entry { def, public: false, at }));
         }
     }
     for (file, name, entry) in bound {
@@ -251,9 +214,7 @@ fn imported(
     let file = decls.files[target.0 as usize];
     let path = file.source.path();
     let Some(entry) = decls.scopes[target.0 as usize].get(name) else {
-        let public = decls.scopes[target.0 as usize]
-            .iter()
-            .filter(|(_, entry)| entry.public);
+        let public = decls.scopes[target.0 as usize].iter().filter(|(_, entry)| entry.public);
         let near = nearest(name, public.map(|(name, _)| &**name));
         diagnostics.push(decls.missing_import(at, name, path, near));
         return Def::Broken;
@@ -266,11 +227,7 @@ fn imported(
             .iter()
             .find(|item| item.slice.start <= entry.at.start && entry.at.end <= item.slice.end);
         let start = item.map_or(entry.at.start, |item| item.slice.start);
-        let item = Loc {
-            file: target,
-            start,
-            end: start,
-        };
+        let item = Loc { file: target, start, end: start };
         diagnostics.push(decls.private_import(at, name, path, entry.at, item));
     }
     entry.def
@@ -293,11 +250,7 @@ fn import_rings(decls: &Decls<'_>, imports: &[Import], diagnostics: &mut Vec<Dia
         });
         let Some(import) = closes else { continue };
         let base = decls.files[last].items[import.item].slice.start;
-        let at = Site {
-            file: import.from,
-            base,
-        }
-        .loc(import.at);
+        let at = Site { file: import.from, base }.loc(import.at);
         let name = |&file: &usize| decls.files[file].source.path().to_string();
         let path: Vec<String> = ring.iter().chain([&first]).map(name).collect();
         diagnostics.push(decls.import_cycle(at, &path));
@@ -352,17 +305,9 @@ fn lower_items<'s>(
                         diagnostics.push(decls.duplicate(&case.name.text, first, at));
                         continue;
                     }
-                    let params = lower_fields(
-                        decls,
-                        diagnostics,
-                        site,
-                        &case.params,
-                        Resources::References,
-                    );
-                    lowered.push(CaseTy {
-                        name: case.name.text.clone(),
-                        params,
-                    });
+                    let params =
+                        lower_fields(decls, diagnostics, site, &case.params, Resources::References);
+                    lowered.push(CaseTy { name: case.name.text.clone(), params });
                 }
                 decls.types[id.index()].body = TypeBody::Enum(lowered);
             }
@@ -394,9 +339,9 @@ fn break_type_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
         .map(|decl| {
             let mut mentioned = Vec::new();
             match &decl.body {
-                TypeBody::Record(fields) => fields
-                    .iter()
-                    .for_each(|field| mention(&field.ty, &mut mentioned)),
+                TypeBody::Record(fields) => {
+                    fields.iter().for_each(|field| mention(&field.ty, &mut mentioned))
+                }
                 TypeBody::Enum(cases) => {
                     let params = cases.iter().flat_map(|case| &case.params);
                     params.for_each(|param| mention(&param.ty, &mut mentioned));
@@ -423,11 +368,7 @@ fn break_type_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
     for id in found.order {
         let decl = &decls.types[id];
         if matches!(decl.body, TypeBody::Refined { .. } | TypeBody::Alias(_)) {
-            heights[id] = 1 + edges[id]
-                .iter()
-                .map(|&below| heights[below])
-                .max()
-                .unwrap_or(0);
+            heights[id] = 1 + edges[id].iter().map(|&below| heights[below]).max().unwrap_or(0);
         }
         if heights[id] > MAX_REFINEMENTS {
             diagnostics.push(decls.too_refined(decl.at, MAX_REFINEMENTS));
@@ -458,16 +399,9 @@ fn mention(ty: &Ty, found: &mut Vec<usize>) {
 /// Orders lets and functions by what they mention. Lets come first in the numbering.
 fn break_value_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let lets = decls.lets.len();
-    let bodies = decls
-        .lets
-        .iter()
-        .map(|decl| (decl.site.file, decl.value, &[][..]));
-    let bodies = bodies.chain(
-        decls
-            .fns
-            .iter()
-            .map(|decl| (decl.site.file, decl.body, &decl.params[..])),
-    );
+    let bodies = decls.lets.iter().map(|decl| (decl.site.file, decl.value, &[][..]));
+    let bodies =
+        bodies.chain(decls.fns.iter().map(|decl| (decl.site.file, decl.body, &decl.params[..])));
     let edges: Vec<Vec<usize>> = bodies
         .map(|(file, body, params)| {
             let mut needs = Vec::new();
@@ -489,9 +423,7 @@ fn break_value_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
         let Some(&first) = ring.first() else { continue };
         let name = |&node: &usize| {
             let of_fn = |index: usize| &decls.fns[index].name;
-            node.checked_sub(lets)
-                .map_or_else(|| &decls.lets[node].name, of_fn)
-                .to_string()
+            node.checked_sub(lets).map_or_else(|| &decls.lets[node].name, of_fn).to_string()
         };
         let path: Vec<String> = ring.iter().chain([&first]).map(name).collect();
         let at = first

@@ -55,9 +55,9 @@ impl Decls<'_> {
             Ty::List(element) => format!("[{}]", self.show(element)),
             Ty::Map(value) => format!("{{Str: {}}}", self.show(value)),
             Ty::Optional(inner) => format!("{}?", self.show(inner)),
-            Ty::Named(id) => self
-                .type_decl(*id)
-                .map_or_else(|| "?".to_owned(), |decl| decl.name.to_string()),
+            Ty::Named(id) => {
+                self.type_decl(*id).map_or_else(|| "?".to_owned(), |decl| decl.name.to_string())
+            }
             Ty::Ref(kind) => format!("reference to a {}", kind.keyword()),
             Ty::Record(fields) => {
                 let names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();

@@ -31,13 +31,9 @@ pub(super) fn lower<'s>(
 ) -> Ty {
     match &written.kind {
         TypeKind::Name(name) => named(decls, diagnostics, site, written, name, resources),
-        TypeKind::List(element) => Ty::List(Arc::new(lower(
-            decls,
-            diagnostics,
-            site,
-            element,
-            resources,
-        ))),
+        TypeKind::List(element) => {
+            Ty::List(Arc::new(lower(decls, diagnostics, site, element, resources)))
+        }
         TypeKind::Map(value) => {
             Ty::Map(Arc::new(lower(decls, diagnostics, site, value, resources)))
         }
@@ -53,11 +49,7 @@ pub(super) fn lower<'s>(
                 Resources::References,
             ));
             let id = TypeId(decls.types.len() as u32);
-            decls.types.push(TypeDecl {
-                name: "a record".into(),
-                at: site.loc(written.at),
-                body,
-            });
+            decls.types.push(TypeDecl { name: "a record".into(), at: site.loc(written.at), body });
             Ty::Named(id)
         }
     }
@@ -81,19 +73,10 @@ pub(super) fn lower_fields<'s>(
         }
         let ty = lower(decls, diagnostics, site, &field.ty, resources);
         let default = field.default.as_ref().map(|expr| {
-            decls.defaults.push(DefaultDecl {
-                expr,
-                site,
-                ty: ty.clone(),
-            });
+            decls.defaults.push(DefaultDecl { expr, site, ty: ty.clone() });
             DefaultId(decls.defaults.len() as u32 - 1)
         });
-        lowered.push(FieldTy {
-            name: field.name.text.clone(),
-            ty,
-            at,
-            default,
-        });
+        lowered.push(FieldTy { name: field.name.text.clone(), ty, at, default });
     }
     lowered
 }
@@ -112,9 +95,8 @@ fn named(
     let at = site.loc(written.at);
     match decls.lookup(site.file, name) {
         Some(Def::Type(id)) => {
-            let kind = ResourceKind::ALL
-                .into_iter()
-                .find(|kind| decls.body_type(*kind) == Ty::Named(id));
+            let kind =
+                ResourceKind::ALL.into_iter().find(|kind| decls.body_type(*kind) == Ty::Named(id));
             match (kind, resources) {
                 (Some(kind), Resources::References) => Ty::Ref(kind),
                 (Some(_), Resources::Bodies) | (None, _) => Ty::Named(id),
@@ -126,13 +108,8 @@ fn named(
             Ty::Error
         }
         None => {
-            let types = decls
-                .visible(site.file)
-                .filter(|(_, def)| matches!(def, Def::Type(_)));
-            let names = BUILTINS
-                .iter()
-                .map(|(name, _)| *name)
-                .chain(types.map(|(name, _)| name));
+            let types = decls.visible(site.file).filter(|(_, def)| matches!(def, Def::Type(_)));
+            let names = BUILTINS.iter().map(|(name, _)| *name).chain(types.map(|(name, _)| name));
             let near = nearest(name, names);
             diagnostics.push(decls.unknown_type(at, name, near));
             Ty::Error

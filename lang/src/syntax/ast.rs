@@ -28,34 +28,13 @@ pub(crate) struct Item {
 /// What an item declares. The name of a `use` is the path that it reads.
 #[derive(Debug)]
 pub(crate) enum ItemKind {
-    Use {
-        names: Vec<Name>,
-    },
-    Resource {
-        kind: ResourceKind,
-        key: Option<Key>,
-        body: Expr,
-    },
-    Let {
-        ty: Option<TypeExpr>,
-        value: Expr,
-    },
-    Input {
-        ty: TypeExpr,
-        default: Option<Expr>,
-    },
-    Type {
-        body: TypeExpr,
-        rule: Option<Rule>,
-    },
-    Enum {
-        cases: Vec<Case>,
-    },
-    Fn {
-        params: Vec<FieldDecl>,
-        result: TypeExpr,
-        body: Expr,
-    },
+    Use { names: Vec<Name> },
+    Resource { kind: ResourceKind, key: Option<Key>, body: Expr },
+    Let { ty: Option<TypeExpr>, value: Expr },
+    Input { ty: TypeExpr, default: Option<Expr> },
+    Type { body: TypeExpr, rule: Option<Rule> },
+    Enum { cases: Vec<Case> },
+    Fn { params: Vec<FieldDecl>, result: TypeExpr, body: Expr },
 }
 
 /// `[i] for i in 1..=3`.
@@ -127,11 +106,7 @@ pub(crate) enum ExprKind {
     Call(Box<Expr>, Vec<Arg>),
     Unary(UnaryOp, Box<Expr>),
     Binary(BinaryOp, Rel, Box<Expr>, Box<Expr>),
-    Range {
-        from: Box<Expr>,
-        to: Box<Expr>,
-        inclusive: bool,
-    },
+    Range { from: Box<Expr>, to: Box<Expr>, inclusive: bool },
     If(Box<[Expr; 3]>),
     Comprehension(Box<Comprehension>),
     With(Box<Expr>, Vec<Field>),

@@ -23,18 +23,11 @@ pub(crate) enum SyntaxErrorKind {
         replacement: Option<String>,
     },
     /// Text at the top of a file that no item keyword starts.
-    NotAnItem {
-        found: Arc<str>,
-        meant: Option<&'static str>,
-    },
+    NotAnItem { found: Arc<str>, meant: Option<&'static str> },
     /// A bracket that nothing closes.
     Unclosed { bracket: char },
     /// A bracket closed by one of another kind.
-    Mismatched {
-        open: Rel,
-        bracket: char,
-        found: char,
-    },
+    Mismatched { open: Rel, bracket: char, found: char },
     /// A closing bracket that nothing opened.
     Stray { bracket: char },
     /// A string that ends with its line.
@@ -66,12 +59,7 @@ impl SyntaxError {
         let at = place(self.at);
         let error = |code, message: String| Diagnostic::error(code, at.clone(), message);
         match &self.kind {
-            SyntaxErrorKind::Unexpected {
-                found,
-                expected,
-                help,
-                replacement,
-            } => {
+            SyntaxErrorKind::Unexpected { found, expected, help, replacement } => {
                 let mut diagnostic = error("E0101", format!("expected {expected}, found {found}"))
                     .label(format!("expected {expected}"));
                 diagnostic.help = help.clone();
@@ -94,14 +82,12 @@ impl SyntaxError {
                 error("E0102", format!("this `{bracket}` is never closed"))
                     .label(format!("needs a `{}`", closing(*bracket)))
             }
-            SyntaxErrorKind::Mismatched {
-                open,
-                bracket,
-                found,
-            } => error("E0102", format!("`{bracket}` is closed by `{found}`"))
-                .label(format!("expected `{}`", closing(*bracket)))
-                .also(place(*open), "opened here")
-                .fix(at.clone(), closing(*bracket).to_string()),
+            SyntaxErrorKind::Mismatched { open, bracket, found } => {
+                error("E0102", format!("`{bracket}` is closed by `{found}`"))
+                    .label(format!("expected `{}`", closing(*bracket)))
+                    .also(place(*open), "opened here")
+                    .fix(at.clone(), closing(*bracket).to_string())
+            }
             SyntaxErrorKind::Stray { bracket } => {
                 error("E0104", format!("this `{bracket}` closes nothing"))
                     .label("no bracket is open here")
@@ -116,24 +102,17 @@ impl SyntaxError {
                 error("E0105", format!("nested more than {limit} deep"))
                     .label("this is one too many")
             }
-            SyntaxErrorKind::TooLong { limit } => error(
-                "E0105",
-                format!("a chain of more than {limit} operators, fields or calls"),
-            )
-            .help("name a part of it with `let`"),
+            SyntaxErrorKind::TooLong { limit } => {
+                error("E0105", format!("a chain of more than {limit} operators, fields or calls"))
+                    .help("name a part of it with `let`")
+            }
             SyntaxErrorKind::Refused { why } => {
                 error("E0106", format!("this file cannot be read: {why}"))
             }
             SyntaxErrorKind::MissingComma => {
                 error("E0107", "two elements on one line need a comma".into())
                     .label("add `,` before this")
-                    .fix(
-                        Span {
-                            end: at.start,
-                            ..at.clone()
-                        },
-                        ", ",
-                    )
+                    .fix(Span { end: at.start, ..at.clone() }, ", ")
             }
             SyntaxErrorKind::BadEscape { found } => {
                 error("E0108", format!("`{found}` is not an escape"))

@@ -38,51 +38,32 @@ pub(crate) const UNITS: [(&str, Unit); 16] = [
 
 /// The unit of a number; nothing if it is unknown.
 pub(crate) fn unit(number: &Number) -> Option<Unit> {
-    UNITS
-        .iter()
-        .find(|(text, _)| *text == &*number.unit)
-        .map(|(_, unit)| *unit)
+    UNITS.iter().find(|(text, _)| *text == &*number.unit).map(|(_, unit)| *unit)
 }
 
 /// The number times a scale, exactly; nothing if that has a fraction left or is too large.
 pub(crate) fn scaled(number: &Number, scale: u64) -> Option<u64> {
-    let (whole, fraction) = number
-        .digits
-        .split_once('.')
-        .unwrap_or((&number.digits, ""));
+    let (whole, fraction) = number.digits.split_once('.').unwrap_or((&number.digits, ""));
     let fraction = fraction.trim_end_matches('0');
     let whole: u128 = whole.parse().ok()?;
     let base = 10u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let parts: u128 = if fraction.is_empty() {
-        0
-    } else {
-        fraction.parse().ok()?
-    };
-    let exact = whole
-        .checked_mul(base)?
-        .checked_add(parts)?
-        .checked_mul(scale.into())?;
+    let parts: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let exact = whole.checked_mul(base)?.checked_add(parts)?.checked_mul(scale.into())?;
     if exact % base != 0 {
         return None;
     }
-    u64::try_from(exact / base)
-        .ok()
-        .filter(|&n| i64::try_from(n).is_ok())
+    u64::try_from(exact / base).ok().filter(|&n| i64::try_from(n).is_ok())
 }
 
 /// Reads `500m`, `1_000` or `64MiB` outside a file, as an input from the command line.
 pub(crate) fn number(text: &str) -> Option<Number> {
-    let split = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '_' || c == '.'))
-        .unwrap_or(text.len());
+    let split =
+        text.find(|c: char| !(c.is_ascii_digit() || c == '_' || c == '.')).unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(split)?;
     let valid = digits.starts_with(|c: char| c.is_ascii_digit())
         && !digits.ends_with('.')
         && digits.matches('.').count() <= 1;
-    valid.then(|| Number {
-        digits: digits.replace('_', "").into(),
-        unit: unit.into(),
-    })
+    valid.then(|| Number { digits: digits.replace('_', "").into(), unit: unit.into() })
 }
 
 #[cfg(test)]

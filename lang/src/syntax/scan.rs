@@ -41,12 +41,7 @@ pub(super) struct Scanner<'t> {
 impl<'t> Scanner<'t> {
     /// Starts at the first byte.
     pub(super) fn new(text: &'t str) -> Self {
-        Self {
-            bytes: text.as_bytes(),
-            at: 0,
-            line_start: 0,
-            indent: None,
-        }
+        Self { bytes: text.as_bytes(), at: 0, line_start: 0, indent: None }
     }
 
     fn skip_blanks(&mut self) {
@@ -86,10 +81,7 @@ impl<'t> Scanner<'t> {
                 (true, b'"') => {
                     modes.pop();
                     if modes.is_empty() {
-                        return TokenKind::Str {
-                            terminated: true,
-                            depth: depth + ifs,
-                        };
+                        return TokenKind::Str { terminated: true, depth: depth + ifs };
                     }
                 }
                 (true, b'$') if next == Some(b'{') => {
@@ -105,10 +97,7 @@ impl<'t> Scanner<'t> {
             }
             depth = depth.max(modes.len());
         }
-        TokenKind::Str {
-            terminated: false,
-            depth: depth + ifs,
-        }
+        TokenKind::Str { terminated: false, depth: depth + ifs }
     }
 }
 

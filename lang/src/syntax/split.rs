@@ -42,9 +42,7 @@ const KEYWORDS: [(&str, Keyword); 9] = [
 ];
 
 /// Words that go on with an expression at the start of a line.
-const CONTINUATIONS: [&str; 9] = [
-    "then", "else", "and", "or", "not", "if", "for", "in", "with",
-];
+const CONTINUATIONS: [&str; 9] = ["then", "else", "and", "or", "not", "if", "for", "in", "with"];
 
 /// An item's text in its file.
 #[derive(Clone, Debug)]
@@ -61,12 +59,7 @@ pub(crate) struct Slice {
 
 /// Cuts a file. The mistakes are placed from the file's start.
 pub(crate) fn split(text: &str) -> (Vec<Slice>, Vec<SyntaxError>) {
-    let mut splitter = Splitter {
-        text,
-        current: None,
-        slices: Vec::new(),
-        errors: Vec::new(),
-    };
+    let mut splitter = Splitter { text, current: None, slices: Vec::new(), errors: Vec::new() };
     let refused = if text.len() > MAX_FILE {
         Some("it is larger than 16 MiB")
     } else if text.contains('\0') {
@@ -121,12 +114,7 @@ impl Splitter<'_> {
         }
         let Some(current) = &mut self.current else {
             if let TokenKind::Close(byte) = token.kind {
-                self.fail(
-                    SyntaxErrorKind::Stray {
-                        bracket: byte.into(),
-                    },
-                    rel(token),
-                );
+                self.fail(SyntaxErrorKind::Stray { bracket: byte.into() }, rel(token));
                 return;
             }
             self.begin(token);
@@ -157,22 +145,14 @@ impl Splitter<'_> {
             return false;
         }
         let word = self.slice_of(token);
-        let depth = self
-            .current
-            .as_ref()
-            .map_or(0, |current| current.brackets.len());
+        let depth = self.current.as_ref().map_or(0, |current| current.brackets.len());
         let at_margin = token.first_on_line && token.indent == 0;
-        let after = self
-            .text
-            .get(token.end as usize..)
-            .unwrap_or("")
-            .trim_start_matches([' ', '\t']);
+        let after =
+            self.text.get(token.end as usize..).unwrap_or("").trim_start_matches([' ', '\t']);
         let names = after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         let follows_pub = self.current.as_ref().is_some_and(|current| {
             current.slice.keyword.is_none()
-                && current
-                    .previous
-                    .is_some_and(|previous| self.slice_of(previous) == "pub")
+                && current.previous.is_some_and(|previous| self.slice_of(previous) == "pub")
         });
         let shaped = match keyword(word) {
             Some(Keyword::Use) => after.starts_with('"'),
@@ -189,25 +169,14 @@ impl Splitter<'_> {
     fn begin(&mut self, token: Token) {
         let word = self.slice_of(token);
         let keyword = keyword(word);
-        let mut slice = Slice {
-            start: token.start,
-            end: token.end,
-            keyword,
-            name: None,
-            broken: false,
-        };
+        let mut slice =
+            Slice { start: token.start, end: token.end, keyword, name: None, broken: false };
         if keyword.is_none() && word != "pub" {
             slice.broken = true;
             let words = KEYWORDS.iter().map(|(word, _)| *word);
             let meant = nearest(word, words);
-            let kind = SyntaxErrorKind::NotAnItem {
-                found: word.into(),
-                meant,
-            };
-            self.errors.push(SyntaxError {
-                kind,
-                at: rel(token),
-            });
+            let kind = SyntaxErrorKind::NotAnItem { found: word.into(), meant };
+            self.errors.push(SyntaxError { kind, at: rel(token) });
             slice.keyword = meant.and_then(self::keyword);
         }
         self.current = Some(Current {
@@ -251,12 +220,7 @@ impl Splitter<'_> {
         let Some(current) = &mut self.current else {
             return;
         };
-        current.brackets.push(Bracket {
-            byte,
-            start: token.start,
-            indent: token.indent,
-            ifs: 0,
-        });
+        current.brackets.push(Bracket { byte, start: token.start, indent: token.indent, ifs: 0 });
         self.check_depth(0, token);
     }
 
@@ -281,19 +245,11 @@ impl Splitter<'_> {
                 Some(end) => {
                     current.slice.end = end;
                     current.frozen = true;
-                    self.fail(
-                        SyntaxErrorKind::Stray {
-                            bracket: byte.into(),
-                        },
-                        rel(token),
-                    );
+                    self.fail(SyntaxErrorKind::Stray { bracket: byte.into() }, rel(token));
                 }
-                None => self.break_item(
-                    SyntaxErrorKind::Stray {
-                        bracket: byte.into(),
-                    },
-                    rel(token),
-                ),
+                None => {
+                    self.break_item(SyntaxErrorKind::Stray { bracket: byte.into() }, rel(token))
+                }
             }
             return;
         };
@@ -304,26 +260,10 @@ impl Splitter<'_> {
             current.brackets.pop();
             return;
         }
-        let at = Rel {
-            start: top.start,
-            end: top.start + 1,
-        };
-        if current
-            .brackets
-            .iter()
-            .any(|bracket| bracket.byte == opener(byte))
-        {
-            while current
-                .brackets
-                .pop()
-                .is_some_and(|bracket| bracket.byte != opener(byte))
-            {}
-            self.break_item(
-                SyntaxErrorKind::Unclosed {
-                    bracket: top.byte.into(),
-                },
-                at,
-            );
+        let at = Rel { start: top.start, end: top.start + 1 };
+        if current.brackets.iter().any(|bracket| bracket.byte == opener(byte)) {
+            while current.brackets.pop().is_some_and(|bracket| bracket.byte != opener(byte)) {}
+            self.break_item(SyntaxErrorKind::Unclosed { bracket: top.byte.into() }, at);
         } else {
             current.brackets.pop();
             let kind = SyntaxErrorKind::Mismatched {
@@ -356,21 +296,11 @@ impl Splitter<'_> {
     /// Ends the current item.
     fn finish(&mut self) {
         let Some(current) = &self.current else { return };
-        let unclosed = current
-            .brackets
-            .last()
-            .map(|&innermost| current.suspect.unwrap_or(innermost));
+        let unclosed =
+            current.brackets.last().map(|&innermost| current.suspect.unwrap_or(innermost));
         if let Some(bracket) = unclosed {
-            let at = Rel {
-                start: bracket.start,
-                end: bracket.start + 1,
-            };
-            self.break_item(
-                SyntaxErrorKind::Unclosed {
-                    bracket: bracket.byte.into(),
-                },
-                at,
-            );
+            let at = Rel { start: bracket.start, end: bracket.start + 1 };
+            self.break_item(SyntaxErrorKind::Unclosed { bracket: bracket.byte.into() }, at);
         }
         if let Some(current) = self.current.take() {
             self.slices.push(current.slice);
@@ -392,24 +322,16 @@ impl Splitter<'_> {
     }
 
     fn slice_of(&self, token: Token) -> &str {
-        self.text
-            .get(token.start as usize..token.end as usize)
-            .unwrap_or("")
+        self.text.get(token.start as usize..token.end as usize).unwrap_or("")
     }
 }
 
 fn keyword(word: &str) -> Option<Keyword> {
-    KEYWORDS
-        .iter()
-        .find(|(text, _)| *text == word)
-        .map(|(_, keyword)| *keyword)
+    KEYWORDS.iter().find(|(text, _)| *text == word).map(|(_, keyword)| *keyword)
 }
 
 fn rel(token: Token) -> Rel {
-    Rel {
-        start: token.start,
-        end: token.end,
-    }
+    Rel { start: token.start, end: token.end }
 }
 
 #[cfg(test)]

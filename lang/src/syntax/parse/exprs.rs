@@ -12,9 +12,8 @@ use std::sync::Arc;
 const MAX_CHAIN: usize = 256;
 
 /// Words that are never names of values.
-const RESERVED: [&str; 11] = [
-    "for", "in", "if", "then", "else", "and", "or", "not", "with", "where", "pub",
-];
+const RESERVED: [&str; 11] =
+    ["for", "in", "if", "then", "else", "and", "or", "not", "with", "where", "pub"];
 
 /// Builds trees and collects what the grammar alone cannot refuse.
 #[derive(Default)]
@@ -28,22 +27,15 @@ pub(super) struct Builder {
 impl Builder {
     pub(super) fn rel(&self, node: &Node<'_>) -> Rel {
         let span = node.as_span();
-        Rel {
-            start: span.start() as u32,
-            end: span.end() as u32,
-        }
+        Rel { start: span.start() as u32, end: span.end() as u32 }
     }
 
     pub(super) fn name(&mut self, node: &Node<'_>) -> Name {
         let at = self.rel(node);
         if RESERVED.contains(&node.as_str()) {
-            self.errors
-                .push(report::reserved(node.as_str(), at, "a name"));
+            self.errors.push(report::reserved(node.as_str(), at, "a name"));
         }
-        Name {
-            text: node.as_str().into(),
-            at,
-        }
+        Name { text: node.as_str().into(), at }
     }
 
     /// Notes a comma before the next element.
@@ -57,32 +49,20 @@ impl Builder {
         let Some(previous) = previous.filter(|_| !comma) else {
             return;
         };
-        let between = node
-            .get_input()
-            .get(previous.end as usize..at.start as usize)
-            .unwrap_or("\n");
+        let between =
+            node.get_input().get(previous.end as usize..at.start as usize).unwrap_or("\n");
         if !between.contains('\n') {
-            self.errors.push(SyntaxError {
-                kind: SyntaxErrorKind::MissingComma,
-                at,
-            });
+            self.errors.push(SyntaxError { kind: SyntaxErrorKind::MissingComma, at });
         }
     }
 
     pub(super) fn expr(&mut self, node: Node<'_>) -> Expr {
         let at = self.rel(&node);
-        let links = node
-            .clone()
-            .into_inner()
-            .filter(|n| n.as_rule() == Rule::operator)
-            .count();
+        let links = node.clone().into_inner().filter(|n| n.as_rule() == Rule::operator).count();
         if links == 0 {
             return match node.into_inner().next() {
                 Some(only) => self.operand(only),
-                None => Expr {
-                    kind: ExprKind::Error,
-                    at,
-                },
+                None => Expr { kind: ExprKind::Error, at },
             };
         }
         self.chain(links, at, |builder| builder.operators(node, at))
@@ -91,14 +71,9 @@ impl Builder {
     /// Builds a chain, unless it is one link too many.
     fn chain(&mut self, links: usize, at: Rel, build: impl FnOnce(&mut Self) -> Expr) -> Expr {
         if self.links + links > MAX_CHAIN {
-            self.errors.push(SyntaxError {
-                kind: SyntaxErrorKind::TooLong { limit: MAX_CHAIN },
-                at,
-            });
-            return Expr {
-                kind: ExprKind::Error,
-                at,
-            };
+            self.errors
+                .push(SyntaxError { kind: SyntaxErrorKind::TooLong { limit: MAX_CHAIN }, at });
+            return Expr { kind: ExprKind::Error, at };
         }
         self.links += links;
         let expr = build(self);
@@ -117,10 +92,7 @@ impl Builder {
         }
         let mut operands = operands.into_iter();
         let Some(first) = operands.next() else {
-            return Expr {
-                kind: ExprKind::Error,
-                at,
-            };
+            return Expr { kind: ExprKind::Error, at };
         };
         let mut rest = operators.into_iter().zip(operands).peekable();
         self.climb(first, &mut rest, 0)
@@ -143,25 +115,17 @@ impl Builder {
                     at: operator_at,
                 });
             }
-            while rest
-                .peek()
-                .is_some_and(|((next, _), _)| next.binding() > binding)
-            {
+            while rest.peek().is_some_and(|((next, _), _)| next.binding() > binding) {
                 right = self.climb(right, rest, binding + 1);
             }
-            let at = Rel {
-                start: left.at.start,
-                end: right.at.end,
-            };
+            let at = Rel { start: left.at.start, end: right.at.end };
             let (left_box, right_box) = (Box::new(left), Box::new(right));
             let kind = match operator {
                 Operator::Binary(_) if chained => ExprKind::Error,
                 Operator::Binary(op) => ExprKind::Binary(op, operator_at, left_box, right_box),
-                Operator::Range { inclusive } => ExprKind::Range {
-                    from: left_box,
-                    to: right_box,
-                    inclusive,
-                },
+                Operator::Range { inclusive } => {
+                    ExprKind::Range { from: left_box, to: right_box, inclusive }
+                }
             };
             left = Expr { kind, at };
         }
@@ -176,10 +140,7 @@ impl Builder {
 
     fn prefixed(&mut self, node: Node<'_>, at: Rel) -> Expr {
         let mut prefixes = Vec::new();
-        let mut expr = Expr {
-            kind: ExprKind::Error,
-            at,
-        };
+        let mut expr = Expr { kind: ExprKind::Error, at };
         for inner in node.into_inner() {
             match inner.as_rule() {
                 Rule::prefix => {
@@ -194,27 +155,15 @@ impl Builder {
                     let end = self.rel(&inner).end;
                     let record = inner.into_inner().find(|n| n.as_rule() == Rule::record);
                     let fields = record.map(|n| self.fields(n, true)).unwrap_or_default();
-                    let at = Rel {
-                        start: expr.at.start,
-                        end,
-                    };
-                    expr = Expr {
-                        kind: ExprKind::With(Box::new(expr), fields),
-                        at,
-                    };
+                    let at = Rel { start: expr.at.start, end };
+                    expr = Expr { kind: ExprKind::With(Box::new(expr), fields), at };
                 }
                 _ => expr = self.postfix(inner),
             }
         }
         for (op, start) in prefixes.into_iter().rev() {
-            let at = Rel {
-                start,
-                end: expr.at.end,
-            };
-            expr = Expr {
-                kind: ExprKind::Unary(op, Box::new(expr)),
-                at,
-            };
+            let at = Rel { start, end: expr.at.end };
+            expr = Expr { kind: ExprKind::Unary(op, Box::new(expr)), at };
         }
         expr
     }
@@ -228,17 +177,11 @@ impl Builder {
     fn suffixed(&mut self, node: Node<'_>, at: Rel) -> Expr {
         let mut inner = node.into_inner();
         let Some(first) = inner.next() else {
-            return Expr {
-                kind: ExprKind::Error,
-                at,
-            };
+            return Expr { kind: ExprKind::Error, at };
         };
         let mut expr = self.primary(first);
         for suffix in inner {
-            let at = Rel {
-                start: expr.at.start,
-                end: self.rel(&suffix).end,
-            };
+            let at = Rel { start: expr.at.start, end: self.rel(&suffix).end };
             let base = Box::new(expr);
             let kind = match suffix.as_rule() {
                 Rule::call => ExprKind::Call(base, self.args(suffix)),
@@ -249,13 +192,7 @@ impl Builder {
                 _ => match suffix.into_inner().next() {
                     Some(member) => {
                         let at = self.rel(&member);
-                        ExprKind::Field(
-                            base,
-                            Name {
-                                text: member.as_str().into(),
-                                at,
-                            },
-                        )
+                        ExprKind::Field(base, Name { text: member.as_str().into(), at })
                     }
                     None => ExprKind::Error,
                 },
@@ -288,19 +225,10 @@ impl Builder {
                         self.errors.push(report::argument_name(first_at));
                     }
                     let end = first_at.start + text.len() as u32;
-                    let name = Name {
-                        text,
-                        at: Rel {
-                            start: first_at.start,
-                            end,
-                        },
-                    };
+                    let name = Name { text, at: Rel { start: first_at.start, end } };
                     let value = self.expr(second);
                     previous = Some(value.at);
-                    args.push(Arg {
-                        name: Some(name),
-                        value,
-                    });
+                    args.push(Arg { name: Some(name), value });
                 }
                 _ => {}
             }
@@ -333,14 +261,8 @@ impl Builder {
                 let parts: Vec<Expr> = parts.map(|n| self.expr(n)).collect();
                 match <[Expr; 3]>::try_from(parts) {
                     Ok(parts) => {
-                        let at = Rel {
-                            end: parts[2].at.end,
-                            ..at
-                        };
-                        return Expr {
-                            kind: ExprKind::If(Box::new(parts)),
-                            at,
-                        };
+                        let at = Rel { end: parts[2].at.end, ..at };
+                        return Expr { kind: ExprKind::If(Box::new(parts)), at };
                     }
                     Err(_) => ExprKind::Error,
                 }
@@ -404,10 +326,7 @@ impl Builder {
 
     pub(super) fn record(&mut self, node: Node<'_>) -> Expr {
         let at = self.rel(&node);
-        Expr {
-            kind: ExprKind::Record(self.fields(node, false)),
-            at,
-        }
+        Expr { kind: ExprKind::Record(self.fields(node, false)), at }
     }
 
     fn fields(&mut self, node: Node<'_>, paths: bool) -> Vec<Field> {
@@ -452,10 +371,7 @@ impl Builder {
     fn step(&mut self, node: Node<'_>) -> Name {
         let at = self.rel(&node);
         if node.as_rule() != Rule::string {
-            return Name {
-                text: node.as_str().into(),
-                at,
-            };
+            return Name { text: node.as_str().into(), at };
         }
         let mut text = String::new();
         if let ExprKind::Str(pieces) = self.string(node).kind {
@@ -466,10 +382,7 @@ impl Builder {
                 }
             }
         }
-        Name {
-            text: text.into(),
-            at,
-        }
+        Name { text: text.into(), at }
     }
 
     pub(super) fn string(&mut self, node: Node<'_>) -> Expr {
@@ -494,10 +407,8 @@ impl Builder {
                     _ => {
                         let found = inner.as_str().to_owned();
                         let at = self.rel(&inner);
-                        self.errors.push(SyntaxError {
-                            kind: SyntaxErrorKind::BadEscape { found },
-                            at,
-                        });
+                        self.errors
+                            .push(SyntaxError { kind: SyntaxErrorKind::BadEscape { found }, at });
                     }
                 },
                 _ => text.push_str(inner.as_str()),
@@ -506,10 +417,7 @@ impl Builder {
         if !text.is_empty() || pieces.is_empty() {
             pieces.push(Piece::Text(text.into()));
         }
-        Expr {
-            kind: ExprKind::Str(pieces),
-            at,
-        }
+        Expr { kind: ExprKind::Str(pieces), at }
     }
 }
 

@@ -34,39 +34,24 @@ pub(crate) fn parse_item(keyword: Keyword, text: &str) -> ItemTree {
     let mut nodes = match run(rule, text) {
         Ok(nodes) => nodes,
         Err(refusal) => {
-            return ItemTree {
-                item: None,
-                errors: vec![report::refusal(&refusal, text)],
-            };
+            return ItemTree { item: None, errors: vec![report::refusal(&refusal, text)] };
         }
     };
     let mut builder = Builder::default();
-    let item = nodes
-        .next()
-        .and_then(|node| builder.item(keyword, node.into_inner()));
+    let item = nodes.next().and_then(|node| builder.item(keyword, node.into_inner()));
     // Two elements with nothing between them are seldom two elements: what follows from it is noise.
-    let torn = builder
-        .errors
-        .iter()
-        .find(|error| matches!(error.kind, SyntaxErrorKind::MissingComma));
+    let torn =
+        builder.errors.iter().find(|error| matches!(error.kind, SyntaxErrorKind::MissingComma));
     match torn.cloned() {
-        Some(error) => ItemTree {
-            item: None,
-            errors: vec![error],
-        },
-        None => ItemTree {
-            item,
-            errors: builder.errors,
-        },
+        Some(error) => ItemTree { item: None, errors: vec![error] },
+        None => ItemTree { item, errors: builder.errors },
     }
 }
 
 impl Builder {
     fn item(&mut self, keyword: Keyword, nodes: Nodes<'_>) -> Option<Item> {
         let mut nodes = nodes.peekable();
-        let public = nodes
-            .next_if(|node| node.as_rule() == Rule::public)
-            .is_some();
+        let public = nodes.next_if(|node| node.as_rule() == Rule::public).is_some();
         nodes.next_if(|node| node.as_rule() == Rule::resource_word);
         let name = match keyword {
             Keyword::Use => self.literal_string(nodes.next()?),
@@ -79,35 +64,17 @@ impl Builder {
         for node in nodes {
             self.part(node, &mut rest);
         }
-        let resource = |kind, rest: Parts| {
-            Some(ItemKind::Resource {
-                kind,
-                key: rest.key,
-                body: rest.expr?,
-            })
-        };
+        let resource =
+            |kind, rest: Parts| Some(ItemKind::Resource { kind, key: rest.key, body: rest.expr? });
         let kind = match keyword {
             Keyword::Project => resource(ResourceKind::Project, rest)?,
             Keyword::Node => resource(ResourceKind::Node, rest)?,
             Keyword::Service => resource(ResourceKind::Service, rest)?,
-            Keyword::Let => ItemKind::Let {
-                ty: rest.ty,
-                value: rest.expr?,
-            },
-            Keyword::Input => ItemKind::Input {
-                ty: rest.ty?,
-                default: rest.expr,
-            },
-            Keyword::Type => ItemKind::Type {
-                body: rest.ty?,
-                rule: rest.rule,
-            },
+            Keyword::Let => ItemKind::Let { ty: rest.ty, value: rest.expr? },
+            Keyword::Input => ItemKind::Input { ty: rest.ty?, default: rest.expr },
+            Keyword::Type => ItemKind::Type { body: rest.ty?, rule: rest.rule },
             Keyword::Enum => ItemKind::Enum { cases: rest.cases },
-            Keyword::Fn => ItemKind::Fn {
-                params: rest.params,
-                result: rest.ty?,
-                body: rest.expr?,
-            },
+            Keyword::Fn => ItemKind::Fn { params: rest.params, result: rest.ty?, body: rest.expr? },
             Keyword::Use => ItemKind::Use { names: rest.names },
         };
         Some(Item { public, name, kind })
@@ -125,9 +92,8 @@ impl Builder {
             Rule::record => parts.expr = Some(self.record(node)),
             Rule::type_expr => parts.ty = self.type_expr(node),
             Rule::refinement => {
-                let mut inner = node
-                    .into_inner()
-                    .filter(|n| matches!(n.as_rule(), Rule::expr | Rule::string));
+                let mut inner =
+                    node.into_inner().filter(|n| matches!(n.as_rule(), Rule::expr | Rule::string));
                 if let Some(condition) = inner.next() {
                     let condition = self.expr(condition);
                     let message = inner.next().map(|string| self.string(string));
@@ -141,14 +107,9 @@ impl Builder {
                 let Some(name) = inner.next().map(|n| self.name(&n)) else {
                     return;
                 };
-                let params = inner
-                    .find(|n| n.as_rule() == Rule::params)
-                    .map(|n| self.params(n));
+                let params = inner.find(|n| n.as_rule() == Rule::params).map(|n| self.params(n));
                 self.separated(parts.cases.last().map(|case| case.at), at, &source);
-                let end = source
-                    .into_inner()
-                    .last()
-                    .map_or(at.end, |last| self.rel(&last).end);
+                let end = source.into_inner().last().map_or(at.end, |last| self.rel(&last).end);
                 parts.cases.push(Case {
                     name,
                     params: params.unwrap_or_default(),
@@ -164,17 +125,12 @@ impl Builder {
                     .take(2)
                     .map(|n| self.name(&n))
                     .collect();
-                let keys = inner
-                    .find(|n| n.as_rule() == Rule::expr)
-                    .map(|n| self.expr(n));
+                let keys = inner.find(|n| n.as_rule() == Rule::expr).map(|n| self.expr(n));
                 if let ([index, variable], Some(keys)) = (names.as_slice(), keys) {
                     if index.text != variable.text {
                         self.errors.push(report::key_names(index, variable));
                     }
-                    parts.key = Some(Key {
-                        variable: variable.clone(),
-                        keys,
-                    });
+                    parts.key = Some(Key { variable: variable.clone(), keys });
                 }
             }
             // Punctuation and the end of the text.
@@ -190,20 +146,14 @@ impl Builder {
                 continue;
             }
             let at = self.rel(&inner);
-            let previous = decls.last().map(|decl| {
-                decl.default
-                    .as_ref()
-                    .map_or(decl.ty.at, |default| default.at)
-            });
+            let previous = decls
+                .last()
+                .map(|decl| decl.default.as_ref().map_or(decl.ty.at, |default| default.at));
             self.separated(previous, at, &inner);
             let mut parts = inner.into_inner();
             let name = parts.next().map(|n| self.name(&n));
-            let ty = parts
-                .find(|n| n.as_rule() == Rule::type_expr)
-                .and_then(|n| self.type_expr(n));
-            let default = parts
-                .find(|n| n.as_rule() == Rule::expr)
-                .map(|n| self.expr(n));
+            let ty = parts.find(|n| n.as_rule() == Rule::type_expr).and_then(|n| self.type_expr(n));
+            let default = parts.find(|n| n.as_rule() == Rule::expr).map(|n| self.expr(n));
             if let (Some(name), Some(ty)) = (name, ty) {
                 decls.push(FieldDecl { name, ty, default });
             }
@@ -236,14 +186,8 @@ impl Builder {
         };
         let base = TypeExpr { kind, at: base_at };
         Some(if let Some(question) = inner.next() {
-            let at = Rel {
-                end: self.rel(&question).end,
-                ..at
-            };
-            TypeExpr {
-                kind: TypeKind::Optional(Box::new(base)),
-                at,
-            }
+            let at = Rel { end: self.rel(&question).end, ..at };
+            TypeExpr { kind: TypeKind::Optional(Box::new(base)), at }
         } else {
             base
         })
@@ -253,10 +197,7 @@ impl Builder {
     fn literal_string(&mut self, node: Node<'_>) -> Name {
         let at = self.rel(&node);
         let text = node.as_str().trim_matches('"').into();
-        if let Expr {
-            kind: ExprKind::Str(pieces),
-            ..
-        } = self.string(node)
+        if let Expr { kind: ExprKind::Str(pieces), .. } = self.string(node)
             && pieces
                 .iter()
                 .any(|piece| matches!(piece, crate::syntax::ast::Piece::Interpolation(_)))

@@ -34,18 +34,10 @@ pub(super) fn refusal(refusal: &Refusal, text: &str) -> SyntaxError {
     } else if found == "'" {
         help = Some("strings are written with `\"`".to_owned());
     }
-    let found = if found.is_empty() {
-        "the end of the item".to_owned()
-    } else {
-        format!("`{found}`")
-    };
+    let found =
+        if found.is_empty() { "the end of the item".to_owned() } else { format!("`{found}`") };
     SyntaxError {
-        kind: SyntaxErrorKind::Unexpected {
-            found,
-            expected,
-            help,
-            replacement,
-        },
+        kind: SyntaxErrorKind::Unexpected { found, expected, help, replacement },
         at: Rel { start, end },
     }
 }
@@ -76,21 +68,12 @@ pub(super) fn key_interpolated(at: Rel) -> SyntaxError {
 
 /// `f(1 + 2: 3)`.
 pub(super) fn argument_name(at: Rel) -> SyntaxError {
-    unexpected(
-        at,
-        "an expression".to_owned(),
-        "the name of a parameter before `:`".to_owned(),
-    )
+    unexpected(at, "an expression".to_owned(), "the name of a parameter before `:`".to_owned())
 }
 
 fn unexpected(at: Rel, found: String, expected: String) -> SyntaxError {
     SyntaxError {
-        kind: SyntaxErrorKind::Unexpected {
-            found,
-            expected,
-            help: None,
-            replacement: None,
-        },
+        kind: SyntaxErrorKind::Unexpected { found, expected, help: None, replacement: None },
         at,
     }
 }
@@ -111,15 +94,11 @@ fn skip_blanks(text: &str, mut at: usize) -> usize {
 /// The token at an offset.
 fn found(text: &str, at: usize) -> &str {
     let rest = text.get(at..).unwrap_or("");
-    let word = rest
-        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .unwrap_or(rest.len());
+    let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
     if word > 0 {
         return rest.get(..word).unwrap_or("");
     }
-    let symbol = ["->", "==", "!=", "<=", ">="]
-        .into_iter()
-        .find(|symbol| rest.starts_with(symbol));
+    let symbol = ["->", "==", "!=", "<=", ">="].into_iter().find(|symbol| rest.starts_with(symbol));
     let length = symbol.map_or_else(|| rest.chars().next().map_or(0, char::len_utf8), str::len);
     rest.get(..length).unwrap_or("")
 }
