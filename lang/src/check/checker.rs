@@ -187,11 +187,10 @@ impl<'c, 's> Checker<'c, 's> {
         let ty = self.decls.body_type(decl.kind);
         let why = Why { at: decl.at, text: "a resource of this kind" };
         let missing_at = decl.at;
-        let body = match &decl.body.kind {
-            ExprKind::Record(fields) => {
-                self.check_record(decl.body, fields, &ty, Some(why), Some(missing_at))
-            }
-            _ => self.check(decl.body, &ty, Some(why)),
+        let body = if let ExprKind::Record(fields) = &decl.body.kind {
+            self.check_record(decl.body, fields, &ty, Some(why), Some(missing_at))
+        } else {
+            self.check(decl.body, &ty, Some(why))
         };
         TypedResource { keys, body }
     }
@@ -222,8 +221,6 @@ fn small(ty: &Ty, depth: u32, budget: &mut u32) -> bool {
 
 /// An expression as a name, if it is one.
 pub(super) fn as_name(expr: &Expr) -> Option<&Arc<str>> {
-    match &expr.kind {
-        ExprKind::Name(name) => Some(name),
-        _ => None,
-    }
+    let ExprKind::Name(name) = &expr.kind else { return None };
+    Some(name)
 }

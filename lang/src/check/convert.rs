@@ -76,12 +76,11 @@ impl Checker<'_, '_> {
                             Way::No
                         }
                     }
-                    TypeBody::Record(declared) => match found {
-                        Ty::Record(fields) => self.record_way(fields, declared, |fields| {
-                            Conversion::Fields { of: *id, fields }
-                        }),
-                        _ => Way::No,
-                    },
+                    TypeBody::Record(declared) => {
+                        let Ty::Record(fields) = found else { return Way::No };
+                        let conversion = |fields| Conversion::Fields { of: *id, fields };
+                        self.record_way(fields, declared, conversion)
+                    }
                     TypeBody::Broken => Way::Same,
                     TypeBody::Alias(_) => Way::No,
                 }

@@ -101,7 +101,9 @@ impl Decls<'_> {
         name: &str,
         locals: &[&str],
     ) -> Diagnostic {
-        let visible = self.visible(file).filter(|(_, def)| !matches!(def, Def::Type(_)));
+        // A capital means a type, as in `Protocol.tcp`.
+        let of_type = name.starts_with(|c: char| c.is_ascii_uppercase());
+        let visible = self.visible(file).filter(|(_, def)| matches!(def, Def::Type(_)) == of_type);
         let near = nearest(name, locals.iter().copied().chain(visible.map(|(name, _)| name)));
         let diagnostic = Diagnostic::error("E0202", self.span(at), format!("there is no `{name}`"))
             .label("unknown name");

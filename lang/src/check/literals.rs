@@ -87,13 +87,10 @@ impl Checker<'_, '_> {
     /// Puts a value under a refinement's rule; a literal is noted, to be judged even where it is never evaluated.
     pub(super) fn refine(&mut self, of: TypeId, typed: Typed) -> Typed {
         let at = typed.at;
-        match typed.kind {
-            Kind::Constant(ref value) => {
-                self.constants.push(Constant { of, value: value.clone(), at });
-                typed
-            }
-            Kind::Poison => typed,
-            _ => Typed { kind: Kind::Convert(Conversion::Refine(of), Box::new(typed)), at },
+        if let Kind::Constant(value) = &typed.kind {
+            self.constants.push(Constant { of, value: value.clone(), at });
+            return typed;
         }
+        Typed { kind: Kind::Convert(Conversion::Refine(of), Box::new(typed)), at }
     }
 }

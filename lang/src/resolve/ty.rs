@@ -70,15 +70,13 @@ impl Decls<'_> {
     pub(crate) fn unalias<'t>(&'t self, mut ty: &'t Ty) -> &'t Ty {
         // Cycles of aliases are broken when they are found, so this ends; the bound is a belt.
         for _ in 0..=self.types.len() {
-            match ty {
-                Ty::Named(id) => match self.type_decl(*id).map(|decl| &decl.body) {
-                    Some(TypeBody::Alias(target)) => ty = target,
-                    Some(TypeBody::Broken) | None => return &Ty::Error,
-                    Some(TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Refined { .. }) => {
-                        return ty;
-                    }
-                },
-                _ => return ty,
+            let Ty::Named(id) = ty else { return ty };
+            match self.type_decl(*id).map(|decl| &decl.body) {
+                Some(TypeBody::Alias(target)) => ty = target,
+                Some(TypeBody::Broken) | None => return &Ty::Error,
+                Some(TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Refined { .. }) => {
+                    return ty;
+                }
             }
         }
         &Ty::Error

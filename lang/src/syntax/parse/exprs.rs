@@ -134,8 +134,14 @@ impl Builder {
 
     fn operand(&mut self, node: Node<'_>) -> Expr {
         let at = self.rel(&node);
-        let links = node.clone().into_inner().count().saturating_sub(1);
-        self.chain(links, at, |builder| builder.prefixed(node, at))
+        let mut inner = node.clone().into_inner();
+        let first = inner.next();
+        let links = inner.count();
+        match first {
+            // Most operands are bare.
+            Some(only) if links == 0 => self.postfix(only),
+            Some(_) | None => self.chain(links, at, |builder| builder.prefixed(node, at)),
+        }
     }
 
     fn prefixed(&mut self, node: Node<'_>, at: Rel) -> Expr {
@@ -170,8 +176,13 @@ impl Builder {
 
     fn postfix(&mut self, node: Node<'_>) -> Expr {
         let at = self.rel(&node);
-        let links = node.clone().into_inner().count().saturating_sub(1);
-        self.chain(links, at, |builder| builder.suffixed(node, at))
+        let mut inner = node.clone().into_inner();
+        let first = inner.next();
+        let links = inner.count();
+        match first {
+            Some(only) if links == 0 => self.primary(only),
+            Some(_) | None => self.chain(links, at, |builder| builder.suffixed(node, at)),
+        }
     }
 
     fn suffixed(&mut self, node: Node<'_>, at: Rel) -> Expr {
