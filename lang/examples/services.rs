@@ -2,7 +2,11 @@
 //!
 //! `cargo run --release -p berth-lang --example services -- 10000`
 
-#![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement, not part of the pure crate")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a measurement, not part of the pure crate"
+)]
 
 use berth_lang::{CompileRequest, Workspace};
 use std::fmt::Write as _;
@@ -34,7 +38,8 @@ fn main() {
     let tiers = ["small", "medium", "large"];
     for i in 0..count {
         let (team, tier, port, replicas) = (i % 17, tiers[i % 3], 8000 + i % 1000, 1 + i % 9);
-        let image = format!("registry.example.com/team-{team}/app-{}:1.{}.{}", i % 97, i % 40, i % 7);
+        let image =
+            format!("registry.example.com/team-{team}/app-{}:1.{}.{}", i % 97, i % 40, i % 7);
         let _ = writeln!(
             text,
             "service svc_{i:05} = app({{ name: \"svc-{i:05}\", team: \"team-{team}\", tier: {tier}, image: \"{image}\", port: {port}, replicas: {replicas} }})"
@@ -62,5 +67,9 @@ fn main() {
     workspace.set_file("fleet.berth", edited.as_str());
     let parsed = start.elapsed();
     let compiled = workspace.snapshot().compile(&CompileRequest::default());
-    println!("one line edited: parse {parsed:?}, all {:?}, {} mistakes", start.elapsed(), compiled.diagnostics.len());
+    println!(
+        "one line edited: parse {parsed:?}, all {:?}, {} mistakes",
+        start.elapsed(),
+        compiled.diagnostics.len()
+    );
 }

@@ -18,14 +18,14 @@ pub(crate) fn resource(out: &mut String, resource: &Resource) {
 /// A quantity, as it is written: the largest unit that divides it.
 pub(crate) fn bytes(value: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let unit = units.into_iter().find(|(bits, _)| value != 0 && value % (1u64 << bits) == 0);
+    let unit = units.into_iter().find(|(bits, _)| value != 0 && value.is_multiple_of(1u64 << bits));
     unit.map_or_else(|| format!("{value}B"), |(bits, name)| format!("{}{name}", value >> bits))
 }
 
 /// A duration, as it is written.
 pub(crate) fn duration(value: u64) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let unit = units.into_iter().find(|(scale, _)| value != 0 && value % scale == 0);
+    let unit = units.into_iter().find(|(scale, _)| value != 0 && value.is_multiple_of(*scale));
     unit.map_or_else(|| format!("{value}ms"), |(scale, name)| format!("{}{name}", value / scale))
 }
 
@@ -118,7 +118,9 @@ fn flat(value: &Value) -> String {
         Value::Bytes(value) => bytes(*value),
         Value::Duration(value) => duration(*value),
         Value::Percent(value) => percent(*value),
-        Value::List(values) => format!("[{}]", values.iter().map(flat).collect::<Vec<_>>().join(", ")),
+        Value::List(values) => {
+            format!("[{}]", values.iter().map(flat).collect::<Vec<_>>().join(", "))
+        }
         Value::Map(fields) | Value::Record(fields) if fields.is_empty() => "{}".to_owned(),
         Value::Map(fields) | Value::Record(fields) => format!("{{ {} }}", flat_fields(fields)),
         Value::Case { name, fields } if fields.is_empty() => name.to_string(),
@@ -128,7 +130,8 @@ fn flat(value: &Value) -> String {
 }
 
 fn flat_fields(fields: &BTreeMap<Arc<str>, Value>) -> String {
-    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{}: {}", key(name), flat(value))).collect();
+    let fields: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{}: {}", key(name), flat(value))).collect();
     fields.join(", ")
 }
 
@@ -149,8 +152,17 @@ mod tests {
 
     #[test]
     fn quantities_print_as_written() {
-        assert_eq!((bytes(0), bytes(1 << 30), bytes(1500)), ("0B".into(), "1GiB".into(), "1500B".into()));
-        assert_eq!((duration(90_000), duration(60_000), duration(1)), ("90s".into(), "1m".into(), "1ms".into()));
-        assert_eq!((percent(1000), percent(1250), percent(1205)), ("10%".into(), "12.5%".into(), "12.05%".into()));
+        assert_eq!(
+            (bytes(0), bytes(1 << 30), bytes(1500)),
+            ("0B".into(), "1GiB".into(), "1500B".into())
+        );
+        assert_eq!(
+            (duration(90_000), duration(60_000), duration(1)),
+            ("90s".into(), "1m".into(), "1ms".into())
+        );
+        assert_eq!(
+            (percent(1000), percent(1250), percent(1205)),
+            ("10%".into(), "12.5%".into(), "12.05%".into())
+        );
     }
 }

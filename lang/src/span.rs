@@ -71,7 +71,9 @@ impl SourceFile {
     /// The text of a line, counted from 1, without its line end.
     pub fn line(&self, line: u32) -> &str {
         let index = (line as usize).saturating_sub(1);
-        let Some(&start) = self.starts().get(index) else { return "" };
+        let Some(&start) = self.starts().get(index) else {
+            return "";
+        };
         let end = self.starts().get(index + 1).map_or(self.text.len(), |&next| next as usize);
         self.text.get(start as usize..end).unwrap_or("").trim_end_matches(['\n', '\r'])
     }

@@ -48,7 +48,9 @@ impl Value {
     /// A field of a record or of a case, or an entry of a map.
     pub fn get(&self, name: &str) -> Option<&Value> {
         match self {
-            Self::Map(fields) | Self::Record(fields) | Self::Case { fields, .. } => fields.get(name),
+            Self::Map(fields) | Self::Record(fields) | Self::Case { fields, .. } => {
+                fields.get(name)
+            }
             Self::Bool(_)
             | Self::Int(_)
             | Self::Str(_)
@@ -127,19 +129,25 @@ fn write_json_fields(out: &mut String, case: Option<&str>, fields: &BTreeMap<Arc
 /// Appends a JSON string with what must be escaped.
 pub(crate) fn write_json_string(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c < ' ' => {
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+        let (plain, from) = rest.split_at(at);
+        out.push_str(plain);
+        let mut chars = from.chars();
+        match chars.next() {
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(c) => {
                 let _ = write!(out, "\\u{:04x}", c as u32);
             }
-            c => out.push(c),
+            None => {}
         }
+        rest = chars.as_str();
     }
+    out.push_str(rest);
     out.push('"');
 }
 
@@ -149,7 +157,13 @@ mod tests {
 
     #[test]
     fn json_escapes_and_orders() {
-        let case = Value::Case { name: "http".into(), fields: [("path".into(), Value::Str("a\"\n".into()))].into() };
-        assert_eq!(Value::List(vec![case, Value::Cpu(100)]).to_json(), r#"[{"case":"http","path":"a\"\n"},100]"#);
+        let case = Value::Case {
+            name: "http".into(),
+            fields: [("path".into(), Value::Str("a\"\n".into()))].into(),
+        };
+        assert_eq!(
+            Value::List(vec![case, Value::Cpu(100)]).to_json(),
+            r#"[{"case":"http","path":"a\"\n"},100]"#
+        );
     }
 }

@@ -48,7 +48,8 @@ impl Workspace {
     /// Starts with the standard library and no files.
     pub fn new() -> Self {
         let texts: Vec<&str> = berth_stdlib::FILES.iter().map(|(_, text)| *text).collect();
-        let prelude = ParsedFile::parse("<stdlib>/prelude.berth".into(), texts.join("\n").into(), None);
+        let prelude =
+            ParsedFile::parse("<stdlib>/prelude.berth".into(), texts.join("\n").into(), None);
         Self { files: Arc::default(), prelude: Arc::new(prelude) }
     }
 
@@ -89,14 +90,21 @@ impl Snapshot {
         let (decls, mut diagnostics) = resolve::resolve(&self.prelude, &self.files);
         let checked = check::check(&decls, &mut diagnostics);
         let (resources, inputs) = eval::evaluate(&decls, &checked, request, &mut diagnostics);
-        diagnostics.sort_by(|a, b| (&a.primary, a.code, &a.message).cmp(&(&b.primary, b.code, &b.message)));
+        diagnostics.sort_by(|a, b| {
+            (&a.primary, a.code, &a.message).cmp(&(&b.primary, b.code, &b.message))
+        });
         diagnostics.dedup();
         let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         let program = (!failed).then(|| {
             let digest = Program::digest_of(&resources, &inputs);
             let user_files = decls.files.iter().skip(1);
             let mut sources: Vec<(String, [u8; 32])> = user_files
-                .map(|file| (file.source.path().to_string(), Sha256::digest(file.source.text().as_bytes()).into()))
+                .map(|file| {
+                    (
+                        file.source.path().to_string(),
+                        Sha256::digest(file.source.text().as_bytes()).into(),
+                    )
+                })
                 .collect();
             sources.sort();
             Program { resources, sources, digest, inputs }
@@ -123,7 +131,9 @@ impl ParsedFile {
                 let body = text.get(slice.start as usize..slice.end as usize).unwrap_or("");
                 let keyword = slice.keyword.filter(|_| !slice.broken);
                 let tree = keyword.map(|keyword| {
-                    known.get(body).map_or_else(|| Arc::new(parse_item(keyword, body)), |&tree| tree.clone())
+                    known
+                        .get(body)
+                        .map_or_else(|| Arc::new(parse_item(keyword, body)), |&tree| tree.clone())
                 });
                 ParsedItem { slice, tree }
             })

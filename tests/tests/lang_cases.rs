@@ -70,7 +70,10 @@ fn run(case: &mut [Part]) -> Vec<String> {
         let Part::Fence(fence) = part else { continue };
         let found = match fence.info.as_str() {
             "diagnostics" => rendered.join("\n"),
-            "value" => compiled.program.as_ref().map_or_else(|| "no program\n".to_owned(), |program| program.print()),
+            "value" => compiled
+                .program
+                .as_ref()
+                .map_or_else(|| "no program\n".to_owned(), |program| program.print()),
             "origins" => fence
                 .body
                 .lines()
@@ -90,12 +93,21 @@ fn run(case: &mut [Part]) -> Vec<String> {
 }
 
 /// The text that set a field: `web replicas`.
-fn origin(compiled: &berth_lang::Compiled, snapshot: &berth_lang::Snapshot, wanted: &str) -> String {
+fn origin(
+    compiled: &berth_lang::Compiled,
+    snapshot: &berth_lang::Snapshot,
+    wanted: &str,
+) -> String {
     let (resource, path) = wanted.split_once(' ').unwrap_or((wanted, ""));
     let resources = compiled.program.iter().flat_map(|program| &program.resources);
-    let span = resources.filter(|found| found.name == resource).find_map(|found| found.origins.get(path));
-    let Some(span) = span else { return "nothing".to_owned() };
-    let Some(file) = snapshot.file(&span.file) else { return span.file.to_string() };
+    let span =
+        resources.filter(|found| found.name == resource).find_map(|found| found.origins.get(path));
+    let Some(span) = span else {
+        return "nothing".to_owned();
+    };
+    let Some(file) = snapshot.file(&span.file) else {
+        return span.file.to_string();
+    };
     let text = file.text().get(span.start as usize..span.end as usize).unwrap_or("?");
     format!("{}:{} {text}", span.file, file.position(span.start))
 }

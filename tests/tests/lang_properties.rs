@@ -40,7 +40,8 @@ fn compile(text: &str) -> Compiled {
     let compiled = snapshot.compile(&CompileRequest::default());
     for diagnostic in &compiled.diagnostics {
         assert!(!diagnostic.render_plain(&snapshot).is_empty());
-        for span in [Some(&diagnostic.primary), diagnostic.secondary.as_ref()].into_iter().flatten() {
+        for span in [Some(&diagnostic.primary), diagnostic.secondary.as_ref()].into_iter().flatten()
+        {
             let text = snapshot.file(&span.span.file).expect("a file that exists").text().clone();
             assert!(span.span.start <= span.span.end && span.span.end as usize <= text.len());
         }
@@ -64,13 +65,32 @@ fn no_prefix_panics() {
 
 #[test]
 fn deep_and_long_texts_are_refused_or_read() {
-    let nested = |open: &str, close: &str, n: usize| format!("let a = {}1{}", open.repeat(n), close.repeat(n));
+    let nested = |open: &str, close: &str, n: usize| {
+        format!("let a = {}1{}", open.repeat(n), close.repeat(n))
+    };
     assert!(compile(&nested("[", "]", 64)).program.is_some());
     assert!(compile(&nested("(", ")", 64)).program.is_some());
-    for (open, close) in [("[", "]"), ("(", ")"), ("{ a: ", "}"), ("f(", ")"), ("\"${", "}\""), ("-", ""), ("not ", "")] {
+    for (open, close) in [
+        ("[", "]"),
+        ("(", ")"),
+        ("{ a: ", "}"),
+        ("f(", ")"),
+        ("\"${", "}\""),
+        ("-", ""),
+        ("not ", ""),
+    ] {
         compile(&nested(open, close, 10_000));
     }
-    for chain in ["1 + ", "if true then 1 else ", "a.", "f(x)(y) + ", "[", "(1+", "if if ", "x with { a: 1 } "] {
+    for chain in [
+        "1 + ",
+        "if true then 1 else ",
+        "a.",
+        "f(x)(y) + ",
+        "[",
+        "(1+",
+        "if if ",
+        "x with { a: 1 } ",
+    ] {
         compile(&format!("let a = {}1", chain.repeat(5_000)));
     }
     let lets = |first: &str, next: &dyn Fn(usize) -> String| {
@@ -83,8 +103,12 @@ fn deep_and_long_texts_are_refused_or_read() {
     lets("let a0: [Int] = [1]", &|i| format!("let a{i} = a{0} + a{0}\n", i - 1));
     lets("let a0 = \"x\"", &|i| format!("let a{i} = \"${{a{0}}}${{a{0}}}\"\n", i - 1));
     lets("type T0 = Int", &|i| format!("type T{i} = T{} where 0..=9\n", i - 1));
-    lets("type T0 = {}", &|i| format!("type T{i} = {{ a: T{} = {{}} }}\nlet x{i}: T{i} = {{}}\n", i - 1));
-    lets("fn f0(a: Int) -> Int = a", &|i| format!("fn f{i}(a: Int) -> Int = f{0}(a) + f{0}(a)\nlet y{i} = f{i}(1)\n", i - 1));
+    lets("type T0 = {}", &|i| {
+        format!("type T{i} = {{ a: T{} = {{}} }}\nlet x{i}: T{i} = {{}}\n", i - 1)
+    });
+    lets("fn f0(a: Int) -> Int = a", &|i| {
+        format!("fn f{i}(a: Int) -> Int = f{0}(a) + f{0}(a)\nlet y{i} = f{i}(1)\n", i - 1)
+    });
 }
 
 #[test]
@@ -134,9 +158,78 @@ proptest! {
 }
 
 const TOKENS: &[&str] = &[
-    "service", "node", "project", "let", "type", "enum", "fn", "use", "input", "pub", "web", "a", "x", "Int", "Str",
-    "Service", "Image", "{", "}", "[", "]", "(", ")", ":", "=", ",", ".", "..", "..=", "->", "+", "-", "*", "/", "%",
-    "==", "<", "and", "or", "not", "if", "then", "else", "for", "in", "with", "where", "it", "1", "500m", "64MiB", "10%",
-    "1.5", "\"s\"", "\"${", "\"", "${", "image:", "replicas: 2", "é", "#", "\n", "?", "\\", "service a {", "let a = ",
-    "fn f(a: Int) -> Int = ", "type T = ", "enum E { a, b(x: Int) }", "true", "tcp", "http(", "f(a)", "n[1]",
+    "service",
+    "node",
+    "project",
+    "let",
+    "type",
+    "enum",
+    "fn",
+    "use",
+    "input",
+    "pub",
+    "web",
+    "a",
+    "x",
+    "Int",
+    "Str",
+    "Service",
+    "Image",
+    "{",
+    "}",
+    "[",
+    "]",
+    "(",
+    ")",
+    ":",
+    "=",
+    ",",
+    ".",
+    "..",
+    "..=",
+    "->",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "==",
+    "<",
+    "and",
+    "or",
+    "not",
+    "if",
+    "then",
+    "else",
+    "for",
+    "in",
+    "with",
+    "where",
+    "it",
+    "1",
+    "500m",
+    "64MiB",
+    "10%",
+    "1.5",
+    "\"s\"",
+    "\"${",
+    "\"",
+    "${",
+    "image:",
+    "replicas: 2",
+    "é",
+    "#",
+    "\n",
+    "?",
+    "\\",
+    "service a {",
+    "let a = ",
+    "fn f(a: Int) -> Int = ",
+    "type T = ",
+    "enum E { a, b(x: Int) }",
+    "true",
+    "tcp",
+    "http(",
+    "f(a)",
+    "n[1]",
 ];

@@ -17,7 +17,9 @@ impl Checker<'_, '_> {
             return self.qualified_case(id, member, args, at);
         }
         let callee_at = self.loc(callee.at);
-        let Some(name) = as_name(callee).filter(|name| self.locals.iter().all(|(local, _)| local != *name)) else {
+        let Some(name) =
+            as_name(callee).filter(|name| self.locals.iter().all(|(local, _)| local != *name))
+        else {
             let before = self.diagnostics.len();
             self.infer(callee, None);
             if self.diagnostics.len() == before {
@@ -54,7 +56,13 @@ impl Checker<'_, '_> {
     }
 
     /// `Protocol.tcp`, or `Image.local(…)`.
-    pub(super) fn qualified_case(&mut self, id: TypeId, member: &Name, args: &[Arg], at: Loc) -> (Typed, Ty) {
+    pub(super) fn qualified_case(
+        &mut self,
+        id: TypeId,
+        member: &Name,
+        args: &[Arg],
+        at: Loc,
+    ) -> (Typed, Ty) {
         let ty = Ty::Named(id);
         let member_at = self.loc(member.at);
         let Some((of, cases)) = self.enum_of(self.decls.unalias(&ty)) else {
@@ -76,17 +84,21 @@ impl Checker<'_, '_> {
 
     /// A case with its arguments.
     pub(super) fn construct(&mut self, of: TypeId, case: usize, args: &[Arg], at: Loc) -> Typed {
-        let decls = self.decls;
         let Some(decl) = self.enum_of(&Ty::Named(of)).and_then(|(_, cases)| cases.get(case)) else {
             return self.poison(at);
         };
         let fields = self.arguments(&decl.params, args, &decl.name, at);
-        let _ = decls;
         Typed { kind: Kind::Case { of, case, fields }, at }
     }
 
     /// Arguments against parameters; what is missing is reported here.
-    fn arguments(&mut self, params: &[FieldTy], args: &[Arg], callee: &str, at: Loc) -> Vec<(Arc<str>, Typed)> {
+    fn arguments(
+        &mut self,
+        params: &[FieldTy],
+        args: &[Arg],
+        callee: &str,
+        at: Loc,
+    ) -> Vec<(Arc<str>, Typed)> {
         let decls = self.decls;
         let mut given: Vec<(Arc<str>, Typed)> = Vec::new();
         let mut places: Vec<(Arc<str>, Loc)> = Vec::new();
@@ -94,7 +106,9 @@ impl Checker<'_, '_> {
         for (index, arg) in args.iter().enumerate() {
             let value_at = self.loc(arg.value.at);
             let (param, place) = match &arg.name {
-                None if places.len() < index || args[..index].iter().any(|arg| arg.name.is_some()) => {
+                None if places.len() < index
+                    || args[..index].iter().any(|arg| arg.name.is_some()) =>
+                {
                     if places.len() == index {
                         let diagnostic = decls.positional_after_named(value_at);
                         self.report(diagnostic);
@@ -116,7 +130,8 @@ impl Checker<'_, '_> {
                         Some(param) => (param, name_at),
                         None => {
                             let near = nearest(&name.text, params.iter().map(|param| &*param.name));
-                            let diagnostic = decls.unknown_argument(name_at, &name.text, callee, params, near);
+                            let diagnostic =
+                                decls.unknown_argument(name_at, &name.text, callee, params, near);
                             self.report(diagnostic);
                             complete &= near.is_none();
                             continue;

@@ -38,7 +38,8 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         checker.let_types[id.index()] = ty;
     }
     let at = Loc { file: FileId(0), start: 0, end: 0 };
-    let lets = lets.into_iter().map(|typed| typed.unwrap_or(Typed { kind: Kind::Poison, at })).collect();
+    let lets =
+        lets.into_iter().map(|typed| typed.unwrap_or(Typed { kind: Kind::Poison, at })).collect();
     Checked {
         lets,
         fns: (0..decls.fns.len()).map(|index| checker.check_fn(index)).collect(),
@@ -79,10 +80,17 @@ impl<'c, 's> Checker<'c, 's> {
 
     /// The prelude's `Image`, and its case for a bare reference.
     fn find_image(&self) -> Option<(TypeId, usize)> {
-        let Some(Def::Type(id)) = self.decls.lookup(FileId(0), "Image") else { return None };
+        let Some(Def::Type(id)) = self.decls.lookup(FileId(0), "Image") else {
+            return None;
+        };
         match &self.decls.type_decl(id)?.body {
-            TypeBody::Enum(cases) => Some((id, cases.iter().position(|case| &*case.name == "registry")?)),
-            TypeBody::Record(_) | TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken => None,
+            TypeBody::Enum(cases) => {
+                Some((id, cases.iter().position(|case| &*case.name == "registry")?))
+            }
+            TypeBody::Record(_)
+            | TypeBody::Alias(_)
+            | TypeBody::Refined { .. }
+            | TypeBody::Broken => None,
         }
     }
 
@@ -131,13 +139,16 @@ impl<'c, 's> Checker<'c, 's> {
     }
 
     fn check_rule(&mut self, index: usize) -> Option<TypedRule> {
-        let TypeBody::Refined { base, rule, site } = &self.decls.types[index].body else { return None };
+        let TypeBody::Refined { base, rule, site } = &self.decls.types[index].body else {
+            return None;
+        };
         self.enter(*site);
         let it = self.decls.unalias(base).clone();
         self.locals.push(("it".into(), it.clone()));
         let condition = match &rule.condition.kind {
             ExprKind::Range { from, to, inclusive } => {
-                let why = Why { at: self.decls.types[index].at, text: "the rule is about this type" };
+                let why =
+                    Why { at: self.decls.types[index].at, text: "the rule is about this type" };
                 let from = self.check(from, self.decls.unrefine(&it), Some(why));
                 let to = self.check(to, self.decls.unrefine(&it), Some(why));
                 Condition::Between { from, to, inclusive: *inclusive }
@@ -176,9 +187,10 @@ impl<'c, 's> Checker<'c, 's> {
         let ty = self.decls.body_type(decl.kind);
         let why = Why { at: decl.at, text: "a resource of this kind" };
         let missing_at = decl.at;
-        let body = match &decl.body.kind {
-            ExprKind::Record(fields) => self.check_record(decl.body, fields, &ty, Some(why), Some(missing_at)),
-            _ => self.check(decl.body, &ty, Some(why)),
+        let body = if let ExprKind::Record(fields) = &decl.body.kind {
+            self.check_record(decl.body, fields, &ty, Some(why), Some(missing_at))
+        } else {
+            self.check(decl.body, &ty, Some(why))
         };
         TypedResource { keys, body }
     }
@@ -209,8 +221,6 @@ fn small(ty: &Ty, depth: u32, budget: &mut u32) -> bool {
 
 /// An expression as a name, if it is one.
 pub(super) fn as_name(expr: &Expr) -> Option<&Arc<str>> {
-    match &expr.kind {
-        ExprKind::Name(name) => Some(name),
-        _ => None,
-    }
+    let ExprKind::Name(name) = &expr.kind else { return None };
+    Some(name)
 }

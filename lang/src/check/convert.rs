@@ -15,7 +15,13 @@ enum Way {
 
 impl Checker<'_, '_> {
     /// Makes an expression of one type into one of another, or reports a mismatch.
-    pub(super) fn convert(&mut self, typed: Typed, found: &Ty, wanted: &Ty, why: Option<Why>) -> Typed {
+    pub(super) fn convert(
+        &mut self,
+        typed: Typed,
+        found: &Ty,
+        wanted: &Ty,
+        why: Option<Why>,
+    ) -> Typed {
         match self.way(found, wanted) {
             Way::Same => typed,
             Way::By(Conversion::Refine(id)) => self.refine(id, typed),
@@ -44,14 +50,18 @@ impl Checker<'_, '_> {
                 way @ (Way::Same | Way::By(_) | Way::No) => way,
             },
             (_, Ty::Optional(wanted)) => self.way(found, wanted),
-            (Ty::List(found), Ty::List(wanted)) | (Ty::Map(found), Ty::Map(wanted)) => each(self.way(found, wanted)),
+            (Ty::List(found), Ty::List(wanted)) | (Ty::Map(found), Ty::Map(wanted)) => {
+                each(self.way(found, wanted))
+            }
             (Ty::Record(fields), Ty::Map(value)) => {
                 let fields = fields.iter().map(|(name, ty)| (name.clone(), self.way(ty, value)));
                 named(fields, Conversion::IntoMap)
             }
             (Ty::Ref(kind), _) if decls.body_type(*kind) == *wanted => Way::By(Conversion::Follow),
             (_, Ty::Named(id)) => {
-                let Some(decl) = decls.type_decl(*id) else { return Way::Same };
+                let Some(decl) = decls.type_decl(*id) else {
+                    return Way::Same;
+                };
                 match &decl.body {
                     TypeBody::Refined { base, .. } => match self.way(found, base) {
                         Way::Same => Way::By(Conversion::Refine(*id)),
@@ -66,12 +76,11 @@ impl Checker<'_, '_> {
                             Way::No
                         }
                     }
-                    TypeBody::Record(declared) => match found {
-                        Ty::Record(fields) => self.into_record(fields, declared, |fields| {
-                            Conversion::Fields { of: *id, fields }
-                        }),
-                        _ => Way::No,
-                    },
+                    TypeBody::Record(declared) => {
+                        let Ty::Record(fields) = found else { return Way::No };
+                        let conversion = |fields| Conversion::Fields { of: *id, fields };
+                        self.record_way(fields, declared, conversion)
+                    }
                     TypeBody::Broken => Way::Same,
                     TypeBody::Alias(_) => Way::No,
                 }
@@ -79,13 +88,16 @@ impl Checker<'_, '_> {
             // A refined value is also a value of what it refines.
             (Ty::Named(id), _) => match decls.type_decl(*id).map(|decl| &decl.body) {
                 Some(TypeBody::Refined { base, .. }) => self.way(base, wanted),
-                Some(TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken) | None => Way::No,
+                Some(
+                    TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken,
+                )
+                | None => Way::No,
             },
             _ => Way::No,
         }
     }
 
-    fn into_record(
+    fn record_way(
         &self,
         found: &[(Arc<str>, Ty)],
         declared: &[FieldTy],
@@ -95,8 +107,14 @@ impl Checker<'_, '_> {
         if found.iter().any(|(name, _)| known(name).is_none()) {
             return Way::No;
         }
-        let required = |field: &&FieldTy| field.default.is_none() && !matches!(self.decls.unalias(&field.ty), Ty::Optional(_));
-        if declared.iter().filter(required).any(|field| found.iter().all(|(name, _)| *name != field.name)) {
+        let required = |field: &&FieldTy| {
+            field.default.is_none() && !matches!(self.decls.unalias(&field.ty), Ty::Optional(_))
+        };
+        if declared
+            .iter()
+            .filter(required)
+            .any(|field| found.iter().all(|(name, _)| *name != field.name))
+        {
             return Way::No;
         }
         let ways = found.iter().map(|(name, ty)| {

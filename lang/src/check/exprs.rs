@@ -23,7 +23,8 @@ impl<'c, 's> Checker<'c, 's> {
             return self.check(expr, inner, why);
         }
         if let Ty::Named(id) = ty
-            && let Some(TypeBody::Refined { base, .. }) = decls.type_decl(*id).map(|decl| &decl.body)
+            && let Some(TypeBody::Refined { base, .. }) =
+                decls.type_decl(*id).map(|decl| &decl.body)
             && self.takes_shape(expr, base)
         {
             let checked = self.check(expr, base, why);
@@ -36,7 +37,9 @@ impl<'c, 's> Checker<'c, 's> {
                 let checked = elements.iter().map(|each| self.check(each, element, why)).collect();
                 Typed { kind: Kind::List(checked), at: self.loc(expr.at) }
             }
-            ExprKind::Name(name) if let Some((of, cases)) = self.enum_of(ty) => self.check_case_name(expr, name, of, cases, why, ty),
+            ExprKind::Name(name) if let Some((of, cases)) = self.enum_of(ty) => {
+                self.check_case_name(expr, name, of, cases, why, ty)
+            }
             ExprKind::Call(callee, args)
                 if let (Some((of, cases)), Some(name)) = (self.enum_of(ty), as_name(callee))
                     && let Some(case) = cases.iter().position(|case| case.name == *name) =>
@@ -56,11 +59,17 @@ impl<'c, 's> Checker<'c, 's> {
                 let condition = self.check(condition, &Ty::Bool, None);
                 let then = self.check(then, ty, why);
                 let otherwise = self.check(otherwise, ty, why);
-                Typed { kind: Kind::If(Box::new([condition, then, otherwise])), at: self.loc(expr.at) }
+                Typed {
+                    kind: Kind::If(Box::new([condition, then, otherwise])),
+                    at: self.loc(expr.at),
+                }
             }
             ExprKind::Comprehension(parts) if let Ty::List(element) = ty => {
                 let element = element.clone();
-                self.comprehension(expr, parts, |checker, inner| (checker.check(inner, &element, why), Ty::Error)).0
+                self.comprehension(expr, parts, |checker, inner| {
+                    (checker.check(inner, &element, why), Ty::Error)
+                })
+                .0
             }
             ExprKind::With(base, fields) => {
                 let base = self.check(base, ty, why);
@@ -82,17 +91,21 @@ impl<'c, 's> Checker<'c, 's> {
             | ExprKind::With(..)
             | ExprKind::If(_)
             | ExprKind::Comprehension(_) => true,
-            ExprKind::Unary(ast::UnaryOp::Negate, inner) => matches!(inner.kind, ExprKind::Number(_)),
+            ExprKind::Unary(ast::UnaryOp::Negate, inner) => {
+                matches!(inner.kind, ExprKind::Number(_))
+            }
             ExprKind::Name(name) => {
                 let enumeration = self.enum_of(self.decls.unalias(ty));
                 enumeration.is_some_and(|(_, cases)| {
                     cases.iter().any(|case| case.name == *name) || !self.is_value(name)
                 })
             }
-            ExprKind::Call(callee, _) => match (as_name(callee), self.enum_of(self.decls.unalias(ty))) {
-                (Some(name), Some((_, cases))) => cases.iter().any(|case| case.name == *name),
-                _ => false,
-            },
+            ExprKind::Call(callee, _) => {
+                match (as_name(callee), self.enum_of(self.decls.unalias(ty))) {
+                    (Some(name), Some((_, cases))) => cases.iter().any(|case| case.name == *name),
+                    _ => false,
+                }
+            }
             ExprKind::Error
             | ExprKind::Bool(_)
             | ExprKind::Str(_)
@@ -105,7 +118,8 @@ impl<'c, 's> Checker<'c, 's> {
     }
 
     fn is_value(&self, name: &str) -> bool {
-        self.locals.iter().any(|(local, _)| &**local == name) || self.decls.lookup(self.site.file, name).is_some()
+        self.locals.iter().any(|(local, _)| &**local == name)
+            || self.decls.lookup(self.site.file, name).is_some()
     }
 
     /// The cases of an enum.
@@ -114,7 +128,10 @@ impl<'c, 's> Checker<'c, 's> {
         let Ty::Named(id) = ty else { return None };
         match &decls.type_decl(*id)?.body {
             TypeBody::Enum(cases) => Some((*id, cases)),
-            TypeBody::Record(_) | TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken => None,
+            TypeBody::Record(_)
+            | TypeBody::Alias(_)
+            | TypeBody::Refined { .. }
+            | TypeBody::Broken => None,
         }
     }
 
@@ -124,11 +141,22 @@ impl<'c, 's> Checker<'c, 's> {
         let Ty::Named(id) = ty else { return None };
         match &decls.type_decl(*id)?.body {
             TypeBody::Record(fields) => Some((*id, fields)),
-            TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken => None,
+            TypeBody::Enum(_)
+            | TypeBody::Alias(_)
+            | TypeBody::Refined { .. }
+            | TypeBody::Broken => None,
         }
     }
 
-    fn check_case_name(&mut self, expr: &Expr, name: &Arc<str>, of: TypeId, cases: &[CaseTy], why: Option<Why>, ty: &Ty) -> Typed {
+    fn check_case_name(
+        &mut self,
+        expr: &Expr,
+        name: &Arc<str>,
+        of: TypeId,
+        cases: &[CaseTy],
+        why: Option<Why>,
+        ty: &Ty,
+    ) -> Typed {
         let at = self.loc(expr.at);
         let local = self.locals.iter().any(|(local, _)| local == name);
         if let Some(case) = cases.iter().position(|case| case.name == *name).filter(|_| !local) {
@@ -148,7 +176,9 @@ impl<'c, 's> Checker<'c, 's> {
         let at = self.loc(expr.at);
         match &expr.kind {
             ExprKind::Error => (self.poison(at), Ty::Error),
-            ExprKind::Bool(value) => (Typed { kind: Kind::Constant(Value::Bool(*value)), at }, Ty::Bool),
+            ExprKind::Bool(value) => {
+                (Typed { kind: Kind::Constant(Value::Bool(*value)), at }, Ty::Bool)
+            }
             ExprKind::Number(number) => self.infer_number(number, at, hint),
             ExprKind::Str(pieces) => (self.interpolate(pieces, at), Ty::Str),
             ExprKind::List(elements) => self.infer_list(elements, at, hint),
@@ -158,7 +188,9 @@ impl<'c, 's> Checker<'c, 's> {
             ExprKind::Index(base, key) => self.infer_index(base, key, at),
             ExprKind::Call(callee, args) => self.infer_call(callee, args, at),
             ExprKind::Unary(op, inner) => self.infer_unary(*op, inner, at, hint),
-            ExprKind::Binary(op, op_at, left, right) => self.infer_binary(*op, *op_at, left, right, at, hint),
+            ExprKind::Binary(op, op_at, left, right) => {
+                self.infer_binary(*op, *op_at, left, right, at, hint)
+            }
             ExprKind::Range { from, to, inclusive } => {
                 let from = Box::new(self.check(from, &Ty::Int, None));
                 let to = Box::new(self.check(to, &Ty::Int, None));
@@ -174,7 +206,8 @@ impl<'c, 's> Checker<'c, 's> {
                 (Typed { kind: Kind::If(Box::new([condition, then, otherwise])), at }, ty)
             }
             ExprKind::Comprehension(parts) => {
-                let (typed, element) = self.comprehension(expr, parts, |checker, inner| checker.infer(inner, None));
+                let (typed, element) =
+                    self.comprehension(expr, parts, |checker, inner| checker.infer(inner, None));
                 (typed, Ty::List(Arc::new(element)))
             }
             ExprKind::With(base, fields) => {
@@ -213,7 +246,8 @@ impl<'c, 's> Checker<'c, 's> {
             }
         };
         self.locals.push((parts.variable.text.clone(), each));
-        let condition = parts.condition.as_ref().map(|condition| self.check(condition, &Ty::Bool, None));
+        let condition =
+            parts.condition.as_ref().map(|condition| self.check(condition, &Ty::Bool, None));
         let (element, ty) = element(self, &parts.element);
         self.locals.pop();
         let kind = Kind::Comprehension(Box::new(Comprehension { element, source, condition }));
@@ -253,9 +287,9 @@ impl<'c, 's> Checker<'c, 's> {
             | Ty::Duration
             | Ty::Percent
             | Ty::Ref(_) => true,
-            named @ Ty::Named(_) => {
-                self.enum_of(named).is_some_and(|(_, cases)| cases.iter().all(|case| case.params.is_empty()))
-            }
+            named @ Ty::Named(_) => self
+                .enum_of(named)
+                .is_some_and(|(_, cases)| cases.iter().all(|case| case.params.is_empty())),
             Ty::List(_) | Ty::Map(_) | Ty::Optional(_) | Ty::Record(_) => false,
         }
     }
@@ -310,7 +344,8 @@ impl<'c, 's> Checker<'c, 's> {
         }
         match self.decls.lookup(self.site.file, name) {
             Some(Def::Type(id)) => Some(id),
-            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken) | None => None,
+            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken)
+            | None => None,
         }
     }
 
@@ -358,7 +393,8 @@ impl<'c, 's> Checker<'c, 's> {
         let resource = as_name(base).filter(|name| !local(name)).and_then(|name| {
             match decls.lookup(self.site.file, name) {
                 Some(Def::Resource(id)) => Some(id),
-                Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Type(_) | Def::Broken) | None => None,
+                Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Type(_) | Def::Broken)
+                | None => None,
             }
         });
         if let Some(id) = resource {

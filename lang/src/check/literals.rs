@@ -10,7 +10,13 @@ use crate::value::Value;
 
 impl Checker<'_, '_> {
     /// A number where a type is expected.
-    pub(super) fn check_number(&mut self, number: &Number, expr: &Expr, ty: &Ty, why: Option<Why>) -> Typed {
+    pub(super) fn check_number(
+        &mut self,
+        number: &Number,
+        expr: &Expr,
+        ty: &Ty,
+        why: Option<Why>,
+    ) -> Typed {
         let at = self.loc(expr.at);
         let (typed, found) = self.infer_number(number, at, Some(ty));
         if found == Ty::Error {
@@ -26,7 +32,12 @@ impl Checker<'_, '_> {
     }
 
     /// A number by its unit; `hint` decides what a bare number or `m` means.
-    pub(super) fn infer_number(&mut self, number: &Number, at: Loc, hint: Option<&Ty>) -> (Typed, Ty) {
+    pub(super) fn infer_number(
+        &mut self,
+        number: &Number,
+        at: Loc,
+        hint: Option<&Ty>,
+    ) -> (Typed, Ty) {
         let decls = self.decls;
         let hint = hint.map(|hint| decls.unrefine(hint));
         let Some(unit) = unit(number) else {
@@ -42,9 +53,15 @@ impl Checker<'_, '_> {
                 self.report(diagnostic);
                 return (self.poison(at), Ty::Error);
             }
-            (Unit::None, _) => (scaled(number, 1).and_then(|n| i64::try_from(n).ok()).map(Value::Int), Ty::Int),
-            (Unit::M, Some(Ty::Duration)) => (scaled(number, 60_000).map(Value::Duration), Ty::Duration),
-            (Unit::M, Some(Ty::Cpu | Ty::Int | Ty::Bytes | Ty::Percent)) => (scaled(number, 1).map(Value::Cpu), Ty::Cpu),
+            (Unit::None, _) => {
+                (scaled(number, 1).and_then(|n| i64::try_from(n).ok()).map(Value::Int), Ty::Int)
+            }
+            (Unit::M, Some(Ty::Duration)) => {
+                (scaled(number, 60_000).map(Value::Duration), Ty::Duration)
+            }
+            (Unit::M, Some(Ty::Cpu | Ty::Int | Ty::Bytes | Ty::Percent)) => {
+                (scaled(number, 1).map(Value::Cpu), Ty::Cpu)
+            }
             (Unit::M, _) => {
                 let diagnostic = decls.ambiguous_unit(at, number);
                 self.report(diagnostic);
@@ -70,13 +87,10 @@ impl Checker<'_, '_> {
     /// Puts a value under a refinement's rule; a literal is noted, to be judged even where it is never evaluated.
     pub(super) fn refine(&mut self, of: TypeId, typed: Typed) -> Typed {
         let at = typed.at;
-        match typed.kind {
-            Kind::Constant(ref value) => {
-                self.constants.push(Constant { of, value: value.clone(), at });
-                typed
-            }
-            Kind::Poison => typed,
-            _ => Typed { kind: Kind::Convert(Conversion::Refine(of), Box::new(typed)), at },
+        if let Kind::Constant(value) = &typed.kind {
+            self.constants.push(Constant { of, value: value.clone(), at });
+            return typed;
         }
+        Typed { kind: Kind::Convert(Conversion::Refine(of), Box::new(typed)), at }
     }
 }

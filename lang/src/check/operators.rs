@@ -8,7 +8,13 @@ use crate::syntax::ast::{BinaryOp, Expr, ExprKind, Rel, UnaryOp};
 use crate::value::Value;
 
 impl Checker<'_, '_> {
-    pub(super) fn infer_unary(&mut self, op: UnaryOp, inner: &Expr, at: Loc, hint: Option<&Ty>) -> (Typed, Ty) {
+    pub(super) fn infer_unary(
+        &mut self,
+        op: UnaryOp,
+        inner: &Expr,
+        at: Loc,
+        hint: Option<&Ty>,
+    ) -> (Typed, Ty) {
         match op {
             UnaryOp::Not => {
                 let inner = self.check(inner, &Ty::Bool, None);
@@ -17,9 +23,10 @@ impl Checker<'_, '_> {
             UnaryOp::Negate => {
                 let (inner, ty) = self.infer(inner, hint);
                 match (self.decls.unrefine(&ty), inner.kind) {
-                    (Ty::Int, Kind::Constant(Value::Int(value))) => {
-                        (Typed { kind: Kind::Constant(Value::Int(value.saturating_neg())), at }, Ty::Int)
-                    }
+                    (Ty::Int, Kind::Constant(Value::Int(value))) => (
+                        Typed { kind: Kind::Constant(Value::Int(value.saturating_neg())), at },
+                        Ty::Int,
+                    ),
                     (Ty::Int, kind) => {
                         let inner = Typed { kind, at: inner.at };
                         (Typed { kind: Kind::Negate(Box::new(inner)), at }, Ty::Int)
@@ -53,8 +60,15 @@ impl Checker<'_, '_> {
             BinaryOp::Or => {
                 let (left, ty) = self.infer(left, None);
                 if let Ty::Optional(inner) = self.decls.unalias(&ty).clone() {
-                    let right = self.check(right, &inner, Some(Why { at: left.at, text: "stands in for this" }));
-                    return (Typed { kind: Kind::OrElse(Box::new(left), Box::new(right)), at }, (*inner).clone());
+                    let right = self.check(
+                        right,
+                        &inner,
+                        Some(Why { at: left.at, text: "stands in for this" }),
+                    );
+                    return (
+                        Typed { kind: Kind::OrElse(Box::new(left), Box::new(right)), at },
+                        (*inner).clone(),
+                    );
                 }
                 let left = self.convert(left, &ty, &Ty::Bool, None);
                 let right = self.check(right, &Ty::Bool, None);
@@ -66,7 +80,11 @@ impl Checker<'_, '_> {
             | BinaryOp::LessEqual
             | BinaryOp::Greater
             | BinaryOp::GreaterEqual => self.comparison(op, op_at, left, right, at),
-            BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Remainder => {
+            BinaryOp::Add
+            | BinaryOp::Subtract
+            | BinaryOp::Multiply
+            | BinaryOp::Divide
+            | BinaryOp::Remainder => {
                 let hint = hint.filter(|hint| self.decls.unrefine(hint) != &Ty::Int);
                 let (left, right) = self.pair(left, right, hint);
                 self.arithmetic(op, self.loc(op_at), left, right, at)
@@ -76,13 +94,15 @@ impl Checker<'_, '_> {
 
     /// Both operands; one with a clear type says what `m` means in the other.
     fn pair(&mut self, left: &Expr, right: &Expr, hint: Option<&Ty>) -> ((Typed, Ty), (Typed, Ty)) {
-        let unclear = |expr: &Expr| matches!(&expr.kind, ExprKind::Number(number) if &*number.unit == "m");
+        let unclear =
+            |expr: &Expr| matches!(&expr.kind, ExprKind::Number(number) if &*number.unit == "m");
         if unclear(left) && hint.is_none() {
             let right = self.infer(right, None);
             let left = self.infer(left, Some(&right.1));
             return (left, right);
         }
-        let bare = |expr: &Expr| matches!(&expr.kind, ExprKind::Number(number) if number.unit.is_empty());
+        let bare =
+            |expr: &Expr| matches!(&expr.kind, ExprKind::Number(number) if number.unit.is_empty());
         // A bare number beside a quantity is a factor, not cores.
         let left = self.infer(left, hint.filter(|_| !bare(left)));
         let right_hint = if unclear(right) { Some(hint.unwrap_or(&left.1)) } else { None };
@@ -90,7 +110,14 @@ impl Checker<'_, '_> {
         (left, right)
     }
 
-    fn comparison(&mut self, op: BinaryOp, op_at: Rel, left: &Expr, right: &Expr, at: Loc) -> (Typed, Ty) {
+    fn comparison(
+        &mut self,
+        op: BinaryOp,
+        op_at: Rel,
+        left: &Expr,
+        right: &Expr,
+        at: Loc,
+    ) -> (Typed, Ty) {
         let decls = self.decls;
         // A bare case takes its type from the other side.
         let unbound = matches!(&left.kind, ExprKind::Name(name) if decls.lookup(self.site.file, name).is_none()
@@ -109,10 +136,20 @@ impl Checker<'_, '_> {
         };
         let why = Why { at: first.at, text: "compared with this" };
         let second = self.check(second, &inner, Some(why));
-        let ordered = matches!(op, BinaryOp::Less | BinaryOp::LessEqual | BinaryOp::Greater | BinaryOp::GreaterEqual);
+        let ordered = matches!(
+            op,
+            BinaryOp::Less | BinaryOp::LessEqual | BinaryOp::Greater | BinaryOp::GreaterEqual
+        );
         let orderable = matches!(
             decls.unrefine(&ty),
-            Ty::Int | Ty::Cpu | Ty::Bytes | Ty::Duration | Ty::Percent | Ty::Str | Ty::Error | Ty::Never
+            Ty::Int
+                | Ty::Cpu
+                | Ty::Bytes
+                | Ty::Duration
+                | Ty::Percent
+                | Ty::Str
+                | Ty::Error
+                | Ty::Never
         );
         if ordered && !orderable {
             let diagnostic = decls.no_operator(self.loc(op_at), op.symbol(), &ty, &ty);
@@ -123,14 +160,27 @@ impl Checker<'_, '_> {
         (binary(op, left, right, at), Ty::Bool)
     }
 
-    fn arithmetic(&mut self, op: BinaryOp, op_at: Loc, left: (Typed, Ty), right: (Typed, Ty), at: Loc) -> (Typed, Ty) {
+    fn arithmetic(
+        &mut self,
+        op: BinaryOp,
+        op_at: Loc,
+        left: (Typed, Ty),
+        right: (Typed, Ty),
+        at: Loc,
+    ) -> (Typed, Ty) {
         let decls = self.decls;
         let (a, b) = (decls.unrefine(&left.1), decls.unrefine(&right.1));
         let quantity = |ty: &Ty| matches!(ty, Ty::Cpu | Ty::Bytes | Ty::Duration | Ty::Percent);
         let result = match (op, a, b) {
-            (_, Ty::Error | Ty::Never, _) | (_, _, Ty::Error | Ty::Never) => return (self.poison(at), Ty::Error),
+            (_, Ty::Error | Ty::Never, _) | (_, _, Ty::Error | Ty::Never) => {
+                return (self.poison(at), Ty::Error);
+            }
             (_, Ty::Int, Ty::Int) => Some(Ty::Int),
-            (BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Remainder, a, b) if a == b && quantity(a) => Some(a.clone()),
+            (BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Remainder, a, b)
+                if a == b && quantity(a) =>
+            {
+                Some(a.clone())
+            }
             (BinaryOp::Divide, a, b) if a == b && quantity(a) => Some(Ty::Int),
             (BinaryOp::Multiply | BinaryOp::Divide, a, Ty::Int) if quantity(a) => Some(a.clone()),
             (BinaryOp::Multiply, Ty::Int, b) if quantity(b) => Some(b.clone()),
@@ -141,7 +191,8 @@ impl Checker<'_, '_> {
             Some(ty) => (binary(op, left.0, right.0, at), ty),
             None => {
                 let (left_at, right_at) = (left.0.at, right.0.at);
-                let diagnostic = decls.operands(op_at, op.symbol(), (left_at, &left.1), (right_at, &right.1));
+                let diagnostic =
+                    decls.operands(op_at, op.symbol(), (left_at, &left.1), (right_at, &right.1));
                 self.report(diagnostic);
                 (self.poison(at), Ty::Error)
             }

@@ -53,23 +53,37 @@ impl Checker<'_, '_> {
 
     /// Fields by name, with duplicates reported and left out.
     fn distinct<'f>(&mut self, fields: &'f [Field]) -> Vec<(Arc<str>, &'f Field)> {
-        let mut seen: BTreeMap<Arc<str>, Loc> = BTreeMap::new();
-        let mut distinct = Vec::with_capacity(fields.len());
+        let mut seen: BTreeMap<&str, Loc> = BTreeMap::new();
+        let mut distinct: Vec<(Arc<str>, &Field)> = Vec::with_capacity(fields.len());
         for field in fields {
-            let Some(name) = field.path.first() else { continue };
-            let at = self.loc(name.at);
-            if let Some(&first) = seen.get(&name.text) {
-                let diagnostic = self.decls.field_twice(at, &name.text, first);
-                self.report(diagnostic);
+            let Some(name) = field.path.first() else {
                 continue;
+            };
+            // A record as people write them is searched faster than it is indexed.
+            let first = if fields.len() > 16 {
+                seen.insert(&name.text, self.loc(name.at))
+            } else {
+                let earlier = distinct.iter().find(|(other, _)| *other == name.text);
+                earlier.and_then(|(_, field)| field.path.first()).map(|step| self.loc(step.at))
+            };
+            match first {
+                Some(first) => {
+                    let diagnostic = self.decls.field_twice(self.loc(name.at), &name.text, first);
+                    self.report(diagnostic);
+                }
+                None => distinct.push((name.text.clone(), field)),
             }
-            seen.insert(name.text.clone(), at);
-            distinct.push((name.text.clone(), field));
         }
         distinct
     }
 
-    fn given_fields(&mut self, fields: &[Field], declared: &[FieldTy], ty: &Ty, missing_at: Loc) -> Vec<(Arc<str>, Typed)> {
+    fn given_fields(
+        &mut self,
+        fields: &[Field],
+        declared: &[FieldTy],
+        ty: &Ty,
+        missing_at: Loc,
+    ) -> Vec<(Arc<str>, Typed)> {
         let mut given = Vec::with_capacity(fields.len());
         let mut meant = Vec::new();
         for (name, field) in self.distinct(fields) {
@@ -115,7 +129,9 @@ impl Checker<'_, '_> {
         let mut updates = Vec::with_capacity(fields.len());
         let mut seen: Vec<(String, Loc)> = Vec::new();
         for field in fields {
-            let (Some(first), Some(last)) = (field.path.first(), field.path.last()) else { continue };
+            let (Some(first), Some(last)) = (field.path.first(), field.path.last()) else {
+                continue;
+            };
             let whole = Loc { end: self.loc(last.at).end, ..self.loc(first.at) };
             let written: Vec<&str> = field.path.iter().map(|step| &*step.text).collect();
             let written = written.join(".");
@@ -151,12 +167,15 @@ impl Checker<'_, '_> {
             let found = match &inner {
                 Ty::Error | Ty::Never => return None,
                 Ty::Map(value) => Some(((**value).clone(), None)),
-                Ty::Record(fields) => {
-                    fields.iter().find(|(name, _)| *name == step.text).map(|(_, ty)| (ty.clone(), None))
-                }
+                Ty::Record(fields) => fields
+                    .iter()
+                    .find(|(name, _)| *name == step.text)
+                    .map(|(_, ty)| (ty.clone(), None)),
                 named => {
                     let fields = self.record_of(named).map(|(_, fields)| fields);
-                    let params = self.enum_of(named).map(|(_, cases)| cases.iter().flat_map(|case| &case.params));
+                    let params = self
+                        .enum_of(named)
+                        .map(|(_, cases)| cases.iter().flat_map(|case| &case.params));
                     let mut all = fields.into_iter().flatten().chain(params.into_iter().flatten());
                     all.find(|field| field.name == step.text).map(|field| {
                         let why = Why { at: field.at, text: "the field is declared here" };

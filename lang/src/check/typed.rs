@@ -22,9 +22,16 @@ pub(crate) enum Kind {
     List(Vec<Typed>),
     Map(Vec<(Arc<str>, Typed)>),
     /// A record; the defaults of `of` fill what is not given.
-    Record { of: Option<TypeId>, fields: Vec<(Arc<str>, Typed)> },
+    Record {
+        of: Option<TypeId>,
+        fields: Vec<(Arc<str>, Typed)>,
+    },
     /// A case of `of`; the defaults of its parameters fill what is not given.
-    Case { of: TypeId, case: usize, fields: Vec<(Arc<str>, Typed)> },
+    Case {
+        of: TypeId,
+        case: usize,
+        fields: Vec<(Arc<str>, Typed)>,
+    },
     Local(usize),
     Let(LetId),
     Input(InputId),
@@ -36,7 +43,10 @@ pub(crate) enum Kind {
     Instances(ResourceId),
     /// The body of the resource that a reference leads to.
     Follow(Box<Typed>),
-    Call { of: FnId, args: Vec<(usize, Typed)> },
+    Call {
+        of: FnId,
+        args: Vec<(usize, Typed)>,
+    },
     Field(Box<Typed>, Arc<str>),
     /// An element of a list by position.
     Element(Box<Typed>, Box<Typed>),
@@ -47,7 +57,11 @@ pub(crate) enum Kind {
     Binary(BinaryOp, Box<Typed>, Box<Typed>),
     /// The left, or the right where the left is absent.
     OrElse(Box<Typed>, Box<Typed>),
-    Range { from: Box<Typed>, to: Box<Typed>, inclusive: bool },
+    Range {
+        from: Box<Typed>,
+        to: Box<Typed>,
+        inclusive: bool,
+    },
     If(Box<[Typed; 3]>),
     Comprehension(Box<Comprehension>),
     With(Box<Typed>, Vec<Update>),

@@ -45,9 +45,11 @@ impl Traced {
                 Value::Bytes(value) => print::bytes(*value),
                 Value::Duration(value) => print::duration(*value),
                 Value::Percent(value) => print::percent(*value),
-                Value::List(_) | Value::Map(_) | Value::Record(_) | Value::Case { .. } | Value::Ref { .. } => {
-                    value.to_json()
-                }
+                Value::List(_)
+                | Value::Map(_)
+                | Value::Record(_)
+                | Value::Case { .. }
+                | Value::Ref { .. } => value.to_json(),
             },
             Data::Case(name, fields) => match fields.first() {
                 Some((field, value)) if &**field == "ref" => value.printed(),
@@ -62,7 +64,9 @@ impl Traced {
     }
 
     fn counted(&self) -> Option<(Counted, i128)> {
-        let Data::Scalar(value) = &self.data else { return None };
+        let Data::Scalar(value) = &self.data else {
+            return None;
+        };
         match value {
             Value::Int(number) => Some((Counted::Int, (*number).into())),
             Value::Cpu(number) => Some((Counted::Cpu, (*number).into())),
@@ -82,11 +86,20 @@ impl Traced {
 
 impl Machine<'_, '_> {
     pub(super) fn negate(&mut self, inner: &Traced, at: Loc) -> Eval<Traced> {
-        let Some((Counted::Int, number)) = inner.counted() else { return Err(Stop) };
+        let Some((Counted::Int, number)) = inner.counted() else {
+            return Err(Stop);
+        };
         self.count(Counted::Int, number.checked_neg(), at, "-")
     }
 
-    pub(super) fn binary(&mut self, op: BinaryOp, left: &Typed, right: &Typed, frame: &mut Vec<Traced>, at: Loc) -> Eval<Traced> {
+    pub(super) fn binary(
+        &mut self,
+        op: BinaryOp,
+        left: &Typed,
+        right: &Typed,
+        frame: &mut Vec<Traced>,
+        at: Loc,
+    ) -> Eval<Traced> {
         let a = self.eval(left, frame)?;
         let truth = |value: bool| Ok(Traced::scalar(at, Value::Bool(value)));
         match op {
@@ -119,9 +132,11 @@ impl Machine<'_, '_> {
             BinaryOp::LessEqual => order(Ordering::is_le),
             BinaryOp::Greater => order(Ordering::is_gt),
             BinaryOp::GreaterEqual => order(Ordering::is_ge),
-            BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply | BinaryOp::Divide | BinaryOp::Remainder => {
-                self.arithmetic(op, &a, &b, at)
-            }
+            BinaryOp::Add
+            | BinaryOp::Subtract
+            | BinaryOp::Multiply
+            | BinaryOp::Divide
+            | BinaryOp::Remainder => self.arithmetic(op, &a, &b, at),
             BinaryOp::And | BinaryOp::Or => Err(Stop),
         }
     }
@@ -132,7 +147,9 @@ impl Machine<'_, '_> {
             let all = first.iter().chain(&**second).cloned().collect();
             return Ok(Traced { at, data: Data::List(Arc::new(all)) });
         }
-        let (Some((left, x)), Some((right, y))) = (a.counted(), b.counted()) else { return Err(Stop) };
+        let (Some((left, x)), Some((right, y))) = (a.counted(), b.counted()) else {
+            return Err(Stop);
+        };
         let dividing = matches!(op, BinaryOp::Divide | BinaryOp::Remainder);
         if dividing && y == 0 {
             let diagnostic = self.decls.division_by_zero(b.at);
@@ -162,7 +179,8 @@ impl Machine<'_, '_> {
     }
 
     fn count(&mut self, counted: Counted, number: Option<i128>, at: Loc, op: &str) -> Eval<Traced> {
-        let quantity = || number.and_then(|n| i64::try_from(n).ok()).and_then(|n| u64::try_from(n).ok());
+        let quantity =
+            || number.and_then(|n| i64::try_from(n).ok()).and_then(|n| u64::try_from(n).ok());
         let value = match counted {
             Counted::Int => number.and_then(|n| i64::try_from(n).ok()).map(Value::Int),
             Counted::Cpu => quantity().map(Value::Cpu),

@@ -27,23 +27,32 @@ impl Machine<'_, '_> {
             }
             Conversion::Each(inner) => match &value.data {
                 Data::List(elements) => {
-                    let converted: Eval<Vec<Traced>> =
-                        elements.iter().map(|element| self.convert(inner, element.clone())).collect();
+                    let converted: Eval<Vec<Traced>> = elements
+                        .iter()
+                        .map(|element| self.convert(inner, element.clone()))
+                        .collect();
                     Ok(Traced { at, data: Data::List(Arc::new(converted?)) })
                 }
                 Data::Map(entries) => {
                     let converted: Eval<BTreeMap<Arc<str>, Traced>> = entries
                         .iter()
-                        .map(|(name, entry)| Ok((name.clone(), self.convert(inner, entry.clone())?)))
+                        .map(|(name, entry)| {
+                            Ok((name.clone(), self.convert(inner, entry.clone())?))
+                        })
                         .collect();
                     Ok(Traced { at, data: Data::Map(Arc::new(converted?)) })
                 }
-                Data::Absent | Data::Scalar(_) | Data::Record(_) | Data::Case(..) | Data::Ref(_) => Err(Stop),
+                Data::Absent
+                | Data::Scalar(_)
+                | Data::Record(_)
+                | Data::Case(..)
+                | Data::Ref(_) => Err(Stop),
             },
             Conversion::Fields { of, fields } => {
                 let given = self.converted_fields(fields, &value)?;
                 let decls = self.decls;
-                let Some(TypeBody::Record(declared)) = decls.type_decl(*of).map(|decl| &decl.body) else {
+                let Some(TypeBody::Record(declared)) = decls.type_decl(*of).map(|decl| &decl.body)
+                else {
                     return Err(Stop);
                 };
                 Ok(Traced { at, data: Data::Record(Arc::new(self.filled(given, declared)?)) })
@@ -55,8 +64,14 @@ impl Machine<'_, '_> {
         }
     }
 
-    fn converted_fields(&mut self, conversions: &[(Arc<str>, Conversion)], value: &Traced) -> Eval<Vec<(Arc<str>, Traced)>> {
-        let Data::Record(fields) = &value.data else { return Err(Stop) };
+    fn converted_fields(
+        &mut self,
+        conversions: &[(Arc<str>, Conversion)],
+        value: &Traced,
+    ) -> Eval<Vec<(Arc<str>, Traced)>> {
+        let Data::Record(fields) = &value.data else {
+            return Err(Stop);
+        };
         let mut converted = Vec::with_capacity(fields.len());
         for (name, field) in &**fields {
             let field = match conversions.iter().find(|(other, _)| other == name) {

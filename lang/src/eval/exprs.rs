@@ -50,8 +50,13 @@ impl Machine<'_, '_> {
             Kind::Case { of, case, fields } => {
                 let given = self.fields(fields, frame)?;
                 let decls = self.decls;
-                let Some(TypeBody::Enum(cases)) = decls.type_decl(*of).map(|decl| &decl.body) else { return Err(Stop) };
-                let Some(case) = cases.get(*case) else { return Err(Stop) };
+                let Some(TypeBody::Enum(cases)) = decls.type_decl(*of).map(|decl| &decl.body)
+                else {
+                    return Err(Stop);
+                };
+                let Some(case) = cases.get(*case) else {
+                    return Err(Stop);
+                };
                 Data::Case(case.name.clone(), Arc::new(self.filled(given, &case.params)?))
             }
             Kind::Local(slot) => return frame.get(*slot).cloned().ok_or(Stop),
@@ -64,7 +69,8 @@ impl Machine<'_, '_> {
             Kind::Instance(id, key) => return self.instance(*id, key, frame, at),
             Kind::Instances(id) => {
                 let instances = self.instances(*id)?;
-                let references = instances.iter().map(|each| Traced { at, data: Data::Ref(each.clone()) });
+                let references =
+                    instances.iter().map(|each| Traced { at, data: Data::Ref(each.clone()) });
                 Data::List(Arc::new(references.collect()))
             }
             Kind::Follow(reference) => {
@@ -79,10 +85,13 @@ impl Machine<'_, '_> {
             Kind::Element(base, index) => {
                 let base = self.eval(base, frame)?;
                 let index = self.eval(index, frame)?;
-                let (Data::List(elements), Data::Scalar(Value::Int(position))) = (&base.data, &index.data) else {
+                let (Data::List(elements), Data::Scalar(Value::Int(position))) =
+                    (&base.data, &index.data)
+                else {
                     return Err(Stop);
                 };
-                let found = usize::try_from(*position).ok().and_then(|position| elements.get(position));
+                let found =
+                    usize::try_from(*position).ok().and_then(|position| elements.get(position));
                 let Some(found) = found else {
                     let diagnostic = self.decls.no_element(at, *position, elements.len());
                     return self.fail(diagnostic);
@@ -92,7 +101,9 @@ impl Machine<'_, '_> {
             Kind::Entry(base, key) => {
                 let base = self.eval(base, frame)?;
                 let key = self.eval(key, frame)?;
-                let Data::Scalar(Value::Str(key)) = &key.data else { return Err(Stop) };
+                let Data::Scalar(Value::Str(key)) = &key.data else {
+                    return Err(Stop);
+                };
                 return Ok(base.get(key).cloned().unwrap_or(Traced { at, data: Data::Absent }));
             }
             Kind::Negate(inner) => {
@@ -116,14 +127,18 @@ impl Machine<'_, '_> {
             Kind::Range { from, to, inclusive } => {
                 let from = self.eval(from, frame)?;
                 let to = self.eval(to, frame)?;
-                let (Data::Scalar(Value::Int(from)), Data::Scalar(Value::Int(to))) = (&from.data, &to.data) else {
+                let (Data::Scalar(Value::Int(from)), Data::Scalar(Value::Int(to))) =
+                    (&from.data, &to.data)
+                else {
                     return Err(Stop);
                 };
                 let (from, end) = (*from, if *inclusive { to.checked_add(1) } else { Some(*to) });
                 let end = end.unwrap_or(i64::MAX);
                 let length = u64::try_from(end.saturating_sub(from)).unwrap_or(0);
                 self.pay(length.saturating_mul(8), at)?;
-                Data::List(Arc::new((from..end).map(|each| Traced::scalar(at, Value::Int(each))).collect()))
+                Data::List(Arc::new(
+                    (from..end).map(|each| Traced::scalar(at, Value::Int(each))).collect(),
+                ))
             }
             Kind::If(parts) => {
                 let [condition, then, otherwise] = &**parts;
@@ -180,7 +195,13 @@ impl Machine<'_, '_> {
         Ok(Value::Str(text.into()))
     }
 
-    fn instance(&mut self, id: ResourceId, key: &Typed, frame: &mut Vec<Traced>, at: Loc) -> Eval<Traced> {
+    fn instance(
+        &mut self,
+        id: ResourceId,
+        key: &Typed,
+        frame: &mut Vec<Traced>,
+        at: Loc,
+    ) -> Eval<Traced> {
         let value = self.eval(key, frame)?;
         let key = self.key(&value)?;
         let instances = self.instances(id)?;
@@ -189,7 +210,9 @@ impl Machine<'_, '_> {
             return Ok(Traced { at, data: Data::Ref(found.clone()) });
         }
         let decl = &self.decls.resources[id.index()];
-        let names = |each: &Arc<super::traced::Reference>| each.key.as_ref().map_or_else(String::new, ToString::to_string);
+        let names = |each: &Arc<super::traced::Reference>| {
+            each.key.as_ref().map_or_else(String::new, ToString::to_string)
+        };
         let known = match (instances.first(), instances.last()) {
             (Some(first), Some(last)) => format!("keys {} to {}", names(first), names(last)),
             _ => "no instances".to_owned(),
@@ -211,9 +234,18 @@ impl Machine<'_, '_> {
         }
     }
 
-    fn call(&mut self, of: FnId, args: &[(usize, Typed)], frame: &mut Vec<Traced>, at: Loc) -> Eval<Traced> {
+    fn call(
+        &mut self,
+        of: FnId,
+        args: &[(usize, Typed)],
+        frame: &mut Vec<Traced>,
+        at: Loc,
+    ) -> Eval<Traced> {
         let (decls, checked) = (self.decls, self.checked);
-        let (Some(decl), Some(body)) = (decls.fns.get(of.index()), checked.fns.get(of.index())) else { return Err(Stop) };
+        let (Some(decl), Some(body)) = (decls.fns.get(of.index()), checked.fns.get(of.index()))
+        else {
+            return Err(Stop);
+        };
         let mut given: Vec<Option<Traced>> = vec![None; decl.params.len()];
         for (slot, arg) in args {
             let value = self.eval(arg, frame)?;
@@ -232,9 +264,16 @@ impl Machine<'_, '_> {
         self.eval(body, &mut inner)
     }
 
-    fn comprehension(&mut self, parts: &Comprehension, frame: &mut Vec<Traced>, at: Loc) -> Eval<Traced> {
+    fn comprehension(
+        &mut self,
+        parts: &Comprehension,
+        frame: &mut Vec<Traced>,
+        at: Loc,
+    ) -> Eval<Traced> {
         let source = self.eval(&parts.source, frame)?;
-        let Data::List(elements) = &source.data else { return Err(Stop) };
+        let Data::List(elements) = &source.data else {
+            return Err(Stop);
+        };
         let mut list = Vec::with_capacity(elements.len());
         for element in &**elements {
             self.pay(8, at)?;
@@ -259,6 +298,8 @@ impl Machine<'_, '_> {
 fn record_fields<'d>(decls: &'d Decls<'_>, of: TypeId) -> Option<&'d [FieldTy]> {
     match &decls.type_decl(of)?.body {
         TypeBody::Record(fields) => Some(fields),
-        TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken => None,
+        TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken => {
+            None
+        }
     }
 }

@@ -23,7 +23,8 @@ impl Machine<'_, '_> {
                     Some(value) => self.under_rules(&decl.ty, value),
                     None if decl.ty == Ty::Error => None,
                     None => {
-                        let diagnostic = decls.input_malformed(decl.at, &decl.name, &decls.show(&decl.ty), text);
+                        let diagnostic =
+                            decls.input_malformed(decl.at, &decl.name, &decls.show(&decl.ty), text);
                         self.diagnostics.push(diagnostic);
                         None
                     }
@@ -33,7 +34,8 @@ impl Machine<'_, '_> {
                     Ty::Optional(_) => Some(Traced { at: decl.at, data: Data::Absent }),
                     Ty::Error => None,
                     other => {
-                        let diagnostic = decls.input_missing(decl.at, &decl.name, &decls.show(other));
+                        let diagnostic =
+                            decls.input_missing(decl.at, &decl.name, &decls.show(other));
                         self.diagnostics.push(diagnostic);
                         None
                     }
@@ -81,19 +83,31 @@ impl Machine<'_, '_> {
                 (Unit::None | Unit::Percent | Unit::Size(_), _) => return None,
             },
             Ty::Percent => match quantity()? {
-                (Unit::Percent, number) => Value::Percent(u32::try_from(scaled(&number, 100)?).ok()?),
+                (Unit::Percent, number) => {
+                    Value::Percent(u32::try_from(scaled(&number, 100)?).ok()?)
+                }
                 (Unit::None | Unit::M | Unit::Time(_) | Unit::Size(_), _) => return None,
             },
             Ty::Named(id) => match &self.decls.type_decl(*id)?.body {
                 TypeBody::Enum(_) if self.checked.image.is_some_and(|(image, _)| image == *id) => {
                     let reference = ("ref".into(), Traced::scalar(at, Value::Str(text.into())));
-                    return Some(Traced { at, data: Data::Case("registry".into(), Arc::new(vec![reference])) });
+                    return Some(Traced {
+                        at,
+                        data: Data::Case("registry".into(), Arc::new(vec![reference])),
+                    });
                 }
                 TypeBody::Enum(cases) => {
-                    let case = cases.iter().find(|case| &*case.name == text && case.params.is_empty())?;
-                    return Some(Traced { at, data: Data::Case(case.name.clone(), Arc::default()) });
+                    let case =
+                        cases.iter().find(|case| &*case.name == text && case.params.is_empty())?;
+                    return Some(Traced {
+                        at,
+                        data: Data::Case(case.name.clone(), Arc::default()),
+                    });
                 }
-                TypeBody::Record(_) | TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken => return None,
+                TypeBody::Record(_)
+                | TypeBody::Alias(_)
+                | TypeBody::Refined { .. }
+                | TypeBody::Broken => return None,
             },
             Ty::Error
             | Ty::Never
@@ -113,13 +127,17 @@ impl Machine<'_, '_> {
             Ty::Optional(inner) => decls.unalias(inner),
             other => other,
         };
-        let Ty::Named(id) = ty else { return Some(value) };
+        let Ty::Named(id) = ty else {
+            return Some(value);
+        };
         match &decls.type_decl(*id)?.body {
             TypeBody::Refined { base, .. } => {
                 let value = self.under_rules(base, value)?;
                 self.hold(*id, value).ok()
             }
-            TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken => Some(value),
+            TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken => {
+                Some(value)
+            }
         }
     }
 }

@@ -103,7 +103,11 @@ impl Machine<'_, '_> {
     }
 
     /// Evaluates one level deeper.
-    pub(super) fn deeper<T>(&mut self, at: Loc, work: impl FnOnce(&mut Self) -> Eval<T>) -> Eval<T> {
+    pub(super) fn deeper<T>(
+        &mut self,
+        at: Loc,
+        work: impl FnOnce(&mut Self) -> Eval<T>,
+    ) -> Eval<T> {
         if self.depth >= MAX_DEPTH {
             let diagnostic = self.decls.too_deep(at);
             return self.fail(diagnostic);
@@ -117,7 +121,9 @@ impl Machine<'_, '_> {
     /// The value of a `let`.
     pub(super) fn binding(&mut self, id: LetId) -> Eval<Traced> {
         let checked = self.checked;
-        let Some(memo) = self.lets.get(id.index()) else { return Err(Stop) };
+        let Some(memo) = self.lets.get(id.index()) else {
+            return Err(Stop);
+        };
         match memo {
             Memo::Done(value) => return Ok(value.clone()),
             Memo::Failed => return Err(Stop),
@@ -137,7 +143,9 @@ impl Machine<'_, '_> {
     /// The value of a default.
     pub(super) fn default(&mut self, id: DefaultId) -> Eval<Traced> {
         let checked = self.checked;
-        let Some(memo) = self.defaults.get(id.index()) else { return Err(Stop) };
+        let Some(memo) = self.defaults.get(id.index()) else {
+            return Err(Stop);
+        };
         match memo {
             Memo::Done(value) => return Ok(value.clone()),
             Memo::Failed => return Err(Stop),
@@ -179,7 +187,9 @@ impl Machine<'_, '_> {
 
     fn make_instances(&mut self, id: ResourceId) -> Eval<Arc<Vec<Arc<Reference>>>> {
         let checked = self.checked;
-        let (Some(decl), Some(typed)) = (self.decls.resources.get(id.index()), checked.resources.get(id.index())) else {
+        let (Some(decl), Some(typed)) =
+            (self.decls.resources.get(id.index()), checked.resources.get(id.index()))
+        else {
             return Err(Stop);
         };
         let Some(keys) = &typed.keys else {
@@ -187,7 +197,9 @@ impl Machine<'_, '_> {
             return Ok(Arc::new(vec![Arc::new(only)]));
         };
         let value = self.eval(keys, &mut Vec::new())?;
-        let Data::List(elements) = &value.data else { return Err(Stop) };
+        let Data::List(elements) = &value.data else {
+            return Err(Stop);
+        };
         let mut found: BTreeMap<Key, Loc> = BTreeMap::new();
         for element in &**elements {
             let key = self.key(element)?;
@@ -242,19 +254,25 @@ impl Machine<'_, '_> {
 
     fn make_body(&mut self, reference: &Reference, from: Loc) -> Eval<Traced> {
         let checked = self.checked;
-        let Some(typed) = checked.resources.get(reference.id.index()) else { return Err(Stop) };
+        let Some(typed) = checked.resources.get(reference.id.index()) else {
+            return Err(Stop);
+        };
         let mut frame = Vec::new();
         match &reference.key {
             None => {}
             Some(Key::Int(key)) => frame.push(Traced::scalar(typed.body.at, Value::Int(*key))),
-            Some(Key::Str(key)) => frame.push(Traced::scalar(typed.body.at, Value::Str(key.clone()))),
+            Some(Key::Str(key)) => {
+                frame.push(Traced::scalar(typed.body.at, Value::Str(key.clone())))
+            }
         }
         self.deeper(from, |machine| machine.eval(&typed.body, &mut frame))
     }
 
     fn resources(&mut self) -> Vec<Resource> {
-        let files: Arc<[Arc<str>]> = self.decls.files.iter().map(|file| file.source.path().clone()).collect();
-        let mut order: Vec<ResourceId> = (0..self.decls.resources.len() as u32).map(ResourceId).collect();
+        let files: Arc<[Arc<str>]> =
+            self.decls.files.iter().map(|file| file.source.path().clone()).collect();
+        let mut order: Vec<ResourceId> =
+            (0..self.decls.resources.len() as u32).map(ResourceId).collect();
         order.sort_by_key(|id| {
             let decl = &self.decls.resources[id.index()];
             (decl.kind, decl.name.clone())
@@ -262,10 +280,16 @@ impl Machine<'_, '_> {
         let mut resources = Vec::new();
         for id in order {
             let decl = &self.decls.resources[id.index()];
-            let Ok(instances) = self.instances(id) else { continue };
+            let Ok(instances) = self.instances(id) else {
+                continue;
+            };
             for reference in &*instances {
-                let Ok(body) = self.body(reference, decl.at) else { continue };
-                let Some(value) = body.to_value() else { continue };
+                let Ok(body) = self.body(reference, decl.at) else {
+                    continue;
+                };
+                let Some(value) = body.to_value() else {
+                    continue;
+                };
                 resources.push(Resource {
                     kind: decl.kind,
                     name: reference.name.to_string(),
@@ -281,7 +305,9 @@ impl Machine<'_, '_> {
     /// Holds a value to the rule of a refinement.
     pub(super) fn hold(&mut self, of: TypeId, value: Traced) -> Eval<Traced> {
         let checked = self.checked;
-        let Some(Some(rule)) = checked.rules.get(of.index()) else { return Ok(value) };
+        let Some(Some(rule)) = checked.rules.get(of.index()) else {
+            return Ok(value);
+        };
         let mut frame = vec![value.clone()];
         let (holds, bounds) = match &rule.condition {
             Condition::Holds(condition) => (self.eval(condition, &mut frame)?.is_true(), None),
@@ -289,7 +315,8 @@ impl Machine<'_, '_> {
                 let from = self.eval(from, &mut frame)?;
                 let to = self.eval(to, &mut frame)?;
                 let above = value.rank() >= from.rank();
-                let below = if *inclusive { value.rank() <= to.rank() } else { value.rank() < to.rank() };
+                let below =
+                    if *inclusive { value.rank() <= to.rank() } else { value.rank() < to.rank() };
                 (above && below, Some((from.printed(), to.printed())))
             }
         };
@@ -301,7 +328,9 @@ impl Machine<'_, '_> {
             None => {
                 let name = self.decls.type_decl(of).map_or("", |decl| &*decl.name);
                 match bounds {
-                    Some((from, to)) => format!("{} is outside {name}, {from} to {to}", value.printed()),
+                    Some((from, to)) => {
+                        format!("{} is outside {name}, {from} to {to}", value.printed())
+                    }
                     None => format!("{} breaks the rule of {name}", value.printed()),
                 }
             }

@@ -61,7 +61,9 @@ fn step<'v, 'p>(value: &'v Traced, path: &'p str) -> Option<(&'v Traced, &'p str
 }
 
 fn collect(value: &Traced, path: String, found: &mut Vec<(String, Loc)>) {
-    let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let join = |name: &str| {
+        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    };
     match &value.data {
         Data::Absent => return,
         Data::Scalar(_) | Data::Ref(_) => {}

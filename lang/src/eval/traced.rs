@@ -78,14 +78,20 @@ impl Traced {
         Some(match &self.data {
             Data::Absent => return None,
             Data::Scalar(value) => value.clone(),
-            Data::List(elements) => Value::List(elements.iter().filter_map(Traced::to_value).collect()),
+            Data::List(elements) => {
+                Value::List(elements.iter().filter_map(Traced::to_value).collect())
+            }
             Data::Map(entries) => {
-                let plain = entries.iter().filter_map(|(name, entry)| Some((name.clone(), entry.to_value()?)));
+                let plain = entries
+                    .iter()
+                    .filter_map(|(name, entry)| Some((name.clone(), entry.to_value()?)));
                 Value::Map(plain.collect())
             }
             Data::Record(fields) => Value::Record(plain(fields)),
             Data::Case(name, fields) => Value::Case { name: name.clone(), fields: plain(fields) },
-            Data::Ref(reference) => Value::Ref { kind: reference.kind, name: reference.name.clone() },
+            Data::Ref(reference) => {
+                Value::Ref { kind: reference.kind, name: reference.name.clone() }
+            }
         })
     }
 

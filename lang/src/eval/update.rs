@@ -7,7 +7,12 @@ use crate::resolve::{FieldTy, Ty, TypeBody};
 use std::sync::Arc;
 
 impl Machine<'_, '_> {
-    pub(super) fn updated(&mut self, base: Traced, updates: &[Update], frame: &mut Vec<Traced>) -> Eval<Traced> {
+    pub(super) fn updated(
+        &mut self,
+        base: Traced,
+        updates: &[Update],
+        frame: &mut Vec<Traced>,
+    ) -> Eval<Traced> {
         let mut result = base;
         for update in updates {
             let value = self.eval(&update.value, frame)?;
@@ -28,7 +33,9 @@ impl Machine<'_, '_> {
             Data::Record(fields) => self.set_field(Arc::make_mut(fields), step, rest, value),
             Data::Map(entries) => {
                 let entries = Arc::make_mut(entries);
-                let mut entry = entries.remove(&step.name).unwrap_or(Traced { at: step.at, data: Data::Absent });
+                let mut entry = entries
+                    .remove(&step.name)
+                    .unwrap_or(Traced { at: step.at, data: Data::Absent });
                 self.set(&mut entry, rest, value)?;
                 if !matches!(entry.data, Data::Absent) {
                     entries.insert(step.name.clone(), entry);
@@ -45,7 +52,13 @@ impl Machine<'_, '_> {
         }
     }
 
-    fn set_field(&mut self, fields: &mut Fields, step: &Step, rest: &[Step], value: Traced) -> Eval<()> {
+    fn set_field(
+        &mut self,
+        fields: &mut Fields,
+        step: &Step,
+        rest: &[Step],
+        value: Traced,
+    ) -> Eval<()> {
         let position = fields.iter().position(|(name, _)| *name == step.name);
         let mut field = match position {
             Some(position) => fields.remove(position).1,

@@ -74,7 +74,11 @@ pub(crate) enum TypeBody<'s> {
     Record(Vec<FieldTy>),
     Enum(Vec<CaseTy>),
     Alias(Ty),
-    Refined { base: Ty, rule: &'s Rule, site: Site },
+    Refined {
+        base: Ty,
+        rule: &'s Rule,
+        site: Site,
+    },
     /// Part of a cycle: said already.
     Broken,
 }
@@ -148,7 +152,8 @@ impl<'s> Decls<'s> {
     /// What a name stands for in a file: its own items and imports, the project's resources, the prelude.
     pub(crate) fn lookup(&self, file: FileId, name: &str) -> Option<Def> {
         let own = self.scopes.get(file.0 as usize).and_then(|scope| scope.get(name));
-        let entry = own.or_else(|| self.project.get(name)).or_else(|| self.scope(PRELUDE)?.get(name));
+        let entry =
+            own.or_else(|| self.project.get(name)).or_else(|| self.scope(PRELUDE)?.get(name));
         entry.map(|entry| entry.def)
     }
 
@@ -160,9 +165,14 @@ impl<'s> Decls<'s> {
 
     /// The prelude's type of a resource's body.
     pub(crate) fn body_type(&self, kind: ResourceKind) -> Ty {
-        match self.scope(PRELUDE).and_then(|scope| scope.get(kind.type_name())).map(|entry| entry.def) {
+        match self
+            .scope(PRELUDE)
+            .and_then(|scope| scope.get(kind.type_name()))
+            .map(|entry| entry.def)
+        {
             Some(Def::Type(id)) => Ty::Named(id),
-            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken) | None => Ty::Error,
+            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken)
+            | None => Ty::Error,
         }
     }
 
@@ -173,7 +183,10 @@ impl<'s> Decls<'s> {
 
     /// A place with its file's path.
     pub(crate) fn span(&self, loc: Loc) -> Span {
-        let file = self.files.get(loc.file.0 as usize).map_or_else(|| "?".into(), |file| file.source.path().clone());
+        let file = self
+            .files
+            .get(loc.file.0 as usize)
+            .map_or_else(|| "?".into(), |file| file.source.path().clone());
         Span { file, start: loc.start, end: loc.end }
     }
 

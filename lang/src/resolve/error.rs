@@ -28,8 +28,9 @@ impl Decls<'_> {
 
     /// An imported file that is not there.
     pub(super) fn missing_file(&self, at: Loc, path: &str, near: Option<&str>) -> Diagnostic {
-        let diagnostic = Diagnostic::error("E0204", self.span(at), format!("there is no file `{path}`"))
-            .label("not found in the project");
+        let diagnostic =
+            Diagnostic::error("E0204", self.span(at), format!("there is no file `{path}`"))
+                .label("not found in the project");
         match near {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic,
@@ -38,23 +39,43 @@ impl Decls<'_> {
 
     /// An import that leaves the project, or is not relative.
     pub(super) fn bad_path(&self, at: Loc) -> Diagnostic {
-        Diagnostic::error("E0204", self.span(at), "this path does not lead to a file of the project")
-            .label("must start with `./` or `../`")
-            .help("imports are relative to the file that they stand in, and stay inside the project")
+        Diagnostic::error(
+            "E0204",
+            self.span(at),
+            "this path does not lead to a file of the project",
+        )
+        .label("must start with `./` or `../`")
+        .help("imports are relative to the file that they stand in, and stay inside the project")
     }
 
     /// An imported name that the file does not declare.
-    pub(super) fn missing_import(&self, at: Loc, name: &str, path: &str, near: Option<&str>) -> Diagnostic {
+    pub(super) fn missing_import(
+        &self,
+        at: Loc,
+        name: &str,
+        path: &str,
+        near: Option<&str>,
+    ) -> Diagnostic {
         let diagnostic =
-            Diagnostic::error("E0205", self.span(at), format!("`{path}` declares no `{name}`")).label("not there");
+            Diagnostic::error("E0205", self.span(at), format!("`{path}` declares no `{name}`"))
+                .label("not there");
         match near {
-            Some(near) => diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near),
+            Some(near) => {
+                diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near)
+            }
             None => diagnostic,
         }
     }
 
     /// An imported name that is not `pub`.
-    pub(super) fn private_import(&self, at: Loc, name: &str, path: &str, declared: Loc, item: Loc) -> Diagnostic {
+    pub(super) fn private_import(
+        &self,
+        at: Loc,
+        name: &str,
+        path: &str,
+        declared: Loc,
+        item: Loc,
+    ) -> Diagnostic {
         let insert = Loc { end: item.start, ..item };
         Diagnostic::error("E0206", self.span(at), format!("`{name}` of `{path}` is not `pub`"))
             .label("private to its file")
@@ -64,9 +85,13 @@ impl Decls<'_> {
 
     /// Files that import each other in a ring.
     pub(super) fn import_cycle(&self, at: Loc, path: &[String]) -> Diagnostic {
-        Diagnostic::error("E0207", self.span(at), format!("these files import each other: {}", path.join(" → ")))
-            .label("this import closes the ring")
-            .help("move what both need into a third file")
+        Diagnostic::error(
+            "E0207",
+            self.span(at),
+            format!("these files import each other: {}", path.join(" → ")),
+        )
+        .label("this import closes the ring")
+        .help("move what both need into a third file")
     }
 
     /// Items that need each other in a ring.
@@ -82,22 +107,30 @@ impl Decls<'_> {
 
     /// Aliases of aliases, or refinements of refinements, beyond the limit.
     pub(super) fn too_refined(&self, at: Loc, limit: usize) -> Diagnostic {
-        Diagnostic::error("E0105", self.span(at), format!("more than {limit} types stand on each other"))
-            .label("this is one too many")
+        Diagnostic::error(
+            "E0105",
+            self.span(at),
+            format!("more than {limit} types stand on each other"),
+        )
+        .label("this is one too many")
     }
 
     /// A type that nothing declares.
     pub(super) fn unknown_type(&self, at: Loc, name: &str, near: Option<&str>) -> Diagnostic {
         let diagnostic =
-            Diagnostic::error("E0203", self.span(at), format!("there is no type `{name}`")).label("unknown type");
+            Diagnostic::error("E0203", self.span(at), format!("there is no type `{name}`"))
+                .label("unknown type");
         match near {
-            Some(near) => diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near),
+            Some(near) => {
+                diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near)
+            }
             None => diagnostic,
         }
     }
 
     /// A value where a type is wanted.
     pub(super) fn not_a_type(&self, at: Loc, name: &str) -> Diagnostic {
-        Diagnostic::error("E0203", self.span(at), format!("`{name}` is not a type")).label("a type is wanted here")
+        Diagnostic::error("E0203", self.span(at), format!("`{name}` is not a type"))
+            .label("a type is wanted here")
     }
 }

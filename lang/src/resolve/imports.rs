@@ -31,19 +31,30 @@ pub(super) enum Target {
 }
 
 /// Follows imports from the files in the root, breadth first.
-pub(super) fn follow<'s>(prelude: &'s ParsedFile, all: &'s BTreeMap<Arc<str>, Arc<ParsedFile>>) -> Files<'s> {
+pub(super) fn follow<'s>(
+    prelude: &'s ParsedFile,
+    all: &'s BTreeMap<Arc<str>, Arc<ParsedFile>>,
+) -> Files<'s> {
     let roots = all.iter().filter(|(path, _)| !path.contains('/'));
-    let mut files: Vec<&ParsedFile> = std::iter::once(prelude).chain(roots.map(|(_, file)| &**file)).collect();
-    let mut known: BTreeMap<&str, FileId> =
-        files.iter().enumerate().map(|(index, file)| (&**file.source.path(), FileId(index as u32))).collect();
+    let mut files: Vec<&ParsedFile> =
+        std::iter::once(prelude).chain(roots.map(|(_, file)| &**file)).collect();
+    let mut known: BTreeMap<&str, FileId> = files
+        .iter()
+        .enumerate()
+        .map(|(index, file)| (&**file.source.path(), FileId(index as u32)))
+        .collect();
     let mut imports = Vec::new();
     let mut next = 1;
     while let Some(&file) = files.get(next) {
         let from = FileId(next as u32);
         next += 1;
         for (index, item) in file.items.iter().enumerate() {
-            let Some(tree) = item.tree.as_ref().and_then(|tree| tree.item.as_ref()) else { continue };
-            let ItemKind::Use { .. } = &tree.kind else { continue };
+            let Some(tree) = item.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
+                continue;
+            };
+            let ItemKind::Use { .. } = &tree.kind else {
+                continue;
+            };
             let target = match join(file.source.path(), &tree.name.text) {
                 None => Target::BadPath,
                 Some(path) => match (known.get(path.as_str()), all.get(path.as_str())) {
@@ -55,7 +66,8 @@ pub(super) fn follow<'s>(prelude: &'s ParsedFile, all: &'s BTreeMap<Arc<str>, Ar
                         Target::File(id)
                     }
                     (None, None) => {
-                        let near = nearest(&path, all.keys().map(|path| &**path)).map(str::to_owned);
+                        let near =
+                            nearest(&path, all.keys().map(|path| &**path)).map(str::to_owned);
                         Target::Missing { path, near }
                     }
                 },

@@ -13,8 +13,6 @@ mod scopes;
 pub(crate) mod ty;
 mod types;
 
-pub(crate) use decls::{
-    CaseTy, Decls, Def, FieldTy, Site, TypeBody,
-};
+pub(crate) use decls::{CaseTy, Decls, Def, FieldTy, Site, TypeBody};
 pub(crate) use scopes::resolve;
 pub(crate) use ty::Ty;

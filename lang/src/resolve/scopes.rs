@@ -65,7 +65,8 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
         for parsed in &file.items {
             let site = Site { file: id, base: parsed.slice.start };
             if let Some(tree) = &parsed.tree {
-                diagnostics.extend(tree.errors.iter().map(|error| error.diagnostic(path, site.base)));
+                diagnostics
+                    .extend(tree.errors.iter().map(|error| error.diagnostic(path, site.base)));
             }
             let Some(item) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
                 if let Some((name, rel)) = &parsed.slice.name {
@@ -77,7 +78,9 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
                 continue;
             };
             let at = site.loc(item.name.at);
-            let Some(def) = identify(decls, site, item) else { continue };
+            let Some(def) = identify(decls, site, item) else {
+                continue;
+            };
             let entry = Entry { def, public: item.public, at };
             let mut duplicate = insert(&mut decls.scopes[index], &item.name.text, entry);
             if let ItemKind::Resource { kind, .. } = &item.kind {
@@ -119,7 +122,14 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
     Some(match &item.kind {
         ItemKind::Use { .. } => return None,
         ItemKind::Resource { kind, key, body } => {
-            decls.resources.push(ResourceDecl { kind: *kind, name, at, site, key: key.as_ref(), body });
+            decls.resources.push(ResourceDecl {
+                kind: *kind,
+                name,
+                at,
+                site,
+                key: key.as_ref(),
+                body,
+            });
             Def::Resource(ResourceId(decls.resources.len() as u32 - 1))
         }
         ItemKind::Let { value, .. } => {
@@ -127,7 +137,13 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
             Def::Let(LetId(decls.lets.len() as u32 - 1))
         }
         ItemKind::Input { default, .. } => {
-            decls.inputs.push(InputDecl { name, at, site, ty: Ty::Error, default: default.as_ref() });
+            decls.inputs.push(InputDecl {
+                name,
+                at,
+                site,
+                ty: Ty::Error,
+                default: default.as_ref(),
+            });
             Def::Input(InputId(decls.inputs.len() as u32 - 1))
         }
         ItemKind::Type { .. } | ItemKind::Enum { .. } => {
@@ -137,7 +153,16 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
         ItemKind::Fn { body, result, .. } => {
             let result_at = site.loc(result.at);
             let params = Vec::new();
-            decls.fns.push(FnDecl { name, at, site, params, result: Ty::Error, result_at, body, cyclic: false });
+            decls.fns.push(FnDecl {
+                name,
+                at,
+                site,
+                params,
+                result: Ty::Error,
+                result_at,
+                body,
+                cyclic: false,
+            });
             Def::Fn(FnId(decls.fns.len() as u32 - 1))
         }
     })
@@ -148,8 +173,12 @@ fn bind_imports(decls: &mut Decls<'_>, imports: &[Import], diagnostics: &mut Vec
     for import in imports {
         let parsed = &decls.files[import.from.0 as usize].items[import.item];
         let site = Site { file: import.from, base: parsed.slice.start };
-        let Some(tree) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else { continue };
-        let ItemKind::Use { names } = &tree.kind else { continue };
+        let Some(tree) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
+            continue;
+        };
+        let ItemKind::Use { names } = &tree.kind else {
+            continue;
+        };
         let target = match &import.target {
             Target::File(id) => Some(*id),
             Target::Missing { path, near } => {
@@ -163,7 +192,8 @@ fn bind_imports(decls: &mut Decls<'_>, imports: &[Import], diagnostics: &mut Vec
         };
         for name in names {
             let at = site.loc(name.at);
-            let def = target.map_or(Def::Broken, |target| imported(decls, target, &name.text, at, diagnostics));
+            let def = target
+                .map_or(Def::Broken, |target| imported(decls, target, &name.text, at, diagnostics));
             bound.push((import.from, name.text.clone(), Entry { def, public: false, at }));
         }
     }
@@ -174,7 +204,13 @@ fn bind_imports(decls: &mut Decls<'_>, imports: &[Import], diagnostics: &mut Vec
     }
 }
 
-fn imported(decls: &Decls<'_>, target: FileId, name: &Arc<str>, at: Loc, diagnostics: &mut Vec<Diagnostic>) -> Def {
+fn imported(
+    decls: &Decls<'_>,
+    target: FileId,
+    name: &Arc<str>,
+    at: Loc,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Def {
     let file = decls.files[target.0 as usize];
     let path = file.source.path();
     let Some(entry) = decls.scopes[target.0 as usize].get(name) else {
@@ -183,9 +219,13 @@ fn imported(decls: &Decls<'_>, target: FileId, name: &Arc<str>, at: Loc, diagnos
         diagnostics.push(decls.missing_import(at, name, path, near));
         return Def::Broken;
     };
-    let visible = entry.public || matches!(entry.def, Def::Resource(_) | Def::Input(_) | Def::Broken);
+    let visible =
+        entry.public || matches!(entry.def, Def::Resource(_) | Def::Input(_) | Def::Broken);
     if !visible {
-        let item = file.items.iter().find(|item| item.slice.start <= entry.at.start && entry.at.end <= item.slice.end);
+        let item = file
+            .items
+            .iter()
+            .find(|item| item.slice.start <= entry.at.start && entry.at.end <= item.slice.end);
         let start = item.map_or(entry.at.start, |item| item.slice.start);
         let item = Loc { file: target, start, end: start };
         diagnostics.push(decls.private_import(at, name, path, entry.at, item));
@@ -201,7 +241,9 @@ fn import_rings(decls: &Decls<'_>, imports: &[Import], diagnostics: &mut Vec<Dia
         }
     }
     for ring in order(&edges).rings {
-        let (Some(&first), Some(&last)) = (ring.first(), ring.last()) else { continue };
+        let (Some(&first), Some(&last)) = (ring.first(), ring.last()) else {
+            continue;
+        };
         let closes = imports.iter().find(|import| {
             import.from.0 as usize == last
                 && matches!(import.target, Target::File(target) if target.0 as usize == first)
@@ -215,7 +257,11 @@ fn import_rings(decls: &Decls<'_>, imports: &[Import], diagnostics: &mut Vec<Dia
     }
 }
 
-fn lower_items<'s>(decls: &mut Decls<'s>, declared: &[Declared<'s>], diagnostics: &mut Vec<Diagnostic>) {
+fn lower_items<'s>(
+    decls: &mut Decls<'s>,
+    declared: &[Declared<'s>],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
     for Declared { site, item, def } in declared {
         let site = *site;
         match (&item.kind, *def) {
@@ -224,7 +270,8 @@ fn lower_items<'s>(decls: &mut Decls<'s>, declared: &[Declared<'s>], diagnostics
                 decls.lets[id.index()].ty = Some((lowered, site.loc(ty.at)));
             }
             (ItemKind::Input { ty, .. }, Def::Input(id)) => {
-                decls.inputs[id.index()].ty = lower(decls, diagnostics, site, ty, Resources::References);
+                decls.inputs[id.index()].ty =
+                    lower(decls, diagnostics, site, ty, Resources::References);
             }
             (ItemKind::Type { body, rule }, Def::Type(id)) => {
                 let lowered = match (rule, &body.kind) {
@@ -232,12 +279,20 @@ fn lower_items<'s>(decls: &mut Decls<'s>, declared: &[Declared<'s>], diagnostics
                         let base = lower(decls, diagnostics, site, body, Resources::Bodies);
                         TypeBody::Refined { base, rule, site }
                     }
-                    (None, TypeKind::Record(fields)) => {
-                        TypeBody::Record(lower_fields(decls, diagnostics, site, fields, Resources::References))
-                    }
-                    (None, TypeKind::Name(_) | TypeKind::List(_) | TypeKind::Map(_) | TypeKind::Optional(_)) => {
-                        TypeBody::Alias(lower(decls, diagnostics, site, body, Resources::Bodies))
-                    }
+                    (None, TypeKind::Record(fields)) => TypeBody::Record(lower_fields(
+                        decls,
+                        diagnostics,
+                        site,
+                        fields,
+                        Resources::References,
+                    )),
+                    (
+                        None,
+                        TypeKind::Name(_)
+                        | TypeKind::List(_)
+                        | TypeKind::Map(_)
+                        | TypeKind::Optional(_),
+                    ) => TypeBody::Alias(lower(decls, diagnostics, site, body, Resources::Bodies)),
                 };
                 decls.types[id.index()].body = lowered;
             }
@@ -250,7 +305,8 @@ fn lower_items<'s>(decls: &mut Decls<'s>, declared: &[Declared<'s>], diagnostics
                         diagnostics.push(decls.duplicate(&case.name.text, first, at));
                         continue;
                     }
-                    let params = lower_fields(decls, diagnostics, site, &case.params, Resources::References);
+                    let params =
+                        lower_fields(decls, diagnostics, site, &case.params, Resources::References);
                     lowered.push(CaseTy { name: case.name.text.clone(), params });
                 }
                 decls.types[id.index()].body = TypeBody::Enum(lowered);
@@ -283,7 +339,9 @@ fn break_type_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
         .map(|decl| {
             let mut mentioned = Vec::new();
             match &decl.body {
-                TypeBody::Record(fields) => fields.iter().for_each(|field| mention(&field.ty, &mut mentioned)),
+                TypeBody::Record(fields) => {
+                    fields.iter().for_each(|field| mention(&field.ty, &mut mentioned))
+                }
                 TypeBody::Enum(cases) => {
                     let params = cases.iter().flat_map(|case| &case.params);
                     params.for_each(|param| mention(&param.ty, &mut mentioned));
@@ -342,7 +400,8 @@ fn mention(ty: &Ty, found: &mut Vec<usize>) {
 fn break_value_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let lets = decls.lets.len();
     let bodies = decls.lets.iter().map(|decl| (decl.site.file, decl.value, &[][..]));
-    let bodies = bodies.chain(decls.fns.iter().map(|decl| (decl.site.file, decl.body, &decl.params[..])));
+    let bodies =
+        bodies.chain(decls.fns.iter().map(|decl| (decl.site.file, decl.body, &decl.params[..])));
     let edges: Vec<Vec<usize>> = bodies
         .map(|(file, body, params)| {
             let mut needs = Vec::new();
@@ -367,7 +426,9 @@ fn break_value_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
             node.checked_sub(lets).map_or_else(|| &decls.lets[node].name, of_fn).to_string()
         };
         let path: Vec<String> = ring.iter().chain([&first]).map(name).collect();
-        let at = first.checked_sub(lets).map_or_else(|| decls.lets[first].at, |index| decls.fns[index].at);
+        let at = first
+            .checked_sub(lets)
+            .map_or_else(|| decls.lets[first].at, |index| decls.fns[index].at);
         diagnostics.push(decls.cycle(at, "items", &path));
         for node in ring {
             match node.checked_sub(lets) {
@@ -376,5 +437,10 @@ fn break_value_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
             }
         }
     }
-    decls.let_order = found.order.into_iter().filter(|&node| node < lets).map(|node| LetId(node as u32)).collect();
+    decls.let_order = found
+        .order
+        .into_iter()
+        .filter(|&node| node < lets)
+        .map(|node| LetId(node as u32))
+        .collect();
 }

@@ -55,7 +55,9 @@ impl Decls<'_> {
             Ty::List(element) => format!("[{}]", self.show(element)),
             Ty::Map(value) => format!("{{Str: {}}}", self.show(value)),
             Ty::Optional(inner) => format!("{}?", self.show(inner)),
-            Ty::Named(id) => self.type_decl(*id).map_or_else(|| "?".to_owned(), |decl| decl.name.to_string()),
+            Ty::Named(id) => {
+                self.type_decl(*id).map_or_else(|| "?".to_owned(), |decl| decl.name.to_string())
+            }
             Ty::Ref(kind) => format!("reference to a {}", kind.keyword()),
             Ty::Record(fields) => {
                 let names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
@@ -68,13 +70,13 @@ impl Decls<'_> {
     pub(crate) fn unalias<'t>(&'t self, mut ty: &'t Ty) -> &'t Ty {
         // Cycles of aliases are broken when they are found, so this ends; the bound is a belt.
         for _ in 0..=self.types.len() {
-            match ty {
-                Ty::Named(id) => match self.type_decl(*id).map(|decl| &decl.body) {
-                    Some(TypeBody::Alias(target)) => ty = target,
-                    Some(TypeBody::Broken) | None => return &Ty::Error,
-                    Some(TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Refined { .. }) => return ty,
-                },
-                _ => return ty,
+            let Ty::Named(id) = ty else { return ty };
+            match self.type_decl(*id).map(|decl| &decl.body) {
+                Some(TypeBody::Alias(target)) => ty = target,
+                Some(TypeBody::Broken) | None => return &Ty::Error,
+                Some(TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Refined { .. }) => {
+                    return ty;
+                }
             }
         }
         &Ty::Error
@@ -87,7 +89,10 @@ impl Decls<'_> {
             let Ty::Named(id) = ty else { return ty };
             match self.type_decl(*id).map(|decl| &decl.body) {
                 Some(TypeBody::Refined { base, .. }) => ty = self.unalias(base),
-                Some(TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken) | None => {
+                Some(
+                    TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken,
+                )
+                | None => {
                     return ty;
                 }
             }

@@ -31,11 +31,23 @@ pub(super) fn lower<'s>(
 ) -> Ty {
     match &written.kind {
         TypeKind::Name(name) => named(decls, diagnostics, site, written, name, resources),
-        TypeKind::List(element) => Ty::List(Arc::new(lower(decls, diagnostics, site, element, resources))),
-        TypeKind::Map(value) => Ty::Map(Arc::new(lower(decls, diagnostics, site, value, resources))),
-        TypeKind::Optional(inner) => Ty::Optional(Arc::new(lower(decls, diagnostics, site, inner, resources))),
+        TypeKind::List(element) => {
+            Ty::List(Arc::new(lower(decls, diagnostics, site, element, resources)))
+        }
+        TypeKind::Map(value) => {
+            Ty::Map(Arc::new(lower(decls, diagnostics, site, value, resources)))
+        }
+        TypeKind::Optional(inner) => {
+            Ty::Optional(Arc::new(lower(decls, diagnostics, site, inner, resources)))
+        }
         TypeKind::Record(fields) => {
-            let body = TypeBody::Record(lower_fields(decls, diagnostics, site, fields, Resources::References));
+            let body = TypeBody::Record(lower_fields(
+                decls,
+                diagnostics,
+                site,
+                fields,
+                Resources::References,
+            ));
             let id = TypeId(decls.types.len() as u32);
             decls.types.push(TypeDecl { name: "a record".into(), at: site.loc(written.at), body });
             Ty::Named(id)
@@ -83,7 +95,8 @@ fn named(
     let at = site.loc(written.at);
     match decls.lookup(site.file, name) {
         Some(Def::Type(id)) => {
-            let kind = ResourceKind::ALL.into_iter().find(|kind| decls.body_type(*kind) == Ty::Named(id));
+            let kind =
+                ResourceKind::ALL.into_iter().find(|kind| decls.body_type(*kind) == Ty::Named(id));
             match (kind, resources) {
                 (Some(kind), Resources::References) => Ty::Ref(kind),
                 (Some(_), Resources::Bodies) | (None, _) => Ty::Named(id),

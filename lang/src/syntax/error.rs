@@ -16,7 +16,12 @@ pub(crate) struct SyntaxError {
 #[derive(Clone, Debug)]
 pub(crate) enum SyntaxErrorKind {
     /// The grammar expected something else.
-    Unexpected { found: String, expected: String, help: Option<String>, replacement: Option<String> },
+    Unexpected {
+        found: String,
+        expected: String,
+        help: Option<String>,
+        replacement: Option<String>,
+    },
     /// Text at the top of a file that no item keyword starts.
     NotAnItem { found: Arc<str>, meant: Option<&'static str> },
     /// A bracket that nothing closes.
@@ -73,34 +78,47 @@ impl SyntaxError {
                     ),
                 }
             }
-            SyntaxErrorKind::Unclosed { bracket } => error("E0102", format!("this `{bracket}` is never closed"))
-                .label(format!("needs a `{}`", closing(*bracket))),
+            SyntaxErrorKind::Unclosed { bracket } => {
+                error("E0102", format!("this `{bracket}` is never closed"))
+                    .label(format!("needs a `{}`", closing(*bracket)))
+            }
             SyntaxErrorKind::Mismatched { open, bracket, found } => {
                 error("E0102", format!("`{bracket}` is closed by `{found}`"))
                     .label(format!("expected `{}`", closing(*bracket)))
                     .also(place(*open), "opened here")
                     .fix(at.clone(), closing(*bracket).to_string())
             }
-            SyntaxErrorKind::Stray { bracket } => error("E0104", format!("this `{bracket}` closes nothing"))
-                .label("no bracket is open here")
-                .fix(at.clone(), ""),
-            SyntaxErrorKind::UnterminatedString => error("E0103", "this string does not end on its line".into())
-                .label("opened here")
-                .help("end it with `\"`; a line break inside a string is written `\\n`"),
+            SyntaxErrorKind::Stray { bracket } => {
+                error("E0104", format!("this `{bracket}` closes nothing"))
+                    .label("no bracket is open here")
+                    .fix(at.clone(), "")
+            }
+            SyntaxErrorKind::UnterminatedString => {
+                error("E0103", "this string does not end on its line".into())
+                    .label("opened here")
+                    .help("end it with `\"`; a line break inside a string is written `\\n`")
+            }
             SyntaxErrorKind::TooDeep { limit } => {
-                error("E0105", format!("nested more than {limit} deep")).label("this is one too many")
+                error("E0105", format!("nested more than {limit} deep"))
+                    .label("this is one too many")
             }
             SyntaxErrorKind::TooLong { limit } => {
                 error("E0105", format!("a chain of more than {limit} operators, fields or calls"))
                     .help("name a part of it with `let`")
             }
-            SyntaxErrorKind::Refused { why } => error("E0106", format!("this file cannot be read: {why}")),
-            SyntaxErrorKind::MissingComma => error("E0107", "two elements on one line need a comma".into())
-                .label("add `,` before this")
-                .fix(Span { end: at.start, ..at.clone() }, ", "),
-            SyntaxErrorKind::BadEscape { found } => error("E0108", format!("`{found}` is not an escape"))
-                .label("unknown escape")
-                .help("the escapes are \\n \\r \\t \\\" \\\\ \\$"),
+            SyntaxErrorKind::Refused { why } => {
+                error("E0106", format!("this file cannot be read: {why}"))
+            }
+            SyntaxErrorKind::MissingComma => {
+                error("E0107", "two elements on one line need a comma".into())
+                    .label("add `,` before this")
+                    .fix(Span { end: at.start, ..at.clone() }, ", ")
+            }
+            SyntaxErrorKind::BadEscape { found } => {
+                error("E0108", format!("`{found}` is not an escape"))
+                    .label("unknown escape")
+                    .help("the escapes are \\n \\r \\t \\\" \\\\ \\$")
+            }
             SyntaxErrorKind::PathOutsideWith => error("E0101", "a field has one name here".into())
                 .label("a path is only for `with`")
                 .help("write a nested record, or use `with { a.b: … }`"),

@@ -57,7 +57,8 @@ pub(crate) fn scaled(number: &Number, scale: u64) -> Option<u64> {
 
 /// Reads `500m`, `1_000` or `64MiB` outside a file, as an input from the command line.
 pub(crate) fn number(text: &str) -> Option<Number> {
-    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '_' || c == '.')).unwrap_or(text.len());
+    let split =
+        text.find(|c: char| !(c.is_ascii_digit() || c == '_' || c == '.')).unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(split)?;
     let valid = digits.starts_with(|c: char| c.is_ascii_digit())
         && !digits.ends_with('.')

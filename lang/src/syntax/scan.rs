@@ -21,7 +21,10 @@ pub(super) enum TokenKind {
     Word,
     Open(u8),
     Close(u8),
-    Str { terminated: bool, depth: usize },
+    Str {
+        terminated: bool,
+        depth: usize,
+    },
     /// A `,` or a `:`.
     Separator,
     Other,
@@ -135,7 +138,13 @@ impl Iterator for Scanner<'_> {
                 TokenKind::Other
             }
         };
-        Some(Token { kind, start: start as u32, end: self.at as u32, first_on_line, indent: indent as u32 })
+        Some(Token {
+            kind,
+            start: start as u32,
+            end: self.at as u32,
+            first_on_line,
+            indent: indent as u32,
+        })
     }
 }
 

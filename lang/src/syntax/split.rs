@@ -147,7 +147,8 @@ impl Splitter<'_> {
         let word = self.slice_of(token);
         let depth = self.current.as_ref().map_or(0, |current| current.brackets.len());
         let at_margin = token.first_on_line && token.indent == 0;
-        let after = self.text.get(token.end as usize..).unwrap_or("").trim_start_matches([' ', '\t']);
+        let after =
+            self.text.get(token.end as usize..).unwrap_or("").trim_start_matches([' ', '\t']);
         let names = after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         let follows_pub = self.current.as_ref().is_some_and(|current| {
             current.slice.keyword.is_none()
@@ -196,7 +197,9 @@ impl Splitter<'_> {
 
     fn word(&mut self, token: Token) {
         let word: Arc<str> = self.slice_of(token).into();
-        let Some(current) = &mut self.current else { return };
+        let Some(current) = &mut self.current else {
+            return;
+        };
         if &*word == "if" {
             match current.brackets.last_mut() {
                 Some(bracket) => bracket.ifs += 1,
@@ -214,13 +217,17 @@ impl Splitter<'_> {
     }
 
     fn open(&mut self, byte: u8, token: Token) {
-        let Some(current) = &mut self.current else { return };
+        let Some(current) = &mut self.current else {
+            return;
+        };
         current.brackets.push(Bracket { byte, start: token.start, indent: token.indent, ifs: 0 });
         self.check_depth(0, token);
     }
 
     fn close(&mut self, byte: u8, token: Token) {
-        let Some(current) = &mut self.current else { return };
+        let Some(current) = &mut self.current else {
+            return;
+        };
         let opener = |byte| match byte {
             b'}' => b'{',
             b']' => b'[',
@@ -240,7 +247,9 @@ impl Splitter<'_> {
                     current.frozen = true;
                     self.fail(SyntaxErrorKind::Stray { bracket: byte.into() }, rel(token));
                 }
-                None => self.break_item(SyntaxErrorKind::Stray { bracket: byte.into() }, rel(token)),
+                None => {
+                    self.break_item(SyntaxErrorKind::Stray { bracket: byte.into() }, rel(token))
+                }
             }
             return;
         };
@@ -257,7 +266,11 @@ impl Splitter<'_> {
             self.break_item(SyntaxErrorKind::Unclosed { bracket: top.byte.into() }, at);
         } else {
             current.brackets.pop();
-            let kind = SyntaxErrorKind::Mismatched { open: at, bracket: top.byte.into(), found: byte.into() };
+            let kind = SyntaxErrorKind::Mismatched {
+                open: at,
+                bracket: top.byte.into(),
+                found: byte.into(),
+            };
             self.break_item(kind, rel(token));
         }
     }
@@ -270,7 +283,9 @@ impl Splitter<'_> {
     }
 
     fn check_depth(&mut self, inside: usize, token: Token) {
-        let Some(current) = &mut self.current else { return };
+        let Some(current) = &mut self.current else {
+            return;
+        };
         let ifs: usize = current.brackets.iter().map(|bracket| bracket.ifs).sum();
         if current.brackets.len() + ifs + current.ifs + inside > MAX_NESTING {
             current.frozen = true;
@@ -281,7 +296,8 @@ impl Splitter<'_> {
     /// Ends the current item.
     fn finish(&mut self) {
         let Some(current) = &self.current else { return };
-        let unclosed = current.brackets.last().map(|&innermost| current.suspect.unwrap_or(innermost));
+        let unclosed =
+            current.brackets.last().map(|&innermost| current.suspect.unwrap_or(innermost));
         if let Some(bracket) = unclosed {
             let at = Rel { start: bracket.start, end: bracket.start + 1 };
             self.break_item(SyntaxErrorKind::Unclosed { bracket: bracket.byte.into() }, at);
@@ -293,7 +309,9 @@ impl Splitter<'_> {
 
     /// Reports the first structural mistake of an item; what follows from it stays silent.
     fn break_item(&mut self, kind: SyntaxErrorKind, at: Rel) {
-        let Some(current) = &mut self.current else { return };
+        let Some(current) = &mut self.current else {
+            return;
+        };
         if !std::mem::replace(&mut current.slice.broken, true) {
             self.fail(kind, at);
         }
@@ -322,7 +340,8 @@ mod tests {
 
     #[test]
     fn an_unclosed_bracket_ends_at_the_next_item() {
-        let (slices, errors) = split("service a {\n  env: { X: 1\n}\nservice b { }\npub fn f() -> Int = 1");
+        let (slices, errors) =
+            split("service a {\n  env: { X: 1\n}\nservice b { }\npub fn f() -> Int = 1");
         assert_eq!(slices.len(), 3);
         assert_eq!(errors.len(), 1);
         assert!(slices[0].broken && !slices[1].broken && !slices[2].broken);

@@ -2,7 +2,9 @@
 
 use super::grammar::{Node, Rule};
 use super::report;
-use crate::syntax::ast::{Arg, BinaryOp, Comprehension, Expr, ExprKind, Field, Name, Number, Piece, Rel, UnaryOp};
+use crate::syntax::ast::{
+    Arg, BinaryOp, Comprehension, Expr, ExprKind, Field, Name, Number, Piece, Rel, UnaryOp,
+};
 use crate::syntax::error::{SyntaxError, SyntaxErrorKind};
 use std::sync::Arc;
 
@@ -44,8 +46,11 @@ impl Builder {
     /// Refuses two elements on one line with no comma between them.
     pub(super) fn separated(&mut self, previous: Option<Rel>, at: Rel, node: &Node<'_>) {
         let comma = std::mem::take(&mut self.comma);
-        let Some(previous) = previous.filter(|_| !comma) else { return };
-        let between = node.get_input().get(previous.end as usize..at.start as usize).unwrap_or("\n");
+        let Some(previous) = previous.filter(|_| !comma) else {
+            return;
+        };
+        let between =
+            node.get_input().get(previous.end as usize..at.start as usize).unwrap_or("\n");
         if !between.contains('\n') {
             self.errors.push(SyntaxError { kind: SyntaxErrorKind::MissingComma, at });
         }
@@ -66,7 +71,8 @@ impl Builder {
     /// Builds a chain, unless it is one link too many.
     fn chain(&mut self, links: usize, at: Rel, build: impl FnOnce(&mut Self) -> Expr) -> Expr {
         if self.links + links > MAX_CHAIN {
-            self.errors.push(SyntaxError { kind: SyntaxErrorKind::TooLong { limit: MAX_CHAIN }, at });
+            self.errors
+                .push(SyntaxError { kind: SyntaxErrorKind::TooLong { limit: MAX_CHAIN }, at });
             return Expr { kind: ExprKind::Error, at };
         }
         self.links += links;
@@ -85,7 +91,9 @@ impl Builder {
             }
         }
         let mut operands = operands.into_iter();
-        let Some(first) = operands.next() else { return Expr { kind: ExprKind::Error, at } };
+        let Some(first) = operands.next() else {
+            return Expr { kind: ExprKind::Error, at };
+        };
         let mut rest = operators.into_iter().zip(operands).peekable();
         self.climb(first, &mut rest, 0)
     }
@@ -96,11 +104,16 @@ impl Builder {
         I: Iterator<Item = ((Operator, Rel), Expr)>,
     {
         let mut compared = false;
-        while let Some(((operator, operator_at), mut right)) = rest.next_if(|((op, _), _)| op.binding() >= floor) {
+        while let Some(((operator, operator_at), mut right)) =
+            rest.next_if(|((op, _), _)| op.binding() >= floor)
+        {
             let binding = operator.binding();
             let chained = binding == COMPARING && std::mem::replace(&mut compared, true);
             if chained {
-                self.errors.push(SyntaxError { kind: SyntaxErrorKind::ChainedComparison, at: operator_at });
+                self.errors.push(SyntaxError {
+                    kind: SyntaxErrorKind::ChainedComparison,
+                    at: operator_at,
+                });
             }
             while rest.peek().is_some_and(|((next, _), _)| next.binding() > binding) {
                 right = self.climb(right, rest, binding + 1);
@@ -121,8 +134,14 @@ impl Builder {
 
     fn operand(&mut self, node: Node<'_>) -> Expr {
         let at = self.rel(&node);
-        let links = node.clone().into_inner().count().saturating_sub(1);
-        self.chain(links, at, |builder| builder.prefixed(node, at))
+        let mut inner = node.clone().into_inner();
+        let first = inner.next();
+        let links = inner.count();
+        match first {
+            // Most operands are bare.
+            Some(only) if links == 0 => self.postfix(only),
+            Some(_) | None => self.chain(links, at, |builder| builder.prefixed(node, at)),
+        }
     }
 
     fn prefixed(&mut self, node: Node<'_>, at: Rel) -> Expr {
@@ -131,7 +150,11 @@ impl Builder {
         for inner in node.into_inner() {
             match inner.as_rule() {
                 Rule::prefix => {
-                    let op = if inner.as_str().starts_with('-') { UnaryOp::Negate } else { UnaryOp::Not };
+                    let op = if inner.as_str().starts_with('-') {
+                        UnaryOp::Negate
+                    } else {
+                        UnaryOp::Not
+                    };
                     prefixes.push((op, self.rel(&inner).start));
                 }
                 Rule::with => {
@@ -153,13 +176,20 @@ impl Builder {
 
     fn postfix(&mut self, node: Node<'_>) -> Expr {
         let at = self.rel(&node);
-        let links = node.clone().into_inner().count().saturating_sub(1);
-        self.chain(links, at, |builder| builder.suffixed(node, at))
+        let mut inner = node.clone().into_inner();
+        let first = inner.next();
+        let links = inner.count();
+        match first {
+            Some(only) if links == 0 => self.primary(only),
+            Some(_) | None => self.chain(links, at, |builder| builder.suffixed(node, at)),
+        }
     }
 
     fn suffixed(&mut self, node: Node<'_>, at: Rel) -> Expr {
         let mut inner = node.into_inner();
-        let Some(first) = inner.next() else { return Expr { kind: ExprKind::Error, at } };
+        let Some(first) = inner.next() else {
+            return Expr { kind: ExprKind::Error, at };
+        };
         let mut expr = self.primary(first);
         for suffix in inner {
             let at = Rel { start: expr.at.start, end: self.rel(&suffix).end };
@@ -225,7 +255,10 @@ impl Builder {
                 let text = node.as_str();
                 let digits = text.trim_end_matches(|c: char| c == '%' || c.is_ascii_alphabetic());
                 let unit = text.get(digits.len()..).unwrap_or("");
-                ExprKind::Number(Number { digits: digits.replace('_', "").into(), unit: unit.into() })
+                ExprKind::Number(Number {
+                    digits: digits.replace('_', "").into(),
+                    unit: unit.into(),
+                })
             }
             Rule::string => return self.string(node),
             Rule::list => self.list(node),
@@ -285,7 +318,12 @@ impl Builder {
                     return match (elements.pop(), variable, exprs.next()) {
                         (Some(element), Some(variable), Some(source)) => {
                             let condition = exprs.next();
-                            ExprKind::Comprehension(Box::new(Comprehension { element, variable, source, condition }))
+                            ExprKind::Comprehension(Box::new(Comprehension {
+                                element,
+                                variable,
+                                source,
+                                condition,
+                            }))
                         }
                         _ => ExprKind::Error,
                     };
@@ -315,13 +353,18 @@ impl Builder {
                     let mut value = None;
                     for part in inner.into_inner() {
                         match part.as_rule() {
-                            Rule::path => path = part.into_inner().map(|step| self.step(step)).collect(),
+                            Rule::path => {
+                                path = part.into_inner().map(|step| self.step(step)).collect()
+                            }
                             Rule::expr => value = Some(self.expr(part)),
                             _ => {}
                         }
                     }
                     if let (false, Some(second)) = (paths, path.get(1)) {
-                        self.errors.push(SyntaxError { kind: SyntaxErrorKind::PathOutsideWith, at: second.at });
+                        self.errors.push(SyntaxError {
+                            kind: SyntaxErrorKind::PathOutsideWith,
+                            at: second.at,
+                        });
                     }
                     if let Some(value) = value {
                         previous = Some(value.at);
@@ -375,7 +418,8 @@ impl Builder {
                     _ => {
                         let found = inner.as_str().to_owned();
                         let at = self.rel(&inner);
-                        self.errors.push(SyntaxError { kind: SyntaxErrorKind::BadEscape { found }, at });
+                        self.errors
+                            .push(SyntaxError { kind: SyntaxErrorKind::BadEscape { found }, at });
                     }
                 },
                 _ => text.push_str(inner.as_str()),

@@ -4,7 +4,10 @@ use super::exprs::Builder;
 use super::grammar::{Node, Nodes, Rule, run};
 use super::report;
 use crate::program::ResourceKind;
-use crate::syntax::ast::{Case, Expr, ExprKind, FieldDecl, Item, ItemKind, Key, Name, Rel, Rule as Refinement, TypeExpr, TypeKind};
+use crate::syntax::ast::{
+    Case, Expr, ExprKind, FieldDecl, Item, ItemKind, Key, Name, Rel, Rule as Refinement, TypeExpr,
+    TypeKind,
+};
 use crate::syntax::error::{SyntaxError, SyntaxErrorKind};
 use crate::syntax::split::Keyword;
 
@@ -30,12 +33,15 @@ pub(crate) fn parse_item(keyword: Keyword, text: &str) -> ItemTree {
     };
     let mut nodes = match run(rule, text) {
         Ok(nodes) => nodes,
-        Err(refusal) => return ItemTree { item: None, errors: vec![report::refusal(&refusal, text)] },
+        Err(refusal) => {
+            return ItemTree { item: None, errors: vec![report::refusal(&refusal, text)] };
+        }
     };
     let mut builder = Builder::default();
     let item = nodes.next().and_then(|node| builder.item(keyword, node.into_inner()));
     // Two elements with nothing between them are seldom two elements: what follows from it is noise.
-    let torn = builder.errors.iter().find(|error| matches!(error.kind, SyntaxErrorKind::MissingComma));
+    let torn =
+        builder.errors.iter().find(|error| matches!(error.kind, SyntaxErrorKind::MissingComma));
     match torn.cloned() {
         Some(error) => ItemTree { item: None, errors: vec![error] },
         None => ItemTree { item, errors: builder.errors },
@@ -58,9 +64,8 @@ impl Builder {
         for node in nodes {
             self.part(node, &mut rest);
         }
-        let resource = |kind, rest: Parts| {
-            Some(ItemKind::Resource { kind, key: rest.key, body: rest.expr? })
-        };
+        let resource =
+            |kind, rest: Parts| Some(ItemKind::Resource { kind, key: rest.key, body: rest.expr? });
         let kind = match keyword {
             Keyword::Project => resource(ResourceKind::Project, rest)?,
             Keyword::Node => resource(ResourceKind::Node, rest)?,
@@ -87,7 +92,8 @@ impl Builder {
             Rule::record => parts.expr = Some(self.record(node)),
             Rule::type_expr => parts.ty = self.type_expr(node),
             Rule::refinement => {
-                let mut inner = node.into_inner().filter(|n| matches!(n.as_rule(), Rule::expr | Rule::string));
+                let mut inner =
+                    node.into_inner().filter(|n| matches!(n.as_rule(), Rule::expr | Rule::string));
                 if let Some(condition) = inner.next() {
                     let condition = self.expr(condition);
                     let message = inner.next().map(|string| self.string(string));
@@ -98,17 +104,27 @@ impl Builder {
                 let at = self.rel(&node);
                 let source = node.clone();
                 let mut inner = node.into_inner();
-                let Some(name) = inner.next().map(|n| self.name(&n)) else { return };
+                let Some(name) = inner.next().map(|n| self.name(&n)) else {
+                    return;
+                };
                 let params = inner.find(|n| n.as_rule() == Rule::params).map(|n| self.params(n));
                 self.separated(parts.cases.last().map(|case| case.at), at, &source);
                 let end = source.into_inner().last().map_or(at.end, |last| self.rel(&last).end);
-                parts.cases.push(Case { name, params: params.unwrap_or_default(), at: Rel { end, ..at } });
+                parts.cases.push(Case {
+                    name,
+                    params: params.unwrap_or_default(),
+                    at: Rel { end, ..at },
+                });
             }
             Rule::params => parts.params = self.params(node),
             Rule::keyed => {
                 let mut inner = node.into_inner();
-                let names: Vec<Name> =
-                    inner.by_ref().filter(|n| n.as_rule() == Rule::ident).take(2).map(|n| self.name(&n)).collect();
+                let names: Vec<Name> = inner
+                    .by_ref()
+                    .filter(|n| n.as_rule() == Rule::ident)
+                    .take(2)
+                    .map(|n| self.name(&n))
+                    .collect();
                 let keys = inner.find(|n| n.as_rule() == Rule::expr).map(|n| self.expr(n));
                 if let ([index, variable], Some(keys)) = (names.as_slice(), keys) {
                     if index.text != variable.text {
@@ -130,7 +146,9 @@ impl Builder {
                 continue;
             }
             let at = self.rel(&inner);
-            let previous = decls.last().map(|decl| decl.default.as_ref().map_or(decl.ty.at, |default| default.at));
+            let previous = decls
+                .last()
+                .map(|decl| decl.default.as_ref().map_or(decl.ty.at, |default| default.at));
             self.separated(previous, at, &inner);
             let mut parts = inner.into_inner();
             let name = parts.next().map(|n| self.name(&n));
@@ -180,7 +198,9 @@ impl Builder {
         let at = self.rel(&node);
         let text = node.as_str().trim_matches('"').into();
         if let Expr { kind: ExprKind::Str(pieces), .. } = self.string(node)
-            && pieces.iter().any(|piece| matches!(piece, crate::syntax::ast::Piece::Interpolation(_)))
+            && pieces
+                .iter()
+                .any(|piece| matches!(piece, crate::syntax::ast::Piece::Interpolation(_)))
         {
             self.errors.push(report::path_interpolated(at));
         }

@@ -34,7 +34,8 @@ pub(super) fn refusal(refusal: &Refusal, text: &str) -> SyntaxError {
     } else if found == "'" {
         help = Some("strings are written with `\"`".to_owned());
     }
-    let found = if found.is_empty() { "the end of the item".to_owned() } else { format!("`{found}`") };
+    let found =
+        if found.is_empty() { "the end of the item".to_owned() } else { format!("`{found}`") };
     SyntaxError {
         kind: SyntaxErrorKind::Unexpected { found, expected, help, replacement },
         at: Rel { start, end },
@@ -48,7 +49,11 @@ pub(super) fn reserved(word: &str, at: Rel, wanted: &str) -> SyntaxError {
 
 /// `n[i] for j in …`.
 pub(super) fn key_names(index: &Name, variable: &Name) -> SyntaxError {
-    unexpected(variable.at, format!("`{}`", variable.text), format!("`{}`, as in the brackets", index.text))
+    unexpected(
+        variable.at,
+        format!("`{}`", variable.text),
+        format!("`{}`, as in the brackets", index.text),
+    )
 }
 
 /// `use "${x}" { … }`.
@@ -67,7 +72,10 @@ pub(super) fn argument_name(at: Rel) -> SyntaxError {
 }
 
 fn unexpected(at: Rel, found: String, expected: String) -> SyntaxError {
-    SyntaxError { kind: SyntaxErrorKind::Unexpected { found, expected, help: None, replacement: None }, at }
+    SyntaxError {
+        kind: SyntaxErrorKind::Unexpected { found, expected, help: None, replacement: None },
+        at,
+    }
 }
 
 /// Where the next token starts: pest stops before white space and comments.
