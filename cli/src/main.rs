@@ -1,3 +1,111 @@
-//! The `berth` binary.
+//! The `berth` binary: wires the crates, prints, exits. Nothing is decided here.
 
-fn main() {}
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the crate that prints")]
+
+mod commands;
+mod exit;
+mod fleet;
+mod paint;
+mod project;
+mod saved;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::exit::Exit;
+
+/// Containers on your own servers, from a text in git: plan what will happen, then apply it.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = exit::HELP)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// The project's folder; the nearest one above with a `.berth` file otherwise
+    #[arg(long, global = true, value_name = "DIR")]
+    project: Option<PathBuf>,
+    /// The environment: a name for what this checkout runs, apart from others on the same nodes
+    #[arg(short, long, global = true, value_name = "NAME", default_value = "default")]
+    env: String,
+    /// A file of trusted host keys, besides ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
+    #[arg(long, global = true, value_name = "FILE", env = "BERTH_KNOWN_HOSTS")]
+    known_hosts: Option<PathBuf>,
+    /// A private key to offer to every node whose text names none
+    #[arg(long, global = true, value_name = "FILE", env = "BERTH_IDENTITY")]
+    identity: Option<PathBuf>,
+    /// Refuse to change berth.lock
+    #[arg(long, global = true)]
+    locked: bool,
+    /// Say more: -v for what is done on nodes, -vv for each call
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the text: every mistake, with its place and what to do
+    Check(commands::check::Args),
+    /// Show what apply would do: what, where, why, and what goes back on failure
+    Plan(commands::plan::Args),
+    /// Make the nodes what the text says
+    Apply(commands::apply::Args),
+    /// Show what runs
+    Status,
+    /// Tell how the nodes differ from what was last applied (exit code 2 if they do)
+    Drift(commands::drift::Args),
+    /// List what was applied, when, by whom, and how it ended
+    History(commands::history::Args),
+    /// Take everything of this environment off the nodes
+    Destroy(commands::destroy::Args),
+    /// Show a node's host key, and trust it
+    Trust(commands::trust::Args),
+    /// Refresh what berth.lock pins
+    Image(commands::image::Args),
+    /// Explain a mistake's code: berth explain E0203
+    Explain(commands::explain::Args),
+    /// Walk the whole story on simulated nodes, anywhere, in seconds
+    Demo(commands::demo::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_max_level(match cli.global.verbose {
+            0 => tracing::Level::WARN,
+            1 => tracing::Level::INFO,
+            _ => tracing::Level::DEBUG,
+        })
+        .init();
+    let global = cli.global;
+    let ended = match cli.command {
+        Command::Check(args) => commands::check::run(&global, &args),
+        Command::Plan(args) => commands::plan::run(&global, &args),
+        Command::Apply(args) => commands::apply::run(&global, &args),
+        Command::Status => commands::status::run(&global),
+        Command::Drift(args) => commands::drift::run(&global, &args),
+        Command::History(args) => commands::history::run(&global, &args),
+        Command::Destroy(args) => commands::destroy::run(&global, &args),
+        Command::Trust(args) => commands::trust::run(&global, &args),
+        Command::Image(args) => commands::image::run(&global, &args),
+        Command::Explain(args) => commands::explain::run(&args),
+        Command::Demo(args) => commands::demo::run(&args),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            exit::report(error.as_ref());
+            Exit::of(error.as_ref()).into()
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! `berth apply`: the plan, a question, and the steps as they happen.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use berth_agentless::SshHost;
+use berth_engine::plan::body::{Goal, PlanBody};
+use berth_engine::plan::ledger::{Head, Outcome};
+use berth_engine::plan::names::PodId;
+use berth_engine::plan::observation::Observation;
+use berth_engine::plan::render;
+use berth_engine::run::apply::{Applied, Apply, Planned};
+use berth_engine::run::clock::SystemClock;
+use berth_engine::run::event::Event;
+use berth_engine::run::journal::{FileJournal, Journal, Record};
+
+use super::{Ended, plan};
+use crate::exit::Exit;
+use crate::paint;
+use crate::project::{Pins, Project};
+use crate::saved::Saved;
+use crate::{Global, fleet};
+
+/// What the command takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A plan that `berth plan --out` saved: exactly this is done, or nothing
+    #[arg(value_name = "PLAN")]
+    file: Option<PathBuf>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Write every call and command that changed a node to this file, a JSON line each
+    #[arg(long, value_name = "FILE", hide = true)]
+    record: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(global: &Global, args: &Args) -> Ended {
+    let project = Project::load(global, Pins::Keep)?;
+    fleet::block_on(async {
+        let host = fleet::host(&project, global);
+        let ended = converge(&host, &project, args).await;
+        if let Some(path) = &args.record {
+            record(&host, path)?;
+        }
+        host.close().await;
+        ended
+    })?
+}
+
+async fn converge(host: &SshHost, project: &Project, args: &Args) -> Ended {
+    let (observation, head, body) = match &args.file {
+        Some(path) => {
+            let saved = Saved::read(path, project, fleet::now_ms())?;
+            (saved.observation, saved.head, saved.body)
+        }
+        None => {
+            let (seen, body) = plan::make(host, project, Goal::Converge).await?;
+            (seen.observation, seen.ledger.head, body)
+        }
+    };
+    let made = Made { observation, head, body };
+    made.show();
+    if !made.body.blocked.is_empty() {
+        return Ok(Exit::Partial);
+    }
+    if made.body.is_empty() && made.head.in_flight.is_none() {
+        return Ok(plan::exit_of(&made.body, false));
+    }
+    if !args.yes && args.file.is_none() && !agreed("Apply this plan?", "y")? {
+        return Ok(Exit::Mistake);
+    }
+    carry_out(host, project, &made).await
+}
+
+/// A plan with what it was made from.
+pub(crate) struct Made {
+    /// What was read of the nodes.
+    pub(crate) observation: Observation,
+    /// What was read of the ledger.
+    pub(crate) head: Head,
+    /// The plan.
+    pub(crate) body: PlanBody,
+}
+
+impl Made {
+    /// Prints the plan, with what is under way or was interrupted before it.
+    pub(crate) fn show(&self) {
+        if let Some(flight) = &self.head.in_flight {
+            println!(
+                "! revision {} by {} began at {} and has not ended: it runs still, or it was interrupted, and this plan goes on from where it got",
+                flight.revision,
+                flight.who,
+                paint::time(flight.since_ms)
+            );
+        }
+        print!("{}", paint::plan(&render::text(&self.body, &self.observation)));
+    }
+}
+
+/// Asks on the terminal; without one, the answer is no, and it says how to say yes.
+pub(crate) fn agreed(question: &str, yes: &str) -> Result<bool, Box<dyn std::error::Error>> {
+    if !std::io::stdin().is_terminal() {
+        return Err("there is no terminal to ask on: say --yes".into());
+    }
+    print!("{question} [{yes}/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim().eq_ignore_ascii_case(yes))
+}
+
+/// Applies a plan, telling what happens.
+pub(crate) async fn carry_out(host: &SshHost, project: &Project, made: &Made) -> Ended {
+    let Made { observation, head, body } = made;
+    let who = fleet::who();
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(&stop);
+    let logs: Mutex<Vec<(PodId, Vec<u8>)>> = Mutex::default();
+    let began = Instant::now();
+    let total = body.steps.len();
+    let watch = |event: Event| {
+        if let Event::GateFailed { pod, log, .. } = &event {
+            logs.lock().unwrap_or_else(PoisonError::into_inner).push((pod.clone(), log.clone()));
+        }
+        tell(&event, began, total);
+    };
+    let mut journal = Boundaries::new(FileJournal::new(fleet::folder(project).join("journal")));
+    let commit = fleet::commit(&project.root);
+    let apply = Apply { host, clock: &SystemClock, who: &who, watch: &watch, stop: &stop };
+    let planned =
+        Planned { body, graph: &project.graph, observation, head, commit: commit.as_deref() };
+    let applied = apply.apply(planned, &mut journal).await?;
+    if let Some(store) = fleet::store(project) {
+        for (pod, log) in logs.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            store.keep_log(&body.tenant, pod, log)?;
+        }
+    }
+    Ok(ending(body, &applied, began))
+}
+
+fn ending(body: &PlanBody, applied: &Applied, began: Instant) -> Exit {
+    let took = paint::duration(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+    match &applied.outcome {
+        Outcome::Done => {
+            let words = match body.goal {
+                Goal::Converge => format!("Revision {} done in {took}", body.revision),
+                Goal::Destroy => format!("{} has left the nodes, in {took}", body.tenant),
+            };
+            println!("{}", paint::good(&words));
+            plan::exit_of(body, false)
+        }
+        Outcome::Reverted { workloads } => {
+            println!(
+                "{}",
+                paint::error(&format!("Revision {} was taken back after {took}", body.revision))
+            );
+            for (workload, why) in workloads {
+                println!("  {workload}: {why}");
+            }
+            println!("  what ran before runs again, and is held until the text changes");
+            Exit::Reverted
+        }
+        Outcome::Partial { problems } => {
+            println!(
+                "{}",
+                paint::error(&format!("Revision {} is not done, after {took}", body.revision))
+            );
+            for problem in problems {
+                println!("  {problem}");
+            }
+            println!("  apply again to go on from here");
+            Exit::Partial
+        }
+    }
+}
+
+/// Prints what happens, a line each.
+fn tell(event: &Event, began: Instant, total: usize) {
+    let at = began.elapsed();
+    let stamp = paint::dim(&format!("{:>7.1}s", at.as_secs_f32()));
+    match event {
+        Event::Started(step) => {
+            tracing::info!("{} of {total}: {}", step.id.0 + 1, step.work.title(&step.node));
+        }
+        Event::Done { step, took_ms, note } => {
+            let took = paint::dim(&paint::duration(*took_ms));
+            let note = note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
+            println!("{stamp}  {} {took}{note}", step.work.title(&step.node));
+        }
+        Event::Failed { step, why } => {
+            println!("{stamp}  {} {}: {why}", paint::error("failed"), step.work.title(&step.node));
+        }
+        Event::Waiting { step: _, pod, why } => {
+            println!("{stamp}  {} {pod}: {why}", paint::dim("waiting for"));
+        }
+        Event::GateFailed { pod, node, why, log } => {
+            println!("{stamp}  {} {pod} on {node}: {why}", paint::error("gate failed"));
+            let lines = paint::escaped(log);
+            for line in lines.iter().skip(lines.len().saturating_sub(10)) {
+                println!("          {} {line}", paint::dim("|"));
+            }
+        }
+        Event::Undo { workload, steps } => {
+            println!("{stamp}  {} {workload} goes back, {steps} steps", paint::notice("undo"));
+        }
+    }
+}
+
+/// The first Ctrl-C lets what runs end and gives the locks back; the second stops at once.
+fn stop_on_signal(stop: &Arc<AtomicBool>) {
+    let stop = Arc::clone(stop);
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if stop.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+            eprintln!("stopping after the steps that run; again to stop at once");
+        }
+    });
+}
+
+/// Writes what was recorded of writes to nodes.
+pub(crate) fn record(host: &SshHost, path: &std::path::Path) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    for recorded in host.recorded() {
+        let line = serde_json::json!({
+            "node": recorded.node,
+            "write": recorded.write.to_string(),
+            "call": recorded.call,
+        });
+        writeln!(file, "{line}")?;
+    }
+    Ok(())
+}
+
+/// A journal whose writes are the boundaries at which the lab kills an engine. In a build without
+/// debug assertions it only passes on.
+struct Boundaries<J> {
+    inner: J,
+    #[cfg(debug_assertions)]
+    left: Option<u64>,
+}
+
+impl<J> Boundaries<J> {
+    fn new(inner: J) -> Self {
+        Self {
+            inner,
+            #[cfg(debug_assertions)]
+            left: std::env::var("BERTH_KILL_AT_JOURNAL_WRITE").ok().and_then(|n| n.parse().ok()),
+        }
+    }
+
+    /// Dies like `kill -9` does: nothing is given back, nothing is flushed.
+    fn boundary(&mut self) {
+        #[cfg(debug_assertions)]
+        match &mut self.left {
+            None => {}
+            Some(0) => {
+                let me = std::process::id().to_string();
+                let _ = std::process::Command::new("kill").args(["-9", &me]).status();
+            }
+            Some(left) => *left -= 1,
+        }
+    }
+}
+
+impl<J: Journal> Journal for Boundaries<J> {
+    fn begin(&mut self, anchor: &str) -> std::io::Result<()> {
+        self.boundary();
+        self.inner.begin(anchor)
+    }
+
+    fn append(&mut self, records: &[Record]) -> std::io::Result<()> {
+        self.inner.append(records)?;
+        self.boundary();
+        Ok(())
+    }
+}

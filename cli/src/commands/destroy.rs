@@ -1,0 +1,41 @@
+//! `berth destroy`: everything of this environment off the nodes.
+
+use berth_engine::plan::body::Goal;
+
+use super::apply::{Made, agreed, carry_out};
+use super::{Ended, plan};
+use crate::exit::Exit;
+use crate::project::{Pins, Project};
+use crate::{Global, fleet};
+
+/// What the command takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(global: &Global, args: &Args) -> Ended {
+    let project = Project::load(global, Pins::Keep)?;
+    fleet::block_on(async {
+        let host = fleet::host(&project, global);
+        let (seen, body) = plan::make(&host, &project, Goal::Destroy).await?;
+        let made = Made { observation: seen.observation, head: seen.ledger.head, body };
+        if made.body.steps.is_empty() && made.head.revision == 0 {
+            println!("Nothing of {} is on the nodes.", made.body.tenant);
+            host.close().await;
+            return Ok(Exit::Done);
+        }
+        made.show();
+        let name = &project.graph.tenant.project;
+        let ended = if args.yes || agreed("Destroy all this? Type the project's name.", name)? {
+            carry_out(&host, &project, &made).await
+        } else {
+            Ok(Exit::Mistake)
+        };
+        host.close().await;
+        ended
+    })?
+}

@@ -1,0 +1,131 @@
+//! `berth history`: what was applied, when, by whom, and how it ended.
+
+use berth_engine::plan::ledger::{Entry, Line, Outcome};
+use berth_engine::run::ledger;
+
+use super::Ended;
+use crate::exit::Exit;
+use crate::paint;
+use crate::project::{Pins, Project};
+use crate::{Global, fleet};
+
+/// What the command takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// At most so many revisions, the latest first
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "COUNT")]
+    limit: usize,
+}
+
+/// One revision.
+struct Revision<'a> {
+    begin: &'a Line,
+    pins: Vec<String>,
+    end: Option<&'a Line>,
+    superseded: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(global: &Global, args: &Args) -> Ended {
+    let project = Project::load(global, Pins::Keep)?;
+    let graph = &project.graph;
+    let read = fleet::block_on(async {
+        let host = fleet::host(&project, global);
+        let read = ledger::read(&host, &graph.keeper, &graph.tenant).await;
+        host.close().await;
+        read
+    })?;
+    let store = fleet::store(&project);
+    let (lines, exit) = match read {
+        Ok(ledger) => {
+            if let Some(store) = &store {
+                store.remember(&graph.tenant, &ledger.lines)?;
+            }
+            (ledger.lines, Exit::Done)
+        }
+        Err(fault) => {
+            let Some(store) = &store else { return Err(fault.into()) };
+            let lines = store.recall(&graph.tenant)?;
+            if lines.is_empty() {
+                return Err(fault.into());
+            }
+            eprintln!("{} {fault}; this is what was last seen here", paint::notice("note:"));
+            (lines, Exit::Partial)
+        }
+    };
+    if lines.is_empty() {
+        println!("{}: nothing was applied yet", graph.tenant);
+    }
+    for revision in revisions(&lines).iter().rev().take(args.limit) {
+        print(revision);
+    }
+    Ok(exit)
+}
+
+fn revisions(lines: &[Line]) -> Vec<Revision<'_>> {
+    let mut revisions: Vec<Revision<'_>> = Vec::new();
+    for line in lines {
+        match &line.entry {
+            Entry::Begin { .. } => {
+                if let Some(last) = revisions.last_mut().filter(|last| last.end.is_none()) {
+                    last.superseded = true;
+                }
+                revisions.push(Revision {
+                    begin: line,
+                    pins: Vec::new(),
+                    end: None,
+                    superseded: false,
+                });
+            }
+            Entry::Pin { workload, pin } => {
+                if let Some(last) = revisions.last_mut() {
+                    last.pins.push(format!("{workload}: {}", pin.why));
+                }
+            }
+            Entry::Finish { .. } => {
+                if let Some(last) = revisions.last_mut() {
+                    last.end = Some(line);
+                }
+            }
+        }
+    }
+    revisions
+}
+
+fn print(revision: &Revision<'_>) {
+    let Revision { begin, pins, end, superseded } = revision;
+    let Entry::Begin { plan, digest: _, commit, summary } = &begin.entry else { return };
+    let ended = match end.map(|line| (&line.entry, line.at_ms)) {
+        Some((Entry::Finish { outcome, .. }, at)) => {
+            let took = paint::duration(at.saturating_sub(begin.at_ms));
+            match outcome {
+                Outcome::Done => paint::good(&format!("ok {took}")),
+                Outcome::Reverted { .. } => paint::error(&format!("REVERTED after {took}")),
+                Outcome::Partial { .. } => paint::notice(&format!("partly, after {took}")),
+            }
+        }
+        Some(_) | None if *superseded => paint::notice("interrupted; the next went on from there"),
+        Some(_) | None => paint::notice("running, or interrupted"),
+    };
+    let commit = commit.as_deref().unwrap_or("-");
+    println!(
+        "{:>4}  {}  {:20}  {:9}  {ended}",
+        plan.revision,
+        paint::time(begin.at_ms),
+        begin.who,
+        commit
+    );
+    for line in summary {
+        println!("      {}", paint::dim(line));
+    }
+    for pin in pins {
+        println!("      {} {pin}", paint::error("gate failed"));
+    }
+    if let Some(Entry::Finish { outcome: Outcome::Partial { problems }, .. }) =
+        end.map(|l| &l.entry)
+    {
+        for problem in problems {
+            println!("      {problem}");
+        }
+    }
+}

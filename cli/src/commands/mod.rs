@@ -1,0 +1,16 @@
+//! One file a command. Adding one is one new file and one line here and in `main`.
+
+pub(crate) mod apply;
+pub(crate) mod check;
+pub(crate) mod demo;
+pub(crate) mod destroy;
+pub(crate) mod drift;
+pub(crate) mod explain;
+pub(crate) mod history;
+pub(crate) mod image;
+pub(crate) mod plan;
+pub(crate) mod status;
+pub(crate) mod trust;
+
+/// What a command gives back: how it ended, or why it could not.
+pub(crate) type Ended = Result<crate::exit::Exit, Box<dyn std::error::Error>>;

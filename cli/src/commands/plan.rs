@@ -1,0 +1,81 @@
+//! `berth plan`: what apply would do.
+
+use std::path::PathBuf;
+
+use berth_agentless::SshHost;
+use berth_engine::plan::body::{Goal, PlanBody};
+use berth_engine::plan::render;
+use berth_engine::run::observe::{Survey, survey};
+
+use super::Ended;
+use crate::exit::Exit;
+use crate::project::{Pins, Project};
+use crate::saved::Saved;
+use crate::{Global, fleet};
+
+/// What the command takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Save the plan, so that `berth apply FILE` does exactly this or nothing
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// End with 2 if there is something to do
+    #[arg(long)]
+    exit_code: bool,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(global: &Global, args: &Args) -> Ended {
+    let project = Project::load(global, Pins::Keep)?;
+    fleet::block_on(async {
+        let host = fleet::host(&project, global);
+        let (seen, body) = make(&host, &project, Goal::Converge).await?;
+        host.close().await;
+        if args.json {
+            println!("{}", serde_json::to_string_pretty(&body)?);
+        } else {
+            print!("{}", crate::paint::plan(&render::text(&body, &seen.observation)));
+        }
+        let exit = exit_of(&body, args.exit_code);
+        if let Some(path) = &args.out {
+            let commit = fleet::commit(&project.root);
+            let Survey { observation, ledger } = seen;
+            Saved::new(body, observation, ledger.head, commit, fleet::who()).write(path)?;
+        }
+        Ok(exit)
+    })?
+}
+
+/// Surveys the fleet and plans.
+pub(crate) async fn make(
+    host: &SshHost,
+    project: &Project,
+    goal: Goal,
+) -> Result<(Survey, PlanBody), Box<dyn std::error::Error>> {
+    let seen = survey(host, &project.graph).await?;
+    match seen.plan(&project.graph, &project.program, goal, fleet::now_ms()) {
+        Ok(body) => Ok((seen, body)),
+        Err(violations) => {
+            let words: Vec<_> = violations.iter().map(|v| format!("  {v}")).collect();
+            Err(format!(
+                "Berth's own checker turned this plan down; this is a fault of Berth, and nothing was done:\n{}",
+                words.join("\n")
+            )
+            .into())
+        }
+    }
+}
+
+/// How a plan by itself ends.
+pub(crate) fn exit_of(body: &PlanBody, differs: bool) -> Exit {
+    if !body.blocked.is_empty() || !body.deferred.is_empty() {
+        Exit::Partial
+    } else if differs && !body.is_empty() {
+        Exit::Differs
+    } else {
+        Exit::Done
+    }
+}

@@ -1,0 +1,213 @@
+//! `berth status`: what runs.
+
+use berth_engine::plan::change::bytes;
+use berth_engine::plan::graph::{Graph, Workload};
+use berth_engine::plan::ledger::{Entry, Head, Ledger, Outcome};
+use berth_engine::plan::names::{NodeName, PodId, WorkloadName};
+use berth_engine::plan::observation::{NodeObservation, NodeView, Observation, PodSeen, PodStatus};
+use berth_engine::run::observe::survey;
+
+use super::Ended;
+use crate::exit::Exit;
+use crate::paint;
+use crate::project::{Pins, Project};
+use crate::{Global, fleet};
+
+/// Runs the command.
+pub(crate) fn run(global: &Global) -> Ended {
+    let project = Project::load(global, Pins::Keep)?;
+    let seen = fleet::block_on(async {
+        let host = fleet::host(&project, global);
+        let seen = survey(&host, &project.graph).await;
+        host.close().await;
+        seen
+    })??;
+    if let Some(store) = fleet::store(&project) {
+        store.remember(&project.graph.tenant, &seen.ledger.lines)?;
+    }
+    let graph = &project.graph;
+    head(graph, &seen.ledger);
+    let mut whole = true;
+    for (name, workload) in &graph.workloads {
+        whole &= service(name, workload, &seen.observation, &seen.ledger.head);
+    }
+    strangers(graph, &seen.observation);
+    for (name, view) in &seen.observation.nodes {
+        whole &= node(name, view);
+    }
+    Ok(if whole { Exit::Done } else { Exit::Partial })
+}
+
+fn head(graph: &Graph, ledger: &Ledger) {
+    let last = ledger.lines.iter().rev().find_map(|line| match &line.entry {
+        Entry::Finish { revision, outcome, .. } => {
+            let words = match outcome {
+                Outcome::Done => paint::good("done"),
+                Outcome::Reverted { .. } => paint::error("taken back"),
+                Outcome::Partial { .. } => paint::notice("partly done"),
+            };
+            Some(format!(
+                "revision {revision} {words} by {} at {}",
+                line.who,
+                paint::time(line.at_ms)
+            ))
+        }
+        Entry::Begin { .. } | Entry::Pin { .. } => None,
+    });
+    let last = last.unwrap_or_else(|| "nothing applied yet".to_owned());
+    println!("{}  {last}", paint::bold(&graph.tenant.to_string()));
+    if let Some(flight) = &ledger.head.in_flight {
+        println!(
+            "! revision {} by {} began at {}: it runs, or was interrupted",
+            flight.revision,
+            flight.who,
+            paint::time(flight.since_ms)
+        );
+    }
+}
+
+/// Prints a service and its pods; says whether all that is wanted serves.
+fn service(
+    name: &WorkloadName,
+    workload: &Workload,
+    observation: &Observation,
+    head: &Head,
+) -> bool {
+    let pods = pods_of(name, observation);
+    let serving = pods.iter().filter(|pod| pod.runs() && pod.serves).count();
+    let wanted = workload.replicas as usize;
+    let count = format!("{serving}/{wanted} serving");
+    let count = if serving >= wanted { paint::good(&count) } else { paint::error(&count) };
+    let endpoint = observation
+        .nodes
+        .keys()
+        .filter_map(|node| observation.seen(node))
+        .find_map(|seen| seen.spec.endpoints.get(name));
+    let address = endpoint.map(|endpoint| {
+        let ports: Vec<_> = endpoint.ports.iter().map(|port| port.port.to_string()).collect();
+        format!("  {} [{}] port {}", endpoint.address4, endpoint.address6, ports.join(", "))
+    });
+    println!("service/{name}  {count}{}", address.unwrap_or_default());
+    if let Some(pin) = head.held(name, workload) {
+        println!("  {} since revision {}: {}", paint::notice("HELD"), pin.revision, pin.why);
+    }
+    for pod in &pods {
+        pod.print();
+    }
+    serving >= wanted
+}
+
+struct Pod<'a> {
+    node: &'a NodeName,
+    id: &'a PodId,
+    seen: &'a PodSeen,
+    status: Option<&'a PodStatus>,
+    serves: bool,
+}
+
+impl Pod<'_> {
+    fn runs(&self) -> bool {
+        matches!(self.status, Some(PodStatus::Running { .. }))
+    }
+
+    fn print(&self) {
+        let state = match self.status {
+            Some(PodStatus::Running { restarts, started_at_ms }) => {
+                let age = fleet::now_ms().saturating_sub(*started_at_ms);
+                let age = if *started_at_ms == 0 {
+                    String::new()
+                } else {
+                    format!(" {}", paint::duration(age))
+                };
+                let restarts =
+                    if *restarts == 0 { String::new() } else { format!(", {restarts} restarts") };
+                format!("running{age}{restarts}")
+            }
+            Some(PodStatus::Stopped { exit_code, .. }) => {
+                paint::error(&format!("stopped, exit code {exit_code}"))
+            }
+            Some(PodStatus::Created) | None => paint::error("not started"),
+        };
+        let serves = if self.serves { "" } else { "  takes no traffic" };
+        let (id, node) = (self.id.to_string(), self.node.to_string());
+        println!(
+            "  {id:14} {node:8} {:15} image {}  {state}{serves}",
+            self.seen.ip4.to_string(),
+            self.seen.image.short()
+        );
+    }
+}
+
+fn pods_of<'a>(name: &WorkloadName, observation: &'a Observation) -> Vec<Pod<'a>> {
+    let mut pods = Vec::new();
+    for node in observation.nodes.keys() {
+        let Some(seen) = observation.seen(node) else { continue };
+        for (id, pod) in seen.spec.pods.iter().filter(|(_, pod)| &pod.workload == name) {
+            let leads = |other: &NodeObservation| {
+                let endpoint = other.spec.endpoints.get(name);
+                endpoint.is_none_or(|endpoint| endpoint.backends.iter().any(|b| &b.pod == id))
+            };
+            let serves = observation.nodes.keys().filter_map(|n| observation.seen(n)).all(leads);
+            pods.push(Pod { node, id, seen: pod, status: seen.status.pods.get(id), serves });
+        }
+    }
+    pods.sort_by_key(|pod| pod.id);
+    pods
+}
+
+/// Services that run and are not in the text.
+fn strangers(graph: &Graph, observation: &Observation) {
+    let seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
+    let names: std::collections::BTreeSet<_> = seen
+        .flat_map(|seen| seen.spec.pods.values().map(|pod| &pod.workload))
+        .filter(|name| !graph.workloads.contains_key(*name))
+        .collect();
+    for name in names {
+        println!("service/{name}  {}", paint::notice("not in the text"));
+        for pod in pods_of(name, observation) {
+            pod.print();
+        }
+    }
+}
+
+/// Prints a node; says whether it answered.
+fn node(name: &NodeName, view: &NodeView) -> bool {
+    match view {
+        NodeView::Unknown(why) => {
+            println!("node/{name}  {} {why}", paint::error("UNKNOWN"));
+            false
+        }
+        NodeView::Seen(seen) => {
+            let facts = &seen.facts;
+            let address = facts.address4.map(|a| a.to_string()).unwrap_or_default();
+            println!(
+                "node/{name}  {address}  {}  containerd {}  {}m CPU  {} memory  {} disk free",
+                facts.os,
+                facts.containerd,
+                facts.cpu_millis,
+                rounded(facts.memory_bytes),
+                rounded(seen.status.disk_free_bytes)
+            );
+            for missing in &facts.missing {
+                println!("  {} {}: {}", paint::error("lacks"), missing.what, missing.mend);
+            }
+            if seen.status.clock_skew_ms.unsigned_abs() > 5_000 {
+                let skew = paint::duration(seen.status.clock_skew_ms.unsigned_abs());
+                println!("  {} its clock is {skew} off", paint::notice("note:"));
+            }
+            if seen.status.disk_free_bytes < 1 << 30 {
+                println!("  {} less than 1 GiB of disk is free", paint::notice("note:"));
+            }
+            true
+        }
+    }
+}
+
+fn rounded(size: u64) -> String {
+    let gib = 1 << 30;
+    if size >= gib {
+        format!("{}.{}GiB", size / gib, size % gib * 10 / gib)
+    } else {
+        bytes(size & !((1 << 20) - 1))
+    }
+}

@@ -1,0 +1,61 @@
+//! `berth trust`: a node's host key, shown and then trusted.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use berth_agentless::scan_host_key;
+use berth_engine::plan::names::NodeName;
+
+use super::Ended;
+use super::apply::agreed;
+use crate::exit::Exit;
+use crate::project::{Pins, Project};
+use crate::{Global, fleet};
+
+/// What the command takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The node, as the text names it
+    node: String,
+    /// Do not ask: the fingerprint was compared already
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(global: &Global, args: &Args) -> Ended {
+    let project = Project::load(global, Pins::Keep)?;
+    let Some(node) = project.graph.nodes.get(&NodeName::new(&args.node)) else {
+        let names: Vec<_> = project.graph.nodes.keys().map(ToString::to_string).collect();
+        return Err(format!(
+            "there is no node `{}`; there are {}",
+            args.node.escape_debug(),
+            names.join(", ")
+        )
+        .into());
+    };
+    let target = fleet::target(node, &project.root, global);
+    let key = fleet::block_on(scan_host_key(&target, Duration::from_secs(10)))??;
+    println!("{} at {}:{} shows", args.node, target.host, target.port);
+    println!("  {} {}", key.algorithm, key.fingerprint_sha256);
+    println!("Compare it with what the machine's owner or its console says:");
+    println!("  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub");
+    if !args.yes && !agreed("Trust this key?", "y")? {
+        return Ok(Exit::Mistake);
+    }
+    let path = match &global.known_hosts {
+        Some(path) => path.clone(),
+        None => {
+            let home = std::env::var_os("HOME").ok_or("HOME is not set: say --known-hosts FILE")?;
+            PathBuf::from(home).join(".ssh/known_hosts")
+        }
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
+    writeln!(file, "{}", key.known_hosts_line.trim_end())?;
+    println!("trusted, in {}", path.display());
+    Ok(Exit::Done)
+}

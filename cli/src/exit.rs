@@ -1,0 +1,109 @@
+//! Exit codes, and how an error is said.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use berth_engine::run::apply::ApplyError;
+use berth_engine::run::host::HostError;
+use berth_engine::run::ledger::LedgerFault;
+
+/// What `berth --help` says of exit codes.
+pub(crate) const HELP: &str = "\
+Exit codes:
+  0  done, or nothing to do
+  1  a mistake in the text, the command line or the environment
+  2  drift was found; or, with `plan --exit-code`, there is something to do
+  3  partly done, blocked, or a node could not be reached
+  4  refused: locked by somebody else, or the world has changed since the plan
+  5  a gate failed, and the release was taken back";
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, or nothing to do.
+    Done,
+    /// A mistake in the text, the command line or the environment.
+    Mistake,
+    /// Drift was found, or there is something to do.
+    Differs,
+    /// Partly done, blocked, or unreachable.
+    Partial,
+    /// Locked, or stale.
+    Refused,
+    /// Taken back.
+    Reverted,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Mistake => 1,
+            Exit::Differs => 2,
+            Exit::Partial => 3,
+            Exit::Refused => 4,
+            Exit::Reverted => 5,
+        })
+    }
+}
+
+impl Exit {
+    /// The code that an error ends with.
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(apply) = error.downcast_ref::<ApplyError>() {
+                return match apply {
+                    ApplyError::Stale { .. } => Self::Refused,
+                    ApplyError::Lock(host) => Self::of_host(host),
+                    ApplyError::Ledger(_) | ApplyError::Journal(_) => Self::Partial,
+                };
+            }
+            if error.is::<LedgerFault>() {
+                return Self::Partial;
+            }
+            if error.is::<crate::saved::SavedError>() {
+                return Self::Refused;
+            }
+            cause = error.source();
+        }
+        Self::Mistake
+    }
+
+    fn of_host(error: &HostError) -> Self {
+        match error {
+            HostError::Locked { .. } | HostError::Fenced { .. } => Self::Refused,
+            HostError::Unreachable { .. } | HostError::Lost { .. } | HostError::Refused { .. } => {
+                Self::Partial
+            }
+        }
+    }
+}
+
+/// Says an error and its causes, one line each, without saying anything twice.
+pub(crate) fn report(error: &(dyn Error + 'static)) {
+    let first = error.to_string();
+    eprintln!("{} {first}", crate::paint::error("error:"));
+    let mut said = first;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !said.contains(&words) {
+            eprintln!("  because {words}");
+            said = words;
+        }
+        cause = error.source();
+    }
+    if let Some(ApplyError::Stale { changes }) = error.downcast_ref::<ApplyError>() {
+        for change in changes {
+            eprintln!("  {change}");
+        }
+        eprintln!("  plan again to see what to do now");
+    }
+    if let Some(ApplyError::Lock(HostError::Locked { claim, .. })) = error.downcast_ref() {
+        eprintln!(
+            "  since {}; it is free when that apply ends, or 15 s after its engine is gone",
+            crate::paint::time(claim.since_ms)
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! The fleet as this engine reaches it: targets, who we are, which commit this is.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+
+use berth_agentless::{Options, SshHost, Target};
+use berth_engine::plan::graph::{Graph, Node};
+use berth_engine::plan::names::NodeName;
+use berth_engine::run::clock::{Clock as _, SystemClock};
+use berth_engine::run::store::Store;
+
+use crate::Global;
+use crate::project::Project;
+
+/// Where a node listens, with the command line's identity where the text names none.
+pub(crate) fn target(node: &Node, root: &Path, global: &Global) -> Target {
+    let named = node.identity.as_ref().map(|path| match path.strip_prefix("~/") {
+        Some(rest) => PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(rest),
+        None => root.join(path),
+    });
+    Target {
+        host: node.host.clone(),
+        user: node.user.clone(),
+        port: node.port,
+        identity: named.or_else(|| global.identity.clone()),
+    }
+}
+
+/// The fleet over SSH; connects to nobody yet.
+pub(crate) fn host(project: &Project, global: &Global) -> SshHost {
+    let Graph { nodes, .. } = &project.graph;
+    let targets: BTreeMap<NodeName, Target> = nodes
+        .iter()
+        .map(|(name, node)| (name.clone(), target(node, &project.root, global)))
+        .collect();
+    let mut options = Options::for_project(project.root.clone());
+    options.known_hosts.extend(global.known_hosts.clone());
+    SshHost::new(targets, options)
+}
+
+/// Runs a command's asynchronous part.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let done = runtime.block_on(future);
+    runtime.shutdown_background();
+    Ok(done)
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    SystemClock.now_ms()
+}
+
+/// A login and a machine: `ana@laptop`.
+pub(crate) fn who() -> String {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let login =
+        variable("USER").or_else(|| variable("LOGNAME")).unwrap_or_else(|| "someone".to_owned());
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let machine = if machine.trim().is_empty() { "somewhere" } else { machine.trim() };
+    format!("{login}@{machine}")
+}
+
+/// The commit that the project's folder is at, with a mark if the text has changed since; nothing
+/// outside a git repository, or without git.
+pub(crate) fn commit(root: &Path) -> Option<String> {
+    let git = |args: &[&str]| {
+        let output =
+            std::process::Command::new("git").arg("-C").arg(root).args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let head = git(&["rev-parse", "--short=8", "HEAD"])?;
+    let dirty = git(&["status", "--porcelain", "--untracked-files=no", "--", "."])
+        .is_some_and(|s| !s.is_empty());
+    Some(if dirty { format!("{head}+") } else { head })
+}
+
+/// The folder of what this engine may forget.
+pub(crate) fn folder(project: &Project) -> PathBuf {
+    project.root.join(".berth")
+}
+
+/// The local store; nothing, with a warning, if it cannot be used: it is only a cache.
+pub(crate) fn store(project: &Project) -> Option<Store> {
+    let folder = folder(project);
+    let opened = std::fs::create_dir_all(&folder)
+        .map_err(|error| error.to_string())
+        .and_then(|()| Store::open(&folder.join("store")).map_err(|error| error.to_string()));
+    match opened {
+        Ok(store) => Some(store),
+        Err(why) => {
+            tracing::warn!("going on without the local store: {why}");
+            None
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! A project on disk: its files into a workspace, its images into digests, and the graph.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use berth_agentless::image;
+use berth_engine::plan::canon::digest_of;
+use berth_engine::plan::graph::Graph;
+use berth_engine::plan::lockfile::{Lockfile, LockfileError};
+use berth_engine::plan::lower::{self, ImageName};
+use berth_engine::plan::names::ImageDigest;
+use berth_lang::{CompileRequest, Diagnostic, Label, Program, Severity, Snapshot, Workspace};
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+
+use crate::Global;
+
+/// The most text that one project may hold, in bytes.
+const TEXT_LIMIT: u64 = 64 << 20;
+/// How deep folders are looked through for `.berth` files.
+const DEPTH_LIMIT: usize = 16;
+
+/// A project that compiled.
+pub(crate) struct Project {
+    /// Its folder.
+    pub(crate) root: PathBuf,
+    /// What it says.
+    pub(crate) graph: Graph,
+    /// The digest of the text, its inputs and its pins.
+    pub(crate) program: String,
+}
+
+/// Why a project could not be used. Mistakes in the text have been printed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProjectError {
+    /// There is no project here.
+    #[error(
+        "there is no `.berth` file in {0} or above it; write one (see `examples/`), or name the project with --project"
+    )]
+    NotFound(PathBuf),
+    /// A file could not be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// A file is not text.
+    #[error("{0} is not UTF-8 text; save it as UTF-8")]
+    NotText(PathBuf),
+    /// There is too much text.
+    #[error("the project holds more than 64 MiB of `.berth` files; is --project right?")]
+    TooMuch,
+    /// The text has mistakes.
+    #[error("{0}")]
+    Mistakes(String),
+    /// The lock file cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LockfileError),
+    /// The lock file would change, and must not.
+    #[error("berth.lock does not pin {0}; run without --locked, and commit the file")]
+    Locked(String),
+    /// The environment's name cannot be used.
+    #[error("`{0}` cannot name an environment; use at most 30 lower-case letters, digits and `-`")]
+    Environment(String),
+}
+
+/// What should happen to pins that are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pins {
+    /// They stand; an image that has changed behind its pin is a mistake.
+    Keep,
+    /// They are taken anew from the images beside the project.
+    Refresh,
+}
+
+impl Project {
+    /// Loads, compiles and lowers the project; prints every mistake. Writes new pins to
+    /// `berth.lock`, unless told not to.
+    pub(crate) fn load(global: &Global, pins: Pins) -> Result<Self, ProjectError> {
+        let environment = &global.env;
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if environment.is_empty() || environment.len() > 30 || !environment.bytes().all(allowed) {
+            return Err(ProjectError::Environment(environment.clone()));
+        }
+        let root = find(global)?;
+        let snapshot = read(&root)?.snapshot();
+        let compiled = snapshot.compile(&CompileRequest {
+            inputs: BTreeMap::new(),
+            environment: Some(environment.clone()),
+        });
+        let mut diagnostics = compiled.diagnostics;
+        let Some(program) = compiled.program else {
+            return Err(mistakes(&diagnostics, &snapshot));
+        };
+        let (digests, lock) = pin(&root, &program, pins, global.locked, &mut diagnostics)?;
+        let lowered = lower::lower(&program, environment, &digests);
+        let graph = match lowered {
+            Ok(graph) if !diagnostics.iter().any(|d| d.severity == Severity::Error) => graph,
+            Ok(_) => return Err(mistakes(&diagnostics, &snapshot)),
+            Err(more) => {
+                diagnostics.extend(more);
+                return Err(mistakes(&diagnostics, &snapshot));
+            }
+        };
+        for diagnostic in &diagnostics {
+            eprint!("{}", render(diagnostic, &snapshot));
+        }
+        let used: BTreeMap<String, &ImageDigest> =
+            digests.iter().map(|(name, digest)| (name.to_string(), digest)).collect();
+        let program = digest_of("berth-program/1", &(&program.digest[..], environment, used));
+        if let Some(text) = lock {
+            let path = root.join("berth.lock");
+            std::fs::write(&path, text).map_err(|error| ProjectError::File { path, error })?;
+        }
+        Ok(Self { root, graph, program })
+    }
+}
+
+/// The project's folder: the one named, or the nearest above that holds a `.berth` file.
+pub(crate) fn find(global: &Global) -> Result<PathBuf, ProjectError> {
+    let here = match &global.project {
+        Some(folder) => folder.clone(),
+        None => PathBuf::from("."),
+    };
+    let absolute =
+        here.canonicalize().map_err(|error| ProjectError::File { path: here.clone(), error })?;
+    let above: Vec<&Path> = match global.project {
+        Some(_) => vec![&absolute],
+        None => absolute.ancestors().collect(),
+    };
+    let holds = |folder: &&&Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|path| path.is_file() && is_berth(&path))
+    };
+    let found = above.iter().find(holds);
+    found.map(|folder| folder.to_path_buf()).ok_or(ProjectError::NotFound(absolute.clone()))
+}
+
+fn is_berth(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "berth")
+}
+
+/// Puts every `.berth` file below a folder into a workspace. Hidden folders, `target` and
+/// `node_modules` are passed over, and links are not followed.
+pub(crate) fn read(root: &Path) -> Result<Workspace, ProjectError> {
+    let mut workspace = Workspace::new();
+    let mut total = 0;
+    let mut folders = vec![(root.to_path_buf(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let fail = |error| ProjectError::File { path: folder.clone(), error };
+        for entry in std::fs::read_dir(&folder).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let (path, kind) = (entry.path(), entry.file_type().map_err(fail)?);
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if kind.is_dir() {
+                let passed = name.starts_with('.') || name == "target" || name == "node_modules";
+                if !passed && depth < DEPTH_LIMIT {
+                    folders.push((path, depth + 1));
+                }
+            } else if kind.is_file() && is_berth(&path) {
+                let bytes = std::fs::read(&path)
+                    .map_err(|error| ProjectError::File { path: path.clone(), error })?;
+                total += bytes.len() as u64;
+                if total > TEXT_LIMIT {
+                    return Err(ProjectError::TooMuch);
+                }
+                let text =
+                    String::from_utf8(bytes).map_err(|_| ProjectError::NotText(path.clone()))?;
+                let relative = path.strip_prefix(root).unwrap_or(&path);
+                let parts: Vec<_> =
+                    relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+                workspace.set_file(&parts.join("/"), text);
+            }
+        }
+    }
+    Ok(workspace)
+}
+
+type Pinned = (BTreeMap<ImageName, ImageDigest>, Option<String>);
+
+/// Finds every image's digest: its pin, checked against the image beside the project if that is
+/// there; without a pin, the image's own. Gives the lock file's new text if it changes.
+fn pin(
+    root: &Path,
+    program: &Program,
+    pins: Pins,
+    locked: bool,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Result<Pinned, ProjectError> {
+    let path = root.join("berth.lock");
+    let before = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(ProjectError::File { path, error }),
+    };
+    let old = if before.is_empty() { Lockfile::default() } else { Lockfile::parse(&before)? };
+    let mut new = Lockfile::default();
+    let mut digests = BTreeMap::new();
+    for (name, span) in lower::images(program) {
+        let read = match &name {
+            ImageName::Registry(_) => continue,
+            ImageName::Layout(path) => image::read_layout(&root.join(path)),
+            ImageName::Archive(path) => image::read_archive(&root.join(path)),
+        };
+        let pinned = old.get(&name).filter(|_| pins == Pins::Keep);
+        let digest = match (pinned, read) {
+            (Some(pinned), Ok(facts)) if &facts.digest != pinned => {
+                diagnostics.push(lower::mistake(
+                    "E0512",
+                    span,
+                    format!(
+                        "this image is not the one that berth.lock pins ({} there, {} here)",
+                        pinned.short(),
+                        facts.digest.short()
+                    ),
+                    "if it was built anew, run `berth image update`; else restore it",
+                ));
+                continue;
+            }
+            // The bytes may be gone from here: the nodes may have them, and the pin still names them.
+            (Some(pinned), _) => pinned.clone(),
+            (None, Ok(facts)) => facts.digest,
+            (None, Err(error)) => {
+                diagnostics.push(lower::mistake(
+                    "E0512",
+                    span,
+                    format!("this image cannot be read: {error}"),
+                    "look at the path: it is relative to the project; if the image is damaged, build it again",
+                ));
+                continue;
+            }
+        };
+        new.images.insert(name.to_string(), digest.clone());
+        digests.insert(name, digest);
+    }
+    let changes = new != old;
+    if changes && locked {
+        let missing =
+            new.images.iter().find(|(name, digest)| old.images.get(*name) != Some(digest));
+        let name = missing.map_or("what the text has", |(name, _)| name);
+        return Err(ProjectError::Locked(name.to_owned()));
+    }
+    Ok((digests, changes.then(|| new.print())))
+}
+
+fn mistakes(diagnostics: &[Diagnostic], snapshot: &Snapshot) -> ProjectError {
+    for diagnostic in diagnostics {
+        eprint!("{}", render(diagnostic, snapshot));
+    }
+    ProjectError::Mistakes(count(diagnostics))
+}
+
+/// `1 mistake`, `3 mistakes in 2 files`.
+pub(crate) fn count(diagnostics: &[Diagnostic]) -> String {
+    let errors: Vec<_> = diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
+    let files: BTreeSet<_> = errors.iter().map(|d| &d.primary.span.file).collect();
+    let mistakes = if errors.len() == 1 {
+        "1 mistake".to_owned()
+    } else {
+        format!("{} mistakes", errors.len())
+    };
+    if files.len() > 1 { format!("{mistakes} in {} files", files.len()) } else { mistakes }
+}
+
+/// Renders a diagnostic for a terminal.
+pub(crate) fn render(diagnostic: &Diagnostic, snapshot: &Snapshot) -> String {
+    let theme = if crate::paint::colour() {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
+    let mut out = String::new();
+    let shown = Shown::new(diagnostic, snapshot);
+    match handler.render_report(&mut out, &shown) {
+        Ok(()) => out,
+        Err(_) => diagnostic.render_plain(snapshot),
+    }
+}
+
+/// A diagnostic as miette wants it: labels of the primary file, and whatever lies in another file
+/// as a note of its own.
+#[derive(Debug)]
+struct Shown {
+    message: String,
+    code: String,
+    severity: miette::Severity,
+    help: Option<String>,
+    source: NamedSource<String>,
+    labels: Vec<LabeledSpan>,
+    elsewhere: Vec<Shown>,
+}
+
+impl Shown {
+    fn new(diagnostic: &Diagnostic, snapshot: &Snapshot) -> Self {
+        let Diagnostic { severity, code, message, primary, secondary, help, fix } = diagnostic;
+        let same = secondary.iter().filter(|label| label.span.file == primary.span.file);
+        let labels = std::iter::once(primary).chain(same).map(labelled).collect();
+        let other = secondary.iter().filter(|label| label.span.file != primary.span.file);
+        let help = match (help, fix) {
+            (Some(help), _) => Some(help.clone()),
+            (None, Some(fix)) => Some(format!("write `{}`", fix.replacement)),
+            (None, None) => None,
+        };
+        Self {
+            message: message.clone(),
+            code: (*code).to_owned(),
+            severity: match severity {
+                Severity::Error => miette::Severity::Error,
+                Severity::Warning => miette::Severity::Warning,
+            },
+            help,
+            source: source(&primary.span.file, snapshot),
+            labels,
+            elsewhere: other
+                .map(|label| Self {
+                    message: label.text.clone(),
+                    code: String::new(),
+                    severity: miette::Severity::Advice,
+                    help: None,
+                    source: source(&label.span.file, snapshot),
+                    labels: vec![labelled(label)],
+                    elsewhere: Vec::new(),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn labelled(label: &Label) -> LabeledSpan {
+    let length = (label.span.end - label.span.start) as usize;
+    let text = Some(label.text.clone()).filter(|text| !text.is_empty());
+    LabeledSpan::new(text, label.span.start as usize, length)
+}
+
+fn source(file: &str, snapshot: &Snapshot) -> NamedSource<String> {
+    let text = snapshot.file(file).map(|file| file.text().to_string()).unwrap_or_default();
+    NamedSource::new(file, text)
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Shown {}
+
+impl miette::Diagnostic for Shown {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        (!self.code.is_empty()).then(|| Box::new(&self.code) as Box<dyn std::fmt::Display>)
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(self.severity)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        Some(&self.source)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().cloned()))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
+        if self.elsewhere.is_empty() {
+            return None;
+        }
+        Some(Box::new(self.elsewhere.iter().map(|shown| shown as &dyn miette::Diagnostic)))
+    }
+}

@@ -1,0 +1,131 @@
+//! A plan in a file: the body with all that it was made from, so that it can be made again.
+//!
+//! `apply FILE` compiles the text and plans from the file's own observation; the bytes must be the
+//! file's. A plan that was tampered with, or that belongs to another text, is thus refused with no
+//! key; one that was applied is refused since the ledger has moved on.
+
+use std::path::Path;
+
+use berth_engine::plan::body::{Goal, PlanBody};
+use berth_engine::plan::ledger::Head;
+use berth_engine::plan::observation::Observation;
+use berth_engine::plan::planner::{Inputs, plan};
+use serde::{Deserialize, Serialize};
+
+use crate::project::Project;
+
+/// The format's version.
+const VERSION: u32 = 1;
+/// How long a saved plan may be applied, in milliseconds: a day.
+const LIFETIME_MS: u64 = 24 * 3600 * 1000;
+/// The largest plan file that is read, in bytes.
+const SIZE_LIMIT: u64 = 256 << 20;
+
+/// A plan and its envelope.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    version: u32,
+    /// The body's digest.
+    pub(crate) digest: String,
+    /// The plan.
+    pub(crate) body: PlanBody,
+    /// What it read of the nodes.
+    pub(crate) observation: Observation,
+    /// What it read of the ledger.
+    pub(crate) head: Head,
+    /// The commit that it was made from; information only.
+    pub(crate) commit: Option<String>,
+    /// Who made it; information only.
+    pub(crate) who: String,
+    expires_ms: u64,
+}
+
+/// Why a saved plan is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SavedError {
+    /// It cannot be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: String,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// It is not a plan file.
+    #[error("{path} is not a plan file of this Berth: {why}")]
+    Unreadable {
+        /// Which.
+        path: String,
+        /// The parser's words.
+        why: String,
+    },
+    /// It is too old.
+    #[error("this plan expired at {0}; plan again")]
+    Expired(String),
+    /// Planning again gives something else.
+    #[error("this is not the plan that Berth makes from this text: {0}; plan again")]
+    Differs(&'static str),
+}
+
+impl Saved {
+    /// Puts a plan into its envelope.
+    pub(crate) fn new(
+        body: PlanBody,
+        observation: Observation,
+        head: Head,
+        commit: Option<String>,
+        who: String,
+    ) -> Self {
+        let (digest, expires_ms) = (body.digest(), body.now_ms.saturating_add(LIFETIME_MS));
+        Self { version: VERSION, digest, body, observation, head, commit, who, expires_ms }
+    }
+
+    /// Writes the file, whole or not at all.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), SavedError> {
+        let file = |error| SavedError::File { path: path.display().to_string(), error };
+        let bytes = serde_json::to_vec(self).map_err(|e| file(e.into()))?;
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(".part");
+        std::fs::write(&draft, bytes).map_err(file)?;
+        std::fs::rename(&draft, path).map_err(file)
+    }
+
+    /// Reads a file, and makes sure that it is what this text gives.
+    pub(crate) fn read(path: &Path, project: &Project, now_ms: u64) -> Result<Self, SavedError> {
+        let name = path.display().to_string();
+        let file = |error| SavedError::File { path: name.clone(), error };
+        let size = std::fs::metadata(path).map_err(file)?.len();
+        let unreadable = |why: String| SavedError::Unreadable { path: name.clone(), why };
+        if size > SIZE_LIMIT {
+            return Err(unreadable("it is larger than 256 MiB".to_owned()));
+        }
+        let bytes = std::fs::read(path).map_err(file)?;
+        let saved: Self = serde_json::from_slice(&bytes).map_err(|e| unreadable(e.to_string()))?;
+        if saved.version != VERSION {
+            return Err(unreadable(format!("its version is {}", saved.version)));
+        }
+        if now_ms > saved.expires_ms {
+            return Err(SavedError::Expired(crate::paint::time(saved.expires_ms)));
+        }
+        if saved.body.program != project.program {
+            return Err(SavedError::Differs(
+                "the text, its inputs or berth.lock have changed since",
+            ));
+        }
+        let again = plan(&Inputs {
+            graph: &project.graph,
+            program: &project.program,
+            observation: &saved.observation,
+            head: &saved.head,
+            goal: saved.body.goal,
+            now_ms: saved.body.now_ms,
+        });
+        if again != saved.body || again.digest() != saved.digest {
+            return Err(SavedError::Differs("the file was altered, or another Berth made it"));
+        }
+        match saved.body.goal {
+            Goal::Converge => Ok(saved),
+            Goal::Destroy => Err(SavedError::Differs("it destroys, which is not done from a file")),
+        }
+    }
+}
