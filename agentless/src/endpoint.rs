@@ -151,7 +151,8 @@ mod tests {
             let (adds, _) = elements(&endpoint(u16::try_from(backends).expect("small")));
             let mut share = BTreeMap::new();
             for pair in adds.lines().next().expect("be4").split(", ") {
-                *share.entry(pair.split(" : ").nth(1).map(str::to_owned)).or_insert(0) += 1;
+                let to = pair.trim_end_matches(" }").split(" : ").nth(1).map(str::to_owned);
+                *share.entry(to).or_insert(0) += 1;
             }
             let (least, most) = (share.values().min(), share.values().max());
             let (least, most) = (least.expect("some"), most.expect("some"));

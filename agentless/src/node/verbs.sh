@@ -31,12 +31,12 @@ network_down() {
   if [ -f /etc/berth/node/network ]; then
     read -r gateway4 gateway6 range4 range6 endpoints4 endpoints6 </etc/berth/node/network
     ip -force -batch - 2>/dev/null <<EOF
--4 route del local $endpoints4 dev lo
--6 route del local $endpoints6 dev lo
--4 route del unreachable $range4
--6 route del unreachable $range6
--4 addr del $gateway4/32 dev lo
--6 addr del $gateway6/128 dev lo
+route del local $endpoints4 dev lo
+route del local $endpoints6 dev lo
+route del unreachable $range4
+route del unreachable $range6
+addr del $gateway4/32 dev lo
+addr del $gateway6/128 dev lo
 EOF
   fi
   # In reverse: what was set last goes back first.

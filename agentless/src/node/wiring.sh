@@ -39,12 +39,12 @@ net_base() {
   setting /proc/sys/net/ipv4/ip_forward 1
   setting /proc/sys/net/ipv6/conf/all/forwarding 1
   ip -batch - <<EOF || return 1
--4 addr replace $gateway4/32 dev lo
--6 addr replace $gateway6/128 dev lo
--4 route replace local $endpoints4 dev lo src $gateway4
--6 route replace local $endpoints6 dev lo src $gateway6
--4 route replace unreachable $range4
--6 route replace unreachable $range6
+addr replace $gateway4/32 dev lo
+addr replace $gateway6/128 dev lo nodad
+route replace local $endpoints4 dev lo src $gateway4
+route replace local $endpoints6 dev lo src $gateway6
+route replace unreachable $range4
+route replace unreachable $range6
 EOF
   cat "/etc/berth/node/base.nft" /etc/berth/tenants/*/endpoints/*.nft 2>/dev/null | nft -f -
 }

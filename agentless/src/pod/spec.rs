@@ -122,7 +122,6 @@ pub(crate) fn runtime(pod: &PodSpec, image: &RunConfig, user: User) -> Value {
             "capabilities": {
                 "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES,
             },
-            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 524_288, "soft": 1024 }],
             "noNewPrivileges": true,
         },
         "root": { "path": "rootfs" },
