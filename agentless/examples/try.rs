@@ -241,12 +241,16 @@ impl Try {
         self.lock_all().await?;
         let (node, _) = &self.nodes[0];
         let corrupt = image::read_archive(&self.images.join("corrupt.tar"))?;
+        let other = Tenant { project: "try".into(), environment: "bad".into() };
+        self.act(node, "tenant", Action::EnsureTenant { tenant: other.clone() }).await?;
         let action = Action::EnsureImage {
-            tenant: self.tenant.clone(),
+            tenant: other.clone(),
             image: corrupt.digest,
             source: ImageSource::Archive("corrupt.tar".into()),
         };
         println!("{:?}", self.act(node, "corrupt", action).await);
+        println!("{:?}", self.host.observe(node, &other).await?.spec.images);
+        self.act(node, "tenant gone", Action::RemoveTenant { tenant: other }).await?;
         let facts = image::read_layout(&self.images.join("web-1"))?;
         let mut pod = self.pod(0, 40, &facts.digest)?;
         pod.command = vec!["/nope".into()];

@@ -79,10 +79,12 @@ async fn create(
     namespace: &str,
     id: &str,
 ) -> Result<(), Fault> {
+    let start = std::time::Instant::now();
     let ((), (mounts, mut container)) = tokio::try_join!(
         wire(writer, pod, namespace, id),
         contain(writer, pod, image, namespace, id),
     )?;
+    tracing::debug!(ms = start.elapsed().as_millis() as u64, "wired and contained");
     let log = log_uri(namespace, id);
     let create = api::CreateTaskRequest {
         container_id: id.to_owned(),
@@ -113,16 +115,27 @@ pub(crate) async fn relabel(
     namespace: &str,
     container: api::Container,
 ) -> Result<(), Fault> {
+    update(writer, namespace, container, &["labels"]).await
+}
+
+async fn update(
+    writer: &Writer<'_>,
+    namespace: &str,
+    container: api::Container,
+    fields: &[&str],
+) -> Result<(), Fault> {
     writer.note("containerd: containers.update")?;
-    let mask = prost_types::FieldMask { paths: vec!["labels".to_owned()] };
-    let update =
-        api::UpdateContainerRequest { container: Some(container), update_mask: Some(mask) };
+    let paths = fields.iter().map(|field| (*field).to_owned()).collect();
+    let update = api::UpdateContainerRequest {
+        container: Some(container),
+        update_mask: Some(prost_types::FieldMask { paths }),
+    };
     writer
         .containerd()
         .containers()
         .update(within(namespace, update))
         .await
-        .map_err(|status| Fault::grpc("containerd: label a container", &status))?;
+        .map_err(|status| Fault::grpc("containerd: update a container", &status))?;
     Ok(())
 }
 
@@ -157,36 +170,34 @@ async fn contain(
     namespace: &str,
     id: &str,
 ) -> Result<(Vec<Mount>, api::Container), Fault> {
+    // The container comes before its snapshot: containerd's collector, which runs whenever
+    // something was removed, takes a snapshot that nothing refers to.
+    let known = numeric_user(&image.config.user);
+    let mut container = container(pod, image, known.unwrap_or_default())?;
     let containerd = writer.containerd();
-    let prepare = snap::PrepareSnapshotRequest {
-        snapshotter: SNAPSHOTTER.to_owned(),
-        key: id.to_owned(),
-        parent: chain_ids(&image.rootfs.diff_ids).pop().unwrap_or_default(),
-        labels: HashMap::new(),
-    };
-    writer.note("containerd: snapshots.prepare")?;
-    let mounts = match containerd.snapshots().prepare(within(namespace, prepare)).await {
-        Ok(prepared) => prepared.into_inner().mounts,
-        Err(status) if status.code() == Code::AlreadyExists => {
-            let get = snap::MountsRequest { snapshotter: SNAPSHOTTER.into(), key: id.to_owned() };
-            containerd
-                .snapshots()
-                .mounts(within(namespace, get))
-                .await
-                .map_err(|status| Fault::read("containerd: look at a snapshot", &status))?
-                .into_inner()
-                .mounts
-        }
-        Err(status) => return Err(Fault::grpc("containerd: prepare a snapshot", &status)),
-    };
-    let user = match numeric_user(&image.config.user) {
-        Some(user) => user,
-        None => look_up(writer, &image.config.user, &mounts).await?,
-    };
+    writer.note("containerd: containers.create")?;
+    let create = api::CreateContainerRequest { container: Some(container.clone()) };
+    containerd
+        .containers()
+        .create(within(namespace, create))
+        .await
+        .map_err(|status| Fault::grpc("containerd: create a container", &status))?;
+    let mounts = prepare(writer, image, namespace, id).await?;
+    if known.is_none() {
+        let user = look_up(writer, &image.config.user, &mounts).await?;
+        container = self::container(pod, image, user)?;
+        update(writer, namespace, container.clone(), &["spec", "labels"]).await?;
+    }
+    Ok((mounts, container))
+}
+
+/// The container's record.
+fn container(pod: &PodSpec, image: &ImageConfig, user: User) -> Result<api::Container, Fault> {
+    let id = pod.id.to_string();
     let spec = serde_json::to_vec(&runtime(pod, &image.config, user))
         .map_err(|error| Fault::failed("runtime specification", &error.to_string()))?;
-    let container = api::Container {
-        id: id.to_owned(),
+    Ok(api::Container {
+        id: id.clone(),
         labels: labels::write(pod, &spec),
         image: record_name(&pod.image),
         runtime: Some(api::container::Runtime {
@@ -198,16 +209,36 @@ async fn contain(
             value: spec,
         }),
         snapshotter: SNAPSHOTTER.to_owned(),
-        snapshot_key: id.to_owned(),
+        snapshot_key: id,
         ..Default::default()
+    })
+}
+
+/// The pod's own layer over the image's.
+async fn prepare(
+    writer: &Writer<'_>,
+    image: &ImageConfig,
+    namespace: &str,
+    id: &str,
+) -> Result<Vec<Mount>, Fault> {
+    let prepare = snap::PrepareSnapshotRequest {
+        snapshotter: SNAPSHOTTER.to_owned(),
+        key: id.to_owned(),
+        parent: chain_ids(&image.rootfs.diff_ids).pop().unwrap_or_default(),
+        labels: HashMap::new(),
     };
-    writer.note("containerd: containers.create")?;
-    containerd
-        .containers()
-        .create(within(namespace, api::CreateContainerRequest { container: Some(container.clone()) }))
-        .await
-        .map_err(|status| Fault::grpc("containerd: create a container", &status))?;
-    Ok((mounts, container))
+    let mut snapshots = writer.containerd().snapshots();
+    writer.note("containerd: snapshots.prepare")?;
+    match snapshots.prepare(within(namespace, prepare)).await {
+        Ok(prepared) => Ok(prepared.into_inner().mounts),
+        Err(status) if status.code() == Code::AlreadyExists => {
+            let get = snap::MountsRequest { snapshotter: SNAPSHOTTER.into(), key: id.to_owned() };
+            let mounts = snapshots.mounts(within(namespace, get)).await;
+            let wrong = |status| Fault::read("containerd: look at a snapshot", &status);
+            Ok(mounts.map_err(wrong)?.into_inner().mounts)
+        }
+        Err(status) => Err(Fault::grpc("containerd: prepare a snapshot", &status)),
+    }
 }
 
 /// Looks a user's name up in the image's own passwd and group files.

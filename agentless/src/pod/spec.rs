@@ -125,6 +125,7 @@ pub(crate) fn runtime(pod: &PodSpec, image: &RunConfig, user: User) -> Value {
             "noNewPrivileges": true,
         },
         "root": { "path": "rootfs" },
+        "hostname": pod.id.replica(),
         "mounts": [
             mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
             mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
