@@ -103,13 +103,58 @@ impl Link {
             return Ok(live.clone());
         }
         let (handle, address) = dial(&self.target, self.known.clone(), self.timeout).await?;
-        let (shell, containerd) = tokio::try_join!(
+        let (shell, opened) = tokio::join!(
             Shell::start(&handle, &self.target.user),
             Containerd::open(&handle, self.timeout),
-        )?;
+        );
+        let shell = shell?;
+        let containerd = match opened {
+            Ok(containerd) => containerd,
+            Err(fault) => self.another_way(&handle, &shell, fault).await?,
+        };
         let live = Arc::new(Live { handle, shell, containerd, address });
         *slot = Some(live.clone());
         Ok(live)
+    }
+
+    /// Finds out why containerd's socket did not open, and tries sudo where that may help.
+    async fn another_way(
+        &self,
+        handle: &Handle<Checker>,
+        shell: &Shell,
+        fault: Fault,
+    ) -> Result<Containerd, Fault> {
+        let Fault::Unreachable { layer: Layer::Containerd, .. } = fault else { return Err(fault) };
+        let state = shell.run(&Call::new("containerd_state")).await;
+        let state = state.map(|output| output.text).unwrap_or_default();
+        let user = &self.target.user;
+        let (layer, why) = match state.trim() {
+            "denied" if user != "root" => {
+                match Containerd::open_with_sudo(handle, self.timeout).await {
+                    Ok(containerd) => return Ok(containerd),
+                    Err(fault) => {
+                        tracing::debug!(?fault, "no relay");
+                        (Layer::Permission, format!("`{user}` may not open containerd's socket, and the node has no perl to relay it; log in as root, or give the socket a group of `{user}` (`gid` under `[grpc]` in /etc/containerd/config.toml)"))
+                    }
+                }
+            }
+            "denied" => (
+                Layer::Forwarding,
+                "containerd runs, but sshd does not open its socket for us; set `AllowStreamLocalForwarding yes` and no `PermitOpen` in sshd_config"
+                    .to_owned(),
+            ),
+            "stopped" => (
+                Layer::Containerd,
+                "containerd is not running; `systemctl start containerd`, or see `journalctl -u containerd`"
+                    .to_owned(),
+            ),
+            "absent" => (
+                Layer::Containerd,
+                "containerd is not installed; `apt-get install containerd runc`".to_owned(),
+            ),
+            _ => return Err(fault),
+        };
+        Err(Fault::Unreachable { layer, why })
     }
 
     /// Takes the lock, or finds that it is held already.
