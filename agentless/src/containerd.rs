@@ -78,14 +78,16 @@ impl Containerd {
         Self::over(channel.map_err(|error| not_open(&error))?, timeout).await
     }
 
-    /// The same for a login that may not open the socket itself: perl, which is part of every
-    /// Debian, relays it under sudo. It ends with the channel.
-    pub(crate) async fn open_with_sudo(
+    /// The same where sshd forbids forwarding, or the login may not open the socket itself: perl,
+    /// which is part of every Debian, relays it, under sudo if need be. It ends with the channel.
+    pub(crate) async fn open_relayed(
         handle: &Handle<Checker>,
+        user: &str,
         timeout: Duration,
     ) -> Result<Self, Fault> {
         let channel = handle.channel_open_session().await.map_err(|error| not_open(&error))?;
-        let command = format!("exec sudo -n perl -e '{RELAY}' {SOCKET}");
+        let sudo = if user == "root" { "" } else { "sudo -n " };
+        let command = format!("exec {sudo}perl -e '{RELAY}' {SOCKET}");
         channel.exec(false, command).await.map_err(|error| not_open(&error))?;
         Self::over(channel, timeout).await
     }
@@ -148,12 +150,9 @@ where
 /// sshd answers `ConnectFailed` when it could not connect to the socket, and does not say why.
 fn not_open(error: &russh::Error) -> Fault {
     let (layer, why) = match error {
-        russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited) => (
-            Layer::Forwarding,
-            "sshd does not forward to sockets; set `AllowStreamLocalForwarding yes` in sshd_config"
-                .to_owned(),
-        ),
-        russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed) => (
+        russh::Error::ChannelOpenFailure(
+            ChannelOpenFailure::ConnectFailed | ChannelOpenFailure::AdministrativelyProhibited,
+        ) => (
             Layer::Containerd,
             format!(
                 "nothing answers on {SOCKET}; if containerd is installed, `systemctl start containerd`, else `apt-get install containerd`"

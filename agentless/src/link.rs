@@ -117,7 +117,7 @@ impl Link {
         Ok(live)
     }
 
-    /// Finds out why containerd's socket did not open, and tries sudo where that may help.
+    /// Finds out why containerd's socket did not open, and tries a relay where that may help.
     async fn another_way(
         &self,
         handle: &Handle<Checker>,
@@ -129,20 +129,13 @@ impl Link {
         let state = state.map(|output| output.text).unwrap_or_default();
         let user = &self.target.user;
         let (layer, why) = match state.trim() {
-            "denied" if user != "root" => {
-                match Containerd::open_with_sudo(handle, self.timeout).await {
-                    Ok(containerd) => return Ok(containerd),
-                    Err(fault) => {
-                        tracing::debug!(?fault, "no relay");
-                        (Layer::Permission, format!("`{user}` may not open containerd's socket, and the node has no perl to relay it; log in as root, or give the socket a group of `{user}` (`gid` under `[grpc]` in /etc/containerd/config.toml)"))
-                    }
+            "denied" => match Containerd::open_relayed(handle, user, self.timeout).await {
+                Ok(containerd) => return Ok(containerd),
+                Err(fault) => {
+                    tracing::debug!(?fault, "no relay");
+                    denied(user)
                 }
-            }
-            "denied" => (
-                Layer::Forwarding,
-                "containerd runs, but sshd does not open its socket for us; set `AllowStreamLocalForwarding yes` and no `PermitOpen` in sshd_config"
-                    .to_owned(),
-            ),
+            },
             "stopped" => (
                 Layer::Containerd,
                 "containerd is not running; `systemctl start containerd`, or see `journalctl -u containerd`"
@@ -203,6 +196,18 @@ impl Link {
             live.close().await;
         }
     }
+}
+
+/// Why containerd's socket did not open although containerd runs, and perl could not relay it.
+fn denied(user: &str) -> (Layer, String) {
+    if user == "root" {
+        let why = "containerd runs, but sshd does not open its socket for us; set `AllowStreamLocalForwarding yes` and `AllowTcpForwarding local` in sshd_config, or install perl there";
+        return (Layer::Forwarding, why.to_owned());
+    }
+    let why = format!(
+        "`{user}` may not open containerd's socket, and perl under sudo could not relay it; log in as root, or give the socket a group of `{user}` (`gid` under `[grpc]` in /etc/containerd/config.toml)"
+    );
+    (Layer::Permission, why)
 }
 
 /// A connection that holds the node's lock, for one action's writes.
