@@ -85,14 +85,23 @@ impl Containerd {
         user: &str,
         timeout: Duration,
     ) -> Result<Self, Fault> {
-        let channel = handle.channel_open_session().await.map_err(|error| not_open(&error))?;
+        let channel = handle
+            .channel_open_session()
+            .await
+            .map_err(|error| not_open(&error))?;
         let sudo = if user == "root" { "" } else { "sudo -n " };
         let command = format!("exec {sudo}perl -e '{RELAY}' {SOCKET}");
-        channel.exec(false, command).await.map_err(|error| not_open(&error))?;
+        channel
+            .exec(false, command)
+            .await
+            .map_err(|error| not_open(&error))?;
         Self::over(channel, timeout).await
     }
 
-    async fn over(channel: russh::Channel<russh::client::Msg>, timeout: Duration) -> Result<Self, Fault> {
+    async fn over(
+        channel: russh::Channel<russh::client::Msg>,
+        timeout: Duration,
+    ) -> Result<Self, Fault> {
         let mut stream = Some(TokioIo::new(channel.into_stream()));
         // The address is a word that tonic wants; the stream is there already, and once it is
         // gone there is no other: a new connection is the link's business.

@@ -43,6 +43,7 @@ pub(crate) struct Link {
 /// An open connection.
 pub(crate) struct Live {
     handle: Handle<Checker>,
+    timeout: Duration,
     pub(crate) shell: Shell,
     pub(crate) containerd: Containerd,
     /// The address that was reached.
@@ -65,9 +66,21 @@ impl Live {
             .await
     }
 
+    /// A channel of its own for much data, so that control calls don't wait behind it; the
+    /// ordinary one if there is no other.
+    pub(crate) async fn bulk(&self) -> Containerd {
+        match Containerd::open(&self.handle, self.timeout).await {
+            Ok(containerd) => containerd,
+            Err(_) => self.containerd.clone(),
+        }
+    }
+
     async fn close(&self) {
         self.shell.bye();
-        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "en").await;
+        let _ = self
+            .handle
+            .disconnect(Disconnect::ByApplication, "", "en")
+            .await;
     }
 }
 
@@ -112,7 +125,13 @@ impl Link {
             Ok(containerd) => containerd,
             Err(fault) => self.another_way(&handle, &shell, fault).await?,
         };
-        let live = Arc::new(Live { handle, shell, containerd, address });
+        let live = Arc::new(Live {
+            handle,
+            timeout: self.timeout,
+            shell,
+            containerd,
+            address,
+        });
         *slot = Some(live.clone());
         Ok(live)
     }
@@ -124,7 +143,13 @@ impl Link {
         shell: &Shell,
         fault: Fault,
     ) -> Result<Containerd, Fault> {
-        let Fault::Unreachable { layer: Layer::Containerd, .. } = fault else { return Err(fault) };
+        let Fault::Unreachable {
+            layer: Layer::Containerd,
+            ..
+        } = fault
+        else {
+            return Err(fault);
+        };
         let state = shell.run(&Call::new("containerd_state")).await;
         let state = state.map(|output| output.text).unwrap_or_default();
         let user = &self.target.user;
@@ -173,7 +198,11 @@ impl Link {
     /// The connection that holds the lock: the only one that writes may go over.
     pub(crate) fn writer(&self, write: Write) -> Result<Writer<'_>, Fault> {
         match self.held() {
-            Some(live) => Ok(Writer { link: self, live, write }),
+            Some(live) => Ok(Writer {
+                link: self,
+                live,
+                write,
+            }),
             None => Err(Refusal::NotLocked.into()),
         }
     }
@@ -230,7 +259,11 @@ impl Writer<'_> {
     /// Runs a mutating function on the node.
     pub(crate) async fn run(&self, call: &Call) -> Result<Output, Fault> {
         self.note(call.shown())?;
-        self.live.shell.run(call).await.map_err(|Ended| Fault::Lost(call.function().to_owned()))
+        self.live
+            .shell
+            .run(call)
+            .await
+            .map_err(|Ended| Fault::Lost(call.function().to_owned()))
     }
 
     /// Runs a mutating function that must succeed.
@@ -249,15 +282,22 @@ impl Writer<'_> {
 
 /// What a function of the node said when it failed.
 pub(crate) fn said(status: u32, text: &str) -> String {
-    if text.trim().is_empty() { format!("status {status}") } else { text.to_owned() }
+    if text.trim().is_empty() {
+        format!("status {status}")
+    } else {
+        text.to_owned()
+    }
 }
 
 impl Live {
     /// Runs a reading function.
     pub(crate) async fn read(&self, call: &Call) -> Result<Output, Fault> {
-        self.shell.run(call).await.map_err(|Ended| Fault::Unreachable {
-            layer: Layer::Session,
-            why: "the session ended during a read".to_owned(),
-        })
+        self.shell
+            .run(call)
+            .await
+            .map_err(|Ended| Fault::Unreachable {
+                layer: Layer::Session,
+                why: "the session ended during a read".to_owned(),
+            })
     }
 }
