@@ -1,1 +1,4 @@
-//! What the tests share: the case runner.
+//! What the tests share: small projects in code, and one way of driving an engine.
+
+pub mod drive;
+pub mod project;

@@ -96,9 +96,7 @@ pub enum Action {
 }
 
 /// A named, bounded object on a node that acts without an engine.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reflex {
     /// Brings namespaces, addresses, tables and routes back before containerd starts.

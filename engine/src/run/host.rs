@@ -87,7 +87,8 @@ pub trait Host: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<u8>, HostError>> + Send;
 
     /// Appends to the tenant's ledger on its keeper, durably (written and synchronised before it
-    /// returns), if its length is still `at` bytes. Needs the keeper's lock.
+    /// returns), if its length is still `at` bytes. An unfinished line after `at` (bytes without a
+    /// newline, from a keeper that lost power) is cut off first. Needs the keeper's lock.
     ///
     /// # Errors
     /// [`Refusal::LedgerMoved`] if the length differs.

@@ -1,0 +1,373 @@
+//! The plan: what will change, where and why, as data.
+//!
+//! A body is a function of the program's digest, the graph, the observation, the ledger's head
+//! and `now`; the same inputs give the same bytes, and the digest of those bytes is its name.
+//! Forward steps are spelled out. Compensations are spelled out by [`super::undo`], a pure
+//! function of the body, so that they too can be read before anything happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::action::{Action, Backend, Endpoint, PodSpec, Write};
+use super::canon::digest_of;
+use super::graph::{Probe, Rollout, Workload};
+use super::ledger::{Claims, Pin};
+use super::names::{NodeName, PodId, SpecDigest, Tenant, WorkloadName};
+use super::observation::Requests;
+
+/// The plan format's version.
+pub const PLAN_VERSION: u32 = 1;
+
+/// A plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanBody {
+    /// The format's version.
+    pub version: u32,
+    /// Whose.
+    pub tenant: Tenant,
+    /// What it is for.
+    pub goal: Goal,
+    /// The digest of the text, its inputs and its lock file.
+    pub program: String,
+    /// The ledger's last hash when the plan was made; a ledger that has moved on refuses it.
+    pub parent: String,
+    /// The revision that applying it makes.
+    pub revision: u64,
+    /// The planner's `now`, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// The node that keeps the ledger.
+    pub keeper: NodeName,
+    /// What each node's Spec and Facts were; absent for a node that was not reachable.
+    pub preconditions: BTreeMap<NodeName, String>,
+    /// Address claims, old and new.
+    pub claims: Claims,
+    /// One entry a resource that changes or stands back, for people.
+    pub changes: Vec<Change>,
+    /// Workloads whose pins end with this plan, since their release changed in the text.
+    pub unpinned: BTreeSet<WorkloadName>,
+    /// Rollouts, one a workload that has steps.
+    pub branches: BTreeMap<WorkloadName, Branch>,
+    /// Forward steps, in an order that respects `after`.
+    pub steps: Vec<Step>,
+    /// What could not be planned, and what would help.
+    pub blocked: Vec<Blocked>,
+    /// What is put off because a node is unknown.
+    pub deferred: Vec<String>,
+    /// Where every pod will be when all is done.
+    pub expected: BTreeMap<PodId, Placed>,
+    /// What each workload will have reached; `None` for one that is removed.
+    pub reaches: BTreeMap<WorkloadName, Option<Box<Workload>>>,
+}
+
+/// What a plan is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// The nodes become what the text says.
+    Converge,
+    /// Everything of the tenant leaves the nodes.
+    Destroy,
+}
+
+/// A step's number in its plan, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StepId(pub u32);
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its number.
+    pub id: StepId,
+    /// On which node.
+    pub node: NodeName,
+    /// For which workload; `None` for what a node itself needs.
+    pub branch: Option<WorkloadName>,
+    /// In which wave of the workload's rollout.
+    pub wave: Option<u32>,
+    /// What.
+    pub work: Work,
+    /// Steps that must be done before.
+    pub after: Vec<StepId>,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Writes.
+    Act(Action),
+    /// Waits until a pod is ready; past the deadline, the branch goes back or stops.
+    AwaitReady {
+        /// Which pod.
+        pod: PodId,
+        /// Its address.
+        ip4: Ipv4Addr,
+        /// How to ask; running is enough if absent.
+        probe: Option<Probe>,
+        /// How long it may take, in milliseconds.
+        deadline_ms: u64,
+    },
+    /// Waits until a pod that left its endpoint serves no connection any more, at most so long.
+    AwaitDrained {
+        /// Which pod.
+        pod: PodId,
+        /// How long it may take, in milliseconds; past it the pod is stopped all the same.
+        deadline_ms: u64,
+    },
+}
+
+/// A workload's rollout: what its waves replace, and what they would restore.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Branch {
+    /// How.
+    pub rollout: Rollout,
+    /// When a replica of the new release counts as ready.
+    pub health: Option<Probe>,
+    /// The release that is rolled out; `None` when the workload is removed.
+    pub release: Option<SpecDigest>,
+    /// What stands if it is turned down; `None` if there was nothing before.
+    pub before: Option<Box<Workload>>,
+    /// Replicas that must be available at every moment.
+    pub floor: u32,
+    /// The endpoint, without backends; `None` without ports.
+    pub endpoint: Option<Endpoint>,
+    /// The endpoint that an undo goes back to, without backends.
+    pub endpoint_before: Option<Endpoint>,
+    /// The nodes that hold the endpoint's tables.
+    pub tables: Vec<NodeName>,
+    /// The endpoint's backends before the first wave.
+    pub backends: BTreeSet<PodId>,
+    /// Those of them that no wave replaces.
+    pub stays: Vec<Backend>,
+    /// Waves, in order.
+    pub waves: Vec<Wave>,
+    /// Whether a failed gate undoes the waves (the rollout asks for it, and what stood before is
+    /// known).
+    pub undo: bool,
+}
+
+/// Replicas that change together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wave {
+    /// One entry a replica.
+    pub moves: Vec<Move>,
+}
+
+/// One replica's change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Which replica.
+    pub ordinal: u32,
+    /// Pods that leave, with their places.
+    pub out: Vec<(PodId, Placed)>,
+    /// The pod that comes: created if `create`, else it is there and waits for its gate.
+    pub into: Option<(NodeName, PodSpec)>,
+    /// Whether `into` has to be created.
+    pub create: bool,
+    /// The pod that would stand in for `out` if the release is turned down.
+    pub restore: Option<(NodeName, PodSpec)>,
+    /// Whether the new pod starts before the old one stops.
+    pub start_first: bool,
+    /// Why this node.
+    pub why: String,
+}
+
+/// A pod's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// On which node.
+    pub node: NodeName,
+    /// Of which workload.
+    pub workload: WorkloadName,
+    /// From which template.
+    pub digest: SpecDigest,
+    /// Its IPv4 address.
+    pub ip4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub ip6: Ipv6Addr,
+    /// What it asks for.
+    pub requests: Requests,
+    /// How long it may take to end by itself, in milliseconds.
+    pub grace_ms: u64,
+}
+
+/// One resource that changes, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its address: `service/web`, `node/n[1]`.
+    pub resource: String,
+    /// What happens to it.
+    pub verb: Verb,
+    /// Field by field.
+    pub fields: Vec<FieldChange>,
+    /// Why, where it is not the text.
+    pub causes: Vec<String>,
+}
+
+/// What happens to a resource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verb {
+    /// It comes.
+    Add,
+    /// It changes.
+    Change,
+    /// It is as it should be in the text, but not on the nodes.
+    Heal,
+    /// It goes.
+    Destroy,
+    /// It stands back: a pin holds it.
+    Held(Box<Pin>),
+}
+
+/// One field's change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// Its path: `env.POOL`.
+    pub path: String,
+    /// Before, as text; `None` if it was not set.
+    pub before: Option<String>,
+    /// After, as text; `None` if it is not set any more.
+    pub after: Option<String>,
+}
+
+/// Something that cannot proceed, as reasons that a person can act on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "blocked", rename_all = "snake_case")]
+pub enum Blocked {
+    /// A replica has no place.
+    NoRoom {
+        /// Which workload.
+        workload: WorkloadName,
+        /// Which replica.
+        ordinal: u32,
+        /// Why each node is out of the question.
+        nodes: BTreeMap<NodeName, Vec<Rejection>>,
+        /// The smallest change that would help, as a sentence.
+        mend: String,
+    },
+    /// A node lacks requirements.
+    NodeLacks {
+        /// Which node.
+        node: NodeName,
+        /// What, and the command that mends it.
+        missing: Vec<(String, String)>,
+    },
+    /// An address pool is used up.
+    PoolUsedUp {
+        /// Which: `pods`, `endpoints`.
+        pool: String,
+        /// What it serves.
+        by: String,
+    },
+    /// The node at this address is not the machine that it was.
+    OtherMachine {
+        /// Which node.
+        node: NodeName,
+        /// The machine id that is known.
+        known: String,
+        /// The machine id that answered.
+        found: String,
+    },
+}
+
+/// Why a node does not take a replica.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "rejected", rename_all = "snake_case")]
+pub enum Rejection {
+    /// It is not reachable.
+    Unknown,
+    /// Not enough CPU, in thousandths of a core.
+    Cpu {
+        /// Asked for.
+        needs: u64,
+        /// Left.
+        free: u64,
+    },
+    /// Not enough memory, in bytes.
+    Memory {
+        /// Asked for.
+        needs: u64,
+        /// Left.
+        free: u64,
+    },
+    /// A label is missing or different.
+    Label {
+        /// Which.
+        key: String,
+        /// Asked for.
+        wants: String,
+        /// There.
+        has: Option<String>,
+    },
+    /// No pod address is left in its range.
+    Addresses,
+}
+
+impl PlanBody {
+    /// Names the plan: the digest of its bytes, 64 hexadecimal digits.
+    pub fn digest(&self) -> String {
+        digest_of("berth-plan/1", self)
+    }
+
+    /// Says whether there is nothing to do and nothing to record.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.reaches.is_empty() && self.unpinned.is_empty()
+    }
+
+    /// Lists the highest generation that the plan or its undo may create, by replica.
+    pub fn generations(&self) -> BTreeMap<String, u64> {
+        let mut highest = BTreeMap::new();
+        let moves = self.branches.values().flat_map(|b| &b.waves).flat_map(|w| &w.moves);
+        let created = moves.flat_map(|m| m.into.iter().chain(&m.restore));
+        for (_, pod) in created {
+            let entry = highest.entry(pod.id.replica()).or_insert(0);
+            *entry = pod.id.generation.max(*entry);
+        }
+        highest
+    }
+
+    /// Lists every node that a step touches, the keeper included, sorted.
+    pub fn nodes(&self) -> BTreeSet<NodeName> {
+        let mut nodes: BTreeSet<_> = self.steps.iter().map(|step| step.node.clone()).collect();
+        nodes.insert(self.keeper.clone());
+        nodes
+    }
+
+    /// Names everything that the forward steps may write, by node.
+    pub fn writes(&self) -> BTreeMap<NodeName, BTreeSet<Write>> {
+        writes_of(&self.steps)
+    }
+}
+
+/// Names everything that steps may write, by node.
+pub fn writes_of(steps: &[Step]) -> BTreeMap<NodeName, BTreeSet<Write>> {
+    let mut writes: BTreeMap<NodeName, BTreeSet<Write>> = BTreeMap::new();
+    for step in steps {
+        match &step.work {
+            Work::Act(action) => {
+                writes.entry(step.node.clone()).or_default().extend(action.writes());
+            }
+            Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+        }
+    }
+    writes
+}
+
+impl Placed {
+    /// Describes where a pod made from a spec is.
+    pub fn of(node: &NodeName, pod: &PodSpec) -> Self {
+        Self {
+            node: node.clone(),
+            workload: pod.workload.clone(),
+            digest: pod.digest.clone(),
+            ip4: pod.ip4,
+            ip6: pod.ip6,
+            requests: Requests { cpu_millis: pod.cpu_millis, memory_bytes: pod.memory_bytes },
+            grace_ms: pod.grace_ms,
+        }
+    }
+}

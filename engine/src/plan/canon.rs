@@ -1,0 +1,130 @@
+//! Canonical forms and their digests: what "the same" means across machines and versions.
+//!
+//! A spec digest is SHA-256 over `berth-spec/1`, a newline, and JSON with sorted keys in which
+//! every field that has its default is absent. A field that a later Berth adds is thus invisible
+//! until someone sets it, and a new Berth over an unchanged project plans nothing. No commit,
+//! address, path or time goes in.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::action::Protocol;
+use super::graph::{OnFail, PodTemplate, Port, Probe, ProbeKind, Rollout, Strategy, Workload};
+use super::names::SpecDigest;
+use super::observation::Requests;
+
+/// The version that every spec digest is taken under.
+const SPEC_VERSION: &str = "berth-spec/1";
+
+/// Digests a pod template: two templates with the same digest make the same pod.
+pub fn template_digest(template: &PodTemplate) -> SpecDigest {
+    SpecDigest::new(sha256_hex(SPEC_VERSION, &template_form(template)))
+}
+
+/// Digests what a rollout's verdict was about: template, health, ports and rollout. Scaling a
+/// workload or moving it does not change it, so neither lifts a pin.
+pub fn release_digest(workload: &Workload) -> SpecDigest {
+    let Workload { template, replicas: _, ports, health, rollout, placement: _ } = workload;
+    let mut form = Map::new();
+    form.insert("template".into(), template_form(template));
+    insert_unless_empty(&mut form, "ports", Value::Array(ports.iter().map(port_form).collect()));
+    if let Some(probe) = health {
+        form.insert("health".into(), probe_form(probe));
+    }
+    form.insert("rollout".into(), rollout_form(rollout));
+    SpecDigest::new(sha256_hex(SPEC_VERSION, &Value::Object(form)))
+}
+
+/// Digests anything that serialises, under a label that keeps kinds apart. Struct fields keep
+/// their order and maps are sorted, so the bytes are the same everywhere.
+pub fn digest_of<T: Serialize>(label: &str, value: &T) -> String {
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    let mut hash = Sha256::new();
+    hash.update(label.as_bytes());
+    hash.update(b"\n");
+    hash.update(&bytes);
+    hex(&hash.finalize())
+}
+
+fn sha256_hex(version: &str, form: &Value) -> String {
+    digest_of(version, form)
+}
+
+/// Spells bytes in lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn template_form(template: &PodTemplate) -> Value {
+    let PodTemplate { image, source: _, command, args, env, resources, grace_ms } = template;
+    let mut form = Map::new();
+    form.insert("image".into(), json!(image.as_str()));
+    insert_unless_empty(&mut form, "command", json!(command));
+    insert_unless_empty(&mut form, "args", json!(args));
+    insert_unless_empty(&mut form, "env", json!(env));
+    let Requests { cpu_millis, memory_bytes } = resources;
+    if *cpu_millis != 0 {
+        form.insert("cpu_millis".into(), json!(cpu_millis));
+    }
+    if *memory_bytes != 0 {
+        form.insert("memory_bytes".into(), json!(memory_bytes));
+    }
+    if *grace_ms != 10_000 {
+        form.insert("grace_ms".into(), json!(grace_ms));
+    }
+    Value::Object(form)
+}
+
+fn port_form(port: &Port) -> Value {
+    let Port { name: _, container, port, protocol } = port;
+    let mut form = Map::new();
+    form.insert("container".into(), json!(container));
+    if port != container {
+        form.insert("port".into(), json!(port));
+    }
+    match protocol {
+        Protocol::Tcp => {}
+        Protocol::Udp => {
+            form.insert("protocol".into(), json!("udp"));
+        }
+    }
+    Value::Object(form)
+}
+
+fn probe_form(probe: &Probe) -> Value {
+    let Probe { kind, port, every_ms, timeout_ms, pass_after, fail_after } = probe;
+    let kind = match kind {
+        ProbeKind::Http { path } => json!({ "http": path }),
+        ProbeKind::Tcp => json!("tcp"),
+    };
+    json!([kind, port, every_ms, timeout_ms, pass_after, fail_after])
+}
+
+fn rollout_form(rollout: &Rollout) -> Value {
+    let Rollout { strategy, deadline_ms, on_fail } = rollout;
+    let strategy = match strategy {
+        Strategy::Rolling { surge, unavailable } => json!({ "rolling": [surge, unavailable] }),
+        Strategy::Recreate => json!("recreate"),
+    };
+    let on_fail = match on_fail {
+        OnFail::Rollback => "rollback",
+        OnFail::Stop => "stop",
+    };
+    json!([strategy, deadline_ms, on_fail])
+}
+
+fn insert_unless_empty(form: &mut Map<String, Value>, key: &str, value: Value) {
+    let empty = match &value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    if !empty {
+        form.insert(key.to_owned(), value);
+    }
+}

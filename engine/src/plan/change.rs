@@ -1,0 +1,182 @@
+//! Changes for people: what differs between two states of a resource, field by field.
+
+use serde_json::{Value, json};
+
+use super::body::{Change, FieldChange, Verb};
+use super::graph::{
+    OnFail, Placement, PodTemplate, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
+};
+use super::ledger::Pin;
+use super::names::WorkloadName;
+use super::observation::Requests;
+
+/// Describes a workload's change; `None` if nothing about it is worth a line.
+pub fn workload(
+    name: &WorkloadName,
+    before: Option<&Workload>,
+    after: Option<&Workload>,
+    has_steps: bool,
+    causes: Vec<String>,
+) -> Option<Change> {
+    let verb = match (before, after) {
+        (None, Some(_)) => Verb::Add,
+        (_, None) => Verb::Destroy,
+        (Some(before), Some(after)) if before == after => Verb::Heal,
+        (Some(_), Some(_)) => Verb::Change,
+    };
+    if before == after && !has_steps {
+        return None;
+    }
+    let fields = match (before, after) {
+        (Some(before), Some(after)) => fields(&form(before), &form(after)),
+        (None, Some(after)) => fields(&Value::Null, &form(after)),
+        (_, None) => Vec::new(),
+    };
+    Some(Change { resource: format!("service/{name}"), verb, fields, causes })
+}
+
+/// Describes a workload that a pin holds back.
+pub fn held(name: &WorkloadName, pin: &Pin) -> Change {
+    Change {
+        resource: format!("service/{name}"),
+        verb: Verb::Held(Box::new(pin.clone())),
+        fields: Vec::new(),
+        causes: Vec::new(),
+    }
+}
+
+/// Compares two forms, leaf by leaf, in the order of their paths.
+fn fields(before: &Value, after: &Value) -> Vec<FieldChange> {
+    let mut changes = Vec::new();
+    walk(String::new(), before, after, &mut changes);
+    changes
+}
+
+fn walk(path: String, before: &Value, after: &Value, changes: &mut Vec<FieldChange>) {
+    if before == after {
+        return;
+    }
+    let empty = serde_json::Map::new();
+    let (left, right) = match (before, after) {
+        (Value::Object(left), Value::Object(right)) => (left, right),
+        (Value::Object(left), Value::Null) => (left, &empty),
+        (Value::Null, Value::Object(right)) => (&empty, right),
+        (left, right) => {
+            changes.push(FieldChange { path, before: text(left), after: text(right) });
+            return;
+        }
+    };
+    let keys: std::collections::BTreeSet<_> = left.keys().chain(right.keys()).collect();
+    for key in keys {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let side = |map: &serde_json::Map<String, Value>| map.get(key).cloned();
+        walk(
+            path,
+            &side(left).unwrap_or(Value::Null),
+            &side(right).unwrap_or(Value::Null),
+            changes,
+        );
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Some(value.to_string())
+        }
+    }
+}
+
+/// A workload in the words of the text. Every field is named, so that a new one cannot be
+/// forgotten.
+fn form(workload: &Workload) -> Value {
+    let Workload { template, replicas, ports, health, rollout, placement } = workload;
+    let PodTemplate { image, source, command, args, env, resources, grace_ms } = template;
+    let Requests { cpu_millis, memory_bytes } = resources;
+    let Rollout { strategy, deadline_ms, on_fail } = rollout;
+    let Placement { spread, require } = placement;
+    let optional =
+        |list: &[String]| if list.is_empty() { Value::Null } else { json!(list.join(" ")) };
+    json!({
+        "image": format!("{}{}", image.short(), source.path().map(|p| format!(" ({p})")).unwrap_or_default()),
+        "command": optional(command),
+        "args": optional(args),
+        "env": env,
+        "resources": {
+            "cpu": if *cpu_millis == 0 { Value::Null } else { json!(format!("{cpu_millis}m")) },
+            "memory": if *memory_bytes == 0 { Value::Null } else { json!(bytes(*memory_bytes)) },
+        },
+        "grace": millis(*grace_ms),
+        "replicas": replicas,
+        "ports": if ports.is_empty() { Value::Null } else { json!(ports.iter().map(port).collect::<Vec<_>>().join(", ")) },
+        "health": health.as_ref().map_or(Value::Null, |p| json!(probe(p))),
+        "rollout": format!("{}, deadline {}, on_fail {}", strategy_words(strategy), millis(*deadline_ms), match on_fail {
+            OnFail::Rollback => "rollback",
+            OnFail::Stop => "stop",
+        }),
+        "place": {
+            "spread": spread,
+            "on": require,
+        },
+    })
+}
+
+fn port(port: &Port) -> String {
+    let Port { name, container, port, protocol: _ } = port;
+    let name = name.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
+    if port == container { format!("{name}{port}") } else { format!("{name}{port}→{container}") }
+}
+
+/// A probe in a few words: `GET :8080/ready every 1s`.
+pub fn probe(probe: &Probe) -> String {
+    let Probe { kind, port, every_ms, timeout_ms, pass_after, fail_after } = probe;
+    let what = match kind {
+        ProbeKind::Http { path } => format!("GET :{port}{path}"),
+        ProbeKind::Tcp => format!("TCP :{port}"),
+    };
+    let mut text = format!("{what} every {}", millis(*every_ms));
+    if *timeout_ms != 1000 {
+        text.push_str(&format!(", timeout {}", millis(*timeout_ms)));
+    }
+    if *pass_after != 1 {
+        text.push_str(&format!(", {pass_after} in a row"));
+    }
+    if *fail_after != 3 {
+        text.push_str(&format!(", fails after {fail_after}"));
+    }
+    text
+}
+
+/// A strategy in a few words: `rolling surge 1`.
+pub fn strategy_words(strategy: &Strategy) -> String {
+    match strategy {
+        Strategy::Rolling { surge, unavailable: 0 } => format!("rolling surge {surge}"),
+        Strategy::Rolling { surge, unavailable } => {
+            format!("rolling surge {surge} unavailable {unavailable}")
+        }
+        Strategy::Recreate => "recreate".to_owned(),
+    }
+}
+
+/// Milliseconds for people: `90s`, `1500ms`, `5m`.
+pub fn millis(ms: u64) -> String {
+    if ms == 0 || !ms.is_multiple_of(1000) {
+        format!("{ms}ms")
+    } else if !ms.is_multiple_of(60_000) || ms < 120_000 {
+        format!("{}s", ms / 1000)
+    } else {
+        format!("{}m", ms / 60_000)
+    }
+}
+
+/// Bytes for people, exactly where a unit fits: `64MiB`.
+pub fn bytes(bytes: u64) -> String {
+    for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes >= size && bytes.is_multiple_of(size) {
+            return format!("{}{unit}", bytes / size);
+        }
+    }
+    format!("{bytes}B")
+}

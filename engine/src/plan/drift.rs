@@ -1,0 +1,231 @@
+//! Drift: how the nodes differ from what the last apply made, told apart by whose doing it is.
+//!
+//! Ours that changed (external) is to be acted on. What is not ours (foreign) is left alone. What
+//! the text wants and nobody applied (pending), what a pin holds back (held), and what cannot be
+//! seen (unknown) are named, and are not drift.
+
+use std::collections::BTreeMap;
+
+use super::action::Reflex;
+use super::body::{FieldChange, Goal, PlanBody};
+use super::graph::Graph;
+use super::ledger::Head;
+use super::names::{NodeName, PodId};
+use super::observation::{NodeObservation, NodeView, Observation, PodStatus};
+use super::planner::{Inputs, plan};
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// Whose doing.
+    pub kind: Kind,
+    /// What: `web-0.g1@n[1]`, `n[2]`, `service/web`.
+    pub subject: String,
+    /// What about it, and what apply would do.
+    pub words: String,
+}
+
+/// Whose doing a difference is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Ours, changed by somebody else: to be acted on.
+    External,
+    /// In the text, and not applied yet.
+    Pending,
+    /// Held back by a pin.
+    Held,
+    /// On a node that did not answer.
+    Unknown,
+    /// Not ours: left alone.
+    Foreign,
+}
+
+impl Kind {
+    /// The word that people see.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::External => "EXTERNAL",
+            Self::Pending => "PENDING",
+            Self::Held => "HELD",
+            Self::Unknown => "UNKNOWN",
+            Self::Foreign => "FOREIGN",
+        }
+    }
+}
+
+/// Compares. Findings come sorted, what is to be acted on first.
+pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
+    let Inputs { graph, observation, head, .. } = *inputs;
+    let mut findings = Vec::new();
+    let mut say = |kind, subject: String, words: String| {
+        findings.push(Finding { kind, subject, words });
+    };
+    for (name, view) in &observation.nodes {
+        match view {
+            NodeView::Unknown(why) => say(Kind::Unknown, name.to_string(), why.clone()),
+            NodeView::Seen(seen) => {
+                pods(name, seen, head, &mut say);
+                node(name, seen, head, graph, &mut say);
+            }
+        }
+    }
+    for (pod, placed) in &head.placed {
+        let node = observation.seen(&placed.node);
+        if node.is_some_and(|seen| !seen.spec.pods.contains_key(pod)) {
+            let subject = format!("{pod}@{}", placed.node);
+            say(Kind::External, subject, "is gone → will be started again".to_owned());
+        }
+    }
+    pending(inputs, &mut say);
+    for (name, workload) in &graph.workloads {
+        if let Some(pin) = head.held(name, workload) {
+            let words = format!("since revision {}: {}", pin.revision, pin.why);
+            say(Kind::Held, format!("service/{name}"), words);
+        }
+    }
+    // Whatever the words above missed: the last applied state, planned again, must need nothing.
+    let found = findings.iter().any(|finding| finding.kind == Kind::External);
+    let again = planned_as_applied(inputs);
+    if !found && !again.steps.is_empty() {
+        for (node, count) in steps_by_node(&again) {
+            let words = format!("differs from what was applied → {count} steps would mend it");
+            findings.push(Finding { kind: Kind::External, subject: node.to_string(), words });
+        }
+    }
+    findings.sort();
+    findings
+}
+
+fn pods(
+    name: &NodeName,
+    seen: &NodeObservation,
+    head: &Head,
+    say: &mut impl FnMut(Kind, String, String),
+) {
+    for (id, pod) in &seen.spec.pods {
+        let subject = format!("{id}@{name}");
+        if head.in_flight.is_none() && !head.placed.contains_key(id) {
+            say(
+                Kind::External,
+                subject,
+                "was not made by any apply that ended → will be removed".to_owned(),
+            );
+            continue;
+        }
+        if !pod.intact {
+            say(Kind::External, subject, "was changed by hand → will be replaced".to_owned());
+            continue;
+        }
+        match seen.status.pods.get(id) {
+            Some(PodStatus::Running { .. }) => {}
+            Some(PodStatus::Stopped { exit_code, .. }) => {
+                let words = format!("is stopped (exit code {exit_code}) → will be replaced");
+                say(Kind::External, subject, words);
+            }
+            Some(PodStatus::Created) | None => {
+                say(Kind::External, subject, "does not run → will be replaced".to_owned());
+            }
+        }
+    }
+    for foreign in &seen.spec.foreign {
+        let words = format!("container {} in {} (left alone)", foreign.id, foreign.namespace);
+        say(Kind::Foreign, name.to_string(), words);
+    }
+}
+
+fn node(
+    name: &NodeName,
+    seen: &NodeObservation,
+    head: &Head,
+    graph: &Graph,
+    say: &mut impl FnMut(Kind, String, String),
+) {
+    // A node that no apply has reached yet lacks everything, and that is pending, not drift.
+    if head.revision == 0 || !head.claims.nodes.contains_key(name) {
+        return;
+    }
+    if seen.spec.network.is_none() {
+        say(
+            Kind::External,
+            name.to_string(),
+            "its network settings are gone → will be set".to_owned(),
+        );
+    }
+    for (reflex, version) in Reflex::CURRENT {
+        if seen.spec.reflexes.get(&reflex) != Some(&version) {
+            let words =
+                format!("reflex {} is not at version {version} → will be installed", reflex.name());
+            say(Kind::External, name.to_string(), words);
+        }
+    }
+    for workload in head
+        .reached
+        .keys()
+        .filter(|name| head.reached.get(name).is_some_and(|reached| !reached.ports.is_empty()))
+    {
+        let there = seen.spec.endpoints.get(workload);
+        let leads: Vec<&PodId> = there.iter().flat_map(|e| &e.backends).map(|b| &b.pod).collect();
+        let mine: Vec<&PodId> = head
+            .placed
+            .iter()
+            .filter(|(_, placed)| {
+                &placed.workload == workload && graph.nodes.contains_key(&placed.node)
+            })
+            .map(|(pod, _)| pod)
+            .collect();
+        if leads.iter().any(|pod| !mine.contains(pod)) || there.is_none() && !mine.is_empty() {
+            let words = format!("endpoint {workload} does not lead to its replicas → will be set");
+            say(Kind::External, name.to_string(), words);
+        }
+    }
+}
+
+fn pending(inputs: &Inputs<'_>, say: &mut impl FnMut(Kind, String, String)) {
+    let Inputs { graph, head, .. } = *inputs;
+    let names: std::collections::BTreeSet<_> =
+        graph.workloads.keys().chain(head.reached.keys()).collect();
+    for name in names {
+        let wanted = graph.workloads.get(name);
+        if wanted.is_some_and(|workload| head.held(name, workload).is_some()) {
+            continue;
+        }
+        let words = match (head.reached.get(name), wanted) {
+            (Some(reached), Some(wanted)) if reached == wanted => continue,
+            (None, None) => continue,
+            (None, Some(_)) => "is in the text, and was not applied yet".to_owned(),
+            (Some(_), None) => "is not in the text any more".to_owned(),
+            (Some(reached), Some(wanted)) => {
+                let changes =
+                    super::change::workload(name, Some(reached), Some(wanted), false, Vec::new());
+                let fields = changes.map(|change| change.fields).unwrap_or_default();
+                fields
+                    .iter()
+                    .map(|FieldChange { path, .. }| path.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+                    + " changed in the text"
+            }
+        };
+        say(Kind::Pending, format!("service/{name}"), words);
+    }
+}
+
+/// Plans towards what was last reached, instead of what the text says.
+fn planned_as_applied(inputs: &Inputs<'_>) -> PlanBody {
+    let Inputs { graph, head, .. } = *inputs;
+    if head.revision == 0 {
+        let nothing = Observation::default();
+        return plan(&Inputs { observation: &nothing, goal: Goal::Converge, ..*inputs });
+    }
+    let graph = Graph { workloads: head.reached.clone(), ..graph.clone() };
+    let head = Head { pins: BTreeMap::new(), ..head.clone() };
+    plan(&Inputs { graph: &graph, head: &head, goal: Goal::Converge, ..*inputs })
+}
+
+fn steps_by_node(body: &PlanBody) -> BTreeMap<&NodeName, usize> {
+    let mut counts = BTreeMap::new();
+    for step in &body.steps {
+        *counts.entry(&step.node).or_default() += 1;
+    }
+    counts
+}

@@ -1,0 +1,20 @@
+//! A page for each code that lowering reports, one file each.
+
+macro_rules! pages {
+    ($($code:literal),* $(,)?) => {
+        const PAGES: &[(&str, &str)] = &[$(($code, include_str!(concat!("../../explain/", $code, ".md")))),*];
+
+        /// Every code, in order.
+        pub const CODES: &[&str] = &[$($code),*];
+    };
+}
+
+pages![
+    "E0501", "E0502", "E0503", "E0504", "E0505", "E0506", "E0507", "E0508", "E0509", "E0510",
+    "E0511", "E0512",
+];
+
+/// The page of a code: what it means, an example, and what to do.
+pub fn explain(code: &str) -> Option<&'static str> {
+    PAGES.iter().find(|(known, _)| *known == code).map(|(_, page)| *page)
+}

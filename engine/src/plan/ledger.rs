@@ -1,0 +1,306 @@
+//! The ledger's words: entries, and the head that they fold to.
+//!
+//! The ledger is shared truth beyond what labels can hold. It is a chain: each line names the
+//! hash of the line before it, so that a lost or altered line is noticed. This module knows the
+//! entries and what they mean; [`crate::run::ledger`] reads and appends them.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::body::{Placed, PlanBody};
+use super::canon::{digest_of, release_digest};
+use super::graph::Workload;
+use super::names::{NodeName, PodId, SpecDigest, WorkloadName};
+
+/// The ledger format that this Berth writes; a newer one is refused, an older one is read.
+pub const LEDGER_VERSION: u32 = 1;
+
+/// One line of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The format's version.
+    pub v: u32,
+    /// The hash of the line before; of nothing for the first.
+    pub prev: String,
+    /// When, in milliseconds since 1970 on the writing engine's clock.
+    pub at_ms: u64,
+    /// Who wrote it: a login and a machine.
+    pub who: String,
+    /// What happened.
+    pub entry: Entry,
+    /// The hash of all the above.
+    pub hash: String,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Entry {
+    /// An apply begins. Written before its first step; the whole plan is in it.
+    Begin {
+        /// The plan.
+        plan: Box<PlanBody>,
+        /// Its digest.
+        digest: String,
+        /// The commit that it was made from, for people.
+        commit: Option<String>,
+        /// What each changed workload was before, for people.
+        summary: Vec<String>,
+    },
+    /// A gate failed, and the workload goes back. Written before the first step of the undo.
+    Pin {
+        /// Which workload.
+        workload: WorkloadName,
+        /// The verdict.
+        pin: Box<Pin>,
+    },
+    /// An apply ended.
+    Finish {
+        /// Of which revision.
+        revision: u64,
+        /// How.
+        outcome: Outcome,
+        /// What was reached, for the workloads whose branch ended well.
+        reached: BTreeMap<WorkloadName, Option<Box<Workload>>>,
+        /// Every pod that is there now, as far as this engine knows.
+        placed: BTreeMap<PodId, Placed>,
+    },
+}
+
+/// How an apply ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every step is done.
+    Done,
+    /// A gate failed, and the workloads named were put back.
+    Reverted {
+        /// Each with its reason.
+        workloads: BTreeMap<WorkloadName, String>,
+    },
+    /// Some steps are not done; a new plan goes on from there.
+    Partial {
+        /// One line a problem.
+        problems: Vec<String>,
+    },
+}
+
+/// An override: a workload stands at what it was, until its release changes in the text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The release that was turned down.
+    pub rejected: SpecDigest,
+    /// What stands instead; nothing if there was nothing before.
+    pub stands: Option<Box<Workload>>,
+    /// Why, for people.
+    pub why: String,
+    /// The revision that turned it down.
+    pub revision: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+/// What the ledger says now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The last revision that began; 0 if none.
+    pub revision: u64,
+    /// The hash of the last line; empty if none.
+    pub hash: String,
+    /// The ledger's epoch; raised by a takeover.
+    pub epoch: u64,
+    /// Claimed addresses.
+    pub claims: Claims,
+    /// Overrides.
+    pub pins: BTreeMap<WorkloadName, Pin>,
+    /// The apply that began and has not ended, if any.
+    pub in_flight: Option<InFlight>,
+    /// What each workload last reached.
+    pub reached: BTreeMap<WorkloadName, Workload>,
+    /// Every pod that was there when the last apply ended.
+    pub placed: BTreeMap<PodId, Placed>,
+    /// The highest generation that any plan has named, by replica (`web-0`).
+    pub generations: BTreeMap<String, u64>,
+}
+
+/// Addresses, claimed once and kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Which slice of the pod pools is a node's, counted from 0.
+    pub ranges: BTreeMap<NodeName, u32>,
+    /// Which address of the endpoint pools is a workload's, counted from 1.
+    pub endpoints: BTreeMap<WorkloadName, u32>,
+    /// A node's own addresses, as last seen.
+    pub nodes: BTreeMap<NodeName, NodeAddresses>,
+}
+
+/// A node's own addresses and identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAddresses {
+    /// `/etc/machine-id`.
+    pub machine_id: String,
+    /// Its IPv4 address between nodes.
+    pub address4: Option<Ipv4Addr>,
+    /// Its IPv6 address between nodes.
+    pub address6: Option<Ipv6Addr>,
+}
+
+/// An apply that began and has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// Its revision.
+    pub revision: u64,
+    /// Its plan's digest.
+    pub digest: String,
+    /// Who.
+    pub who: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// The plan, so that any engine knows what was under way.
+    pub plan: Box<PlanBody>,
+}
+
+/// A ledger that cannot be believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// A line is not what any Berth writes.
+    #[error("line {line} of the ledger cannot be read: {why}")]
+    Unreadable {
+        /// Counted from 1.
+        line: usize,
+        /// The parser's words.
+        why: String,
+    },
+    /// A line does not follow from the one before it.
+    #[error(
+        "line {line} of the ledger does not follow from the one before: a line was lost or altered"
+    )]
+    Broken {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// A newer Berth wrote it.
+    #[error(
+        "the ledger is of version {found}, and this Berth knows {LEDGER_VERSION}: use a newer Berth"
+    )]
+    Newer {
+        /// The version found.
+        found: u32,
+    },
+}
+
+impl Line {
+    /// Makes the line that follows `prev`.
+    pub fn new(prev: &str, at_ms: u64, who: &str, entry: Entry) -> Self {
+        let mut line = Self {
+            v: LEDGER_VERSION,
+            prev: prev.to_owned(),
+            at_ms,
+            who: who.to_owned(),
+            entry,
+            hash: String::new(),
+        };
+        line.hash = line.compute_hash();
+        line
+    }
+
+    fn compute_hash(&self) -> String {
+        digest_of("berth-ledger/1", &(self.v, &self.prev, self.at_ms, &self.who, &self.entry))
+    }
+}
+
+/// Reads a whole ledger, believing nothing.
+///
+/// # Errors
+/// The first line that cannot be read or does not follow. A last line without its newline was
+/// being written when its engine died: it was never acknowledged, and is left out with `torn`.
+pub fn parse(bytes: &[u8]) -> Result<Ledger, LedgerError> {
+    let mut ledger = Ledger { length: bytes.len() as u64, ..Ledger::default() };
+    let mut prev = String::new();
+    for (index, raw) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let line = index + 1;
+        let Some(raw) = raw.strip_suffix(b"\n") else {
+            ledger.length -= raw.len() as u64;
+            ledger.torn = true;
+            break;
+        };
+        #[derive(Deserialize)]
+        struct Version {
+            v: u32,
+        }
+        let unreadable =
+            |error: serde_json::Error| LedgerError::Unreadable { line, why: error.to_string() };
+        let Version { v } = serde_json::from_slice(raw).map_err(unreadable)?;
+        if v > LEDGER_VERSION {
+            return Err(LedgerError::Newer { found: v });
+        }
+        let parsed: Line = serde_json::from_slice(raw).map_err(unreadable)?;
+        if parsed.prev != prev || parsed.hash != parsed.compute_hash() {
+            return Err(LedgerError::Broken { line });
+        }
+        prev.clone_from(&parsed.hash);
+        ledger.head.advance(&parsed);
+        ledger.lines.push(parsed);
+    }
+    Ok(ledger)
+}
+
+/// A ledger that was read and believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Its lines.
+    pub lines: Vec<Line>,
+    /// What they fold to.
+    pub head: Head,
+    /// The length in bytes of what is believed.
+    pub length: u64,
+    /// Whether an unfinished line follows, which the next append cuts off.
+    pub torn: bool,
+}
+
+impl Head {
+    /// Takes the next line in.
+    pub fn advance(&mut self, line: &Line) {
+        self.hash.clone_from(&line.hash);
+        match &line.entry {
+            Entry::Begin { plan, digest, commit: _, summary: _ } => {
+                self.revision = plan.revision;
+                self.claims = plan.claims.clone();
+                for (replica, generation) in plan.generations() {
+                    let highest = self.generations.entry(replica).or_default();
+                    *highest = (*highest).max(generation);
+                }
+                for workload in &plan.unpinned {
+                    self.pins.remove(workload);
+                }
+                self.in_flight = Some(InFlight {
+                    revision: plan.revision,
+                    digest: digest.clone(),
+                    who: line.who.clone(),
+                    since_ms: line.at_ms,
+                    plan: plan.clone(),
+                });
+            }
+            Entry::Pin { workload, pin } => {
+                self.pins.insert(workload.clone(), (**pin).clone());
+            }
+            Entry::Finish { revision: _, outcome: _, reached, placed } => {
+                self.in_flight = None;
+                self.placed.clone_from(placed);
+                for (name, workload) in reached {
+                    match workload {
+                        Some(workload) => self.reached.insert(name.clone(), (**workload).clone()),
+                        None => self.reached.remove(name),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Says whether a workload, as the text has it, is held back by a pin.
+    pub fn held(&self, name: &WorkloadName, workload: &Workload) -> Option<&Pin> {
+        self.pins.get(name).filter(|pin| pin.rejected == release_digest(workload))
+    }
+}

@@ -1,0 +1,467 @@
+//! Lowering: a checked program into the desired graph.
+//!
+//! What the language's types cannot say is checked here: ranges that parse, a probe that knows its
+//! port, an image that is one thing. Each mistake is a diagnostic at the text that set the field.
+//! Images arrive pinned: [`images`] names what the program wants, the caller resolves it against
+//! `berth.lock` and the files beside the project, and [`lower`] only looks digests up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_lang::{Diagnostic, Label, Program, Resource, ResourceKind, Severity, Span, Value};
+
+use super::action::{ImageSource, Protocol};
+use super::graph::{
+    Graph, Node, OnFail, Placement, PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy,
+    Workload,
+};
+use super::names::{ImageDigest, NodeName, Tenant, WorkloadName};
+use super::observation::Requests;
+
+/// An image as the text names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageName {
+    /// A reference to a registry.
+    Registry(String),
+    /// An OCI layout folder beside the project.
+    Layout(String),
+    /// An OCI archive beside the project.
+    Archive(String),
+}
+
+impl std::fmt::Display for ImageName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Registry(text) => write!(f, "registry:{text}"),
+            Self::Layout(text) => write!(f, "layout:{text}"),
+            Self::Archive(text) => write!(f, "archive:{text}"),
+        }
+    }
+}
+
+/// Lists the images that a program wants, each with the place that names it.
+pub fn images(program: &Program) -> Vec<(ImageName, Span)> {
+    let named = services(program).filter_map(|resource| {
+        let name = resource.value.get("image").and_then(image_name)?;
+        Some((name, origin(resource, "image")))
+    });
+    named.collect()
+}
+
+/// Lowers a program for one environment.
+///
+/// # Errors
+/// Every mistake, at the text that made it.
+pub fn lower(
+    program: &Program,
+    environment: &str,
+    digests: &BTreeMap<ImageName, ImageDigest>,
+) -> Result<Graph, Vec<Diagnostic>> {
+    let mut lowering = Lowering { mistakes: Vec::new() };
+    let graph = lowering.graph(program, environment, digests);
+    match graph {
+        Some(graph) if lowering.mistakes.is_empty() => Ok(graph),
+        Some(_) | None => Err(lowering.mistakes),
+    }
+}
+
+/// Words a mistake that has no fix.
+pub fn mistake(
+    code: &'static str,
+    span: Span,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        code,
+        message: message.into(),
+        primary: Label { span, text: String::new() },
+        secondary: None,
+        help: Some(help.into()),
+        fix: None,
+    }
+}
+
+fn of_kind(program: &Program, kind: ResourceKind) -> impl Iterator<Item = &Resource> {
+    program.resources.iter().filter(move |resource| resource.kind == kind)
+}
+
+fn services(program: &Program) -> impl Iterator<Item = &Resource> {
+    of_kind(program, ResourceKind::Service)
+}
+
+fn image_name(value: &Value) -> Option<ImageName> {
+    let Value::Case { name, fields: _ } = value else { return None };
+    match &**name {
+        "registry" => Some(ImageName::Registry(text(value, "ref")?)),
+        "local" => match (text(value, "layout"), text(value, "archive")) {
+            (Some(path), None) => Some(ImageName::Layout(path)),
+            (None, Some(path)) => Some(ImageName::Archive(path)),
+            (None, None) | (Some(_), Some(_)) => None,
+        },
+        _ => None,
+    }
+}
+
+struct Lowering {
+    mistakes: Vec<Diagnostic>,
+}
+
+impl Lowering {
+    fn graph(
+        &mut self,
+        program: &Program,
+        environment: &str,
+        digests: &BTreeMap<ImageName, ImageDigest>,
+    ) -> Option<Graph> {
+        let project = self.project(program)?;
+        let mut nodes = BTreeMap::new();
+        let mut first = None;
+        for resource in of_kind(program, ResourceKind::Node) {
+            first.get_or_insert_with(|| NodeName::new(&resource.name));
+            nodes.insert(NodeName::new(&resource.name), self.node(resource));
+        }
+        let named = match project.value.get("keeper") {
+            Some(Value::Ref { kind: _, name }) => Some(NodeName::new(&**name)),
+            _ => None,
+        };
+        let Some(keeper) = named.or(first) else {
+            let span = project.span.clone();
+            self.report(
+                "E0503",
+                span,
+                "this project has no node",
+                "write `node NAME { host: \"…\" }` for each server",
+            );
+            return None;
+        };
+        let pools = self.pools(project);
+        let mut workloads = BTreeMap::new();
+        for resource in services(program) {
+            if let Some(workload) = self.service(resource, digests) {
+                workloads.insert(WorkloadName::new(&resource.name), workload);
+            }
+        }
+        let tenant = Tenant { project: project.name.clone(), environment: environment.to_owned() };
+        Some(Graph { tenant, keeper, pools: pools?, nodes, workloads })
+    }
+
+    fn project<'a>(&mut self, program: &'a Program) -> Option<&'a Resource> {
+        let mut projects = of_kind(program, ResourceKind::Project);
+        let Some(project) = projects.next() else {
+            let file = program.sources.first().map_or("project.berth", |(path, _)| path.as_str());
+            let start = Span { file: file.into(), start: 0, end: 0 };
+            let span = program.resources.first().map_or(start, |first| first.span.clone());
+            self.report(
+                "E0501",
+                span,
+                "this project has no `project` item",
+                "write `project NAME {}` in one of its files",
+            );
+            return None;
+        };
+        if let Some(second) = projects.next() {
+            let mut twice = mistake(
+                "E0502",
+                second.span.clone(),
+                "a project has one `project` item, and this is a second",
+                "keep one of them",
+            );
+            let text = "the first is here".to_owned();
+            twice.secondary = Some(Label { span: project.span.clone(), text });
+            self.mistakes.push(twice);
+        }
+        Some(project)
+    }
+
+    fn pools(&mut self, project: &Resource) -> Option<Pools> {
+        let pods4 = self.range(project, "pods", 24);
+        let pods6 = self.range(project, "pods6", 64);
+        let endpoints4 = self.range(project, "endpoints", 30);
+        let endpoints6 = self.range(project, "endpoints6", 126);
+        Some(Pools {
+            pods4: pods4?,
+            pods6: pods6?,
+            endpoints4: endpoints4?,
+            endpoints6: endpoints6?,
+        })
+    }
+
+    fn range<T>(&mut self, project: &Resource, field: &str, longest: u8) -> Option<T>
+    where
+        T: std::str::FromStr + Copy + Into<ipnet::IpNet>,
+    {
+        let written = project.value.get("network").and_then(|network| text(network, field))?;
+        let span = origin(project, &format!("network.{field}"));
+        let Ok(range) = written.parse::<T>() else {
+            self.report(
+                "E0504",
+                span,
+                format!("`{written}` is not an address range of this family"),
+                "write it as `10.88.0.0/16`, or as `fd00:88::/48` for IPv6",
+            );
+            return None;
+        };
+        if range.into().prefix_len() > longest {
+            self.report(
+                "E0504",
+                span,
+                format!("`{written}` is too small a range"),
+                format!("its prefix is at most /{longest}"),
+            );
+            return None;
+        }
+        Some(range)
+    }
+
+    fn node(&mut self, resource: &Resource) -> Node {
+        let value = &resource.value;
+        let ssh = value.get("ssh");
+        let host = text(value, "host").unwrap_or_default();
+        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            self.report(
+                "E0505",
+                origin(resource, "host"),
+                format!("`{}` is not a host name or an address", host.escape_debug()),
+                "write where sshd answers: \"10.0.0.11\" or \"db1.example.com\"",
+            );
+        }
+        Node {
+            host,
+            user: ssh.and_then(|ssh| text(ssh, "user")).unwrap_or_else(|| "root".to_owned()),
+            port: ssh.and_then(|ssh| number(ssh, "port")).unwrap_or(22),
+            identity: ssh.and_then(|ssh| text(ssh, "identity")),
+            labels: strings(value.get("labels")),
+            capacity: value.get("capacity").map(requests),
+            reserve: value.get("reserve").map(requests).unwrap_or_default(),
+        }
+    }
+
+    fn service(
+        &mut self,
+        resource: &Resource,
+        digests: &BTreeMap<ImageName, ImageDigest>,
+    ) -> Option<Workload> {
+        let value = &resource.value;
+        let slug = WorkloadName::new(&resource.name).slug();
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if !slug.bytes().all(allowed) || slug.len() > 40 {
+            self.report(
+                "E0506",
+                resource.span.clone(),
+                format!("`{}` cannot name a container", resource.name),
+                "use at most 40 letters, digits, `_` and `-`, in the key too",
+            );
+        }
+        let ports = self.ports(resource);
+        let health = self.health(resource, &ports);
+        let image = self.image(resource, digests);
+        let rollout = rollout(value.get("rollout"));
+        let place = value.get("place");
+        let (image, source) = image?;
+        Some(Workload {
+            template: PodTemplate {
+                image,
+                source,
+                command: list(value.get("command")),
+                args: list(value.get("args")),
+                env: strings(value.get("env")),
+                resources: value.get("resources").map(requests).unwrap_or_default(),
+                grace_ms: duration(value, "grace").unwrap_or(10_000),
+            },
+            replicas: number(value, "replicas").unwrap_or(1),
+            ports,
+            health: health?,
+            rollout: rollout?,
+            placement: Placement {
+                spread: place.and_then(|place| text(place, "spread")),
+                require: strings(place.and_then(|place| place.get("on"))),
+            },
+        })
+    }
+
+    fn ports(&mut self, resource: &Resource) -> Vec<Port> {
+        let Some(Value::List(written)) = resource.value.get("ports") else { return Vec::new() };
+        let mut taken = BTreeSet::new();
+        let mut ports = Vec::new();
+        for (index, value) in written.iter().enumerate() {
+            let container = number(value, "container").unwrap_or(0);
+            let protocol = match value.get("protocol") {
+                Some(Value::Case { name, fields: _ }) if &**name == "udp" => Protocol::Udp,
+                _ => Protocol::Tcp,
+            };
+            let port = Port {
+                name: text(value, "name"),
+                container,
+                port: number(value, "port").unwrap_or(container),
+                protocol,
+            };
+            if !taken.insert((port.protocol, port.port)) {
+                self.report(
+                    "E0507",
+                    origin(resource, &format!("ports.{index}")),
+                    format!("port {} is offered twice", port.port),
+                    "give one of the two another `port`",
+                );
+            }
+            ports.push(port);
+        }
+        ports
+    }
+
+    /// The outer option is a mistake; the inner one is a service without a probe.
+    fn health(&mut self, resource: &Resource, ports: &[Port]) -> Option<Option<Probe>> {
+        let Some(value) = resource.value.get("health") else { return Some(None) };
+        let Value::Case { name, fields: _ } = value else { return Some(None) };
+        let span = origin(resource, "health");
+        let first = ports.iter().find(|port| port.protocol == Protocol::Tcp);
+        let Some(port) = number(value, "port").or(first.map(|port| port.container)) else {
+            self.report(
+                "E0508",
+                span,
+                "this probe has no port to ask",
+                "give it a `port`, or the service `ports`",
+            );
+            return None;
+        };
+        let kind = match (&**name, text(value, "path")) {
+            ("http", Some(path)) => ProbeKind::Http { path },
+            _ => ProbeKind::Tcp,
+        };
+        if let ProbeKind::Http { path } = &kind
+            && (!path.starts_with('/')
+                || path.contains(|c: char| c.is_whitespace() || c.is_control()))
+        {
+            self.report(
+                "E0509",
+                span,
+                format!("`{}` is not a path to ask", path.escape_debug()),
+                "begin it with `/`, and leave out white space",
+            );
+            return None;
+        }
+        Some(Some(Probe {
+            kind,
+            port,
+            every_ms: duration(value, "every").unwrap_or(1000),
+            timeout_ms: duration(value, "timeout").unwrap_or(1000),
+            pass_after: number(value, "pass_after").unwrap_or(1),
+            fail_after: number(value, "fail_after").unwrap_or(3),
+        }))
+    }
+
+    fn image(
+        &mut self,
+        resource: &Resource,
+        digests: &BTreeMap<ImageName, ImageDigest>,
+    ) -> Option<(ImageDigest, ImageSource)> {
+        let span = origin(resource, "image");
+        let Some(name) = resource.value.get("image").and_then(image_name) else {
+            self.report(
+                "E0510",
+                span,
+                "a local image is a layout or an archive, one of the two",
+                "write `local(layout: \"images/web\")` or `local(archive: \"images/web.tar\")`",
+            );
+            return None;
+        };
+        let source = match &name {
+            ImageName::Layout(path) => ImageSource::Layout(path.clone()),
+            ImageName::Archive(path) => ImageSource::Archive(path.clone()),
+            ImageName::Registry(reference) => {
+                self.report(
+                    "E0511",
+                    span,
+                    format!(
+                        "`{reference}` would have to be pulled from a registry, and this Berth cannot do that yet"
+                    ),
+                    "save the image beside the project, and write `local(archive: \"images/web.tar\")`",
+                );
+                return None;
+            }
+        };
+        // A digest that could not be found out has been reported by whoever looked.
+        Some((digests.get(&name)?.clone(), source))
+    }
+
+    fn report(
+        &mut self,
+        code: &'static str,
+        span: Span,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.mistakes.push(mistake(code, span, message, help));
+    }
+}
+
+fn rollout(value: Option<&Value>) -> Option<Rollout> {
+    let value = value?;
+    let Value::Case { name, fields: _ } = value else { return None };
+    let strategy = match &**name {
+        "rolling" => Strategy::Rolling {
+            surge: number(value, "surge")?,
+            unavailable: number(value, "unavailable")?,
+        },
+        _ => Strategy::Recreate,
+    };
+    let on_fail = match value.get("on_fail") {
+        Some(Value::Case { name, fields: _ }) if &**name == "stop" => OnFail::Stop,
+        _ => OnFail::Rollback,
+    };
+    Some(Rollout { strategy, deadline_ms: duration(value, "deadline")?, on_fail })
+}
+
+fn origin(resource: &Resource, path: &str) -> Span {
+    resource.origins.get(path).unwrap_or_else(|| resource.span.clone())
+}
+
+fn text(value: &Value, field: &str) -> Option<String> {
+    match value.get(field)? {
+        Value::Str(text) => Some(text.to_string()),
+        _ => None,
+    }
+}
+
+fn number<T: TryFrom<i64>>(value: &Value, field: &str) -> Option<T> {
+    match value.get(field)? {
+        Value::Int(number) => T::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+fn duration(value: &Value, field: &str) -> Option<u64> {
+    match value.get(field)? {
+        Value::Duration(ms) => Some(*ms),
+        _ => None,
+    }
+}
+
+fn requests(value: &Value) -> Requests {
+    let mut requests = Requests::default();
+    if let Some(Value::Cpu(millis)) = value.get("cpu") {
+        requests.cpu_millis = *millis;
+    }
+    if let Some(Value::Bytes(bytes)) = value.get("memory") {
+        requests.memory_bytes = *bytes;
+    }
+    requests
+}
+
+fn list(value: Option<&Value>) -> Vec<String> {
+    let Some(Value::List(items)) = value else { return Vec::new() };
+    let text = |item: &Value| match item {
+        Value::Str(text) => Some(text.to_string()),
+        _ => None,
+    };
+    items.iter().filter_map(text).collect()
+}
+
+fn strings(value: Option<&Value>) -> BTreeMap<String, String> {
+    let Some(Value::Map(entries)) = value else { return BTreeMap::new() };
+    let entry = |(key, value): (&std::sync::Arc<str>, &Value)| match value {
+        Value::Str(value) => Some((key.to_string(), value.to_string())),
+        _ => None,
+    };
+    entries.iter().filter_map(entry).collect()
+}

@@ -1,0 +1,565 @@
+//! The planner: graph, observation and head into a plan.
+//!
+//! In order: claims, overrides, what each node needs for itself, each workload's rollout with its
+//! placement, images, and the words for people. Decisions are made here and in [`super::rollout`];
+//! steps are built by [`super::steps`], which sees no observation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, Peer, Reflex};
+use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId};
+use super::change;
+use super::freshness;
+use super::graph::{Graph, Placement, PodTemplate, Workload};
+use super::ledger::{Claims, Head, NodeAddresses};
+use super::names::{ImageDigest, NodeName, PodId, WorkloadName};
+use super::observation::{NodeView, Observation};
+use super::place::{Fleet, Slot};
+use super::rollout::{self, Case, Decision};
+use super::steps::{Builder, Track};
+use super::world::World;
+
+/// Prefix length of a node's slice of the IPv4 pod pool.
+const NODE_PREFIX4: u8 = 24;
+/// Prefix length of a node's slice of the IPv6 pod pool.
+const NODE_PREFIX6: u8 = 64;
+
+/// All that a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// What the text says.
+    pub graph: &'a Graph,
+    /// The digest of the text, its inputs and its lock file.
+    pub program: &'a str,
+    /// What the nodes said.
+    pub observation: &'a Observation,
+    /// What the ledger says.
+    pub head: &'a Head,
+    /// What for.
+    pub goal: Goal,
+    /// Milliseconds since 1970.
+    pub now_ms: u64,
+}
+
+/// Plans.
+pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
+    let Inputs { graph, program, observation, head, goal, now_ms } = *inputs;
+    let mut body = PlanBody {
+        version: PLAN_VERSION,
+        tenant: graph.tenant.clone(),
+        goal,
+        program: program.to_owned(),
+        parent: head.hash.clone(),
+        revision: head.revision + 1,
+        now_ms,
+        keeper: graph.keeper.clone(),
+        preconditions: freshness::preconditions(observation),
+        claims: head.claims.clone(),
+        changes: Vec::new(),
+        unpinned: BTreeSet::new(),
+        branches: BTreeMap::new(),
+        steps: Vec::new(),
+        blocked: Vec::new(),
+        deferred: Vec::new(),
+        expected: BTreeMap::new(),
+        reaches: BTreeMap::new(),
+    };
+    note_nodes(inputs, &mut body);
+    let world = World::of(graph, observation, head);
+    let wanted = effective(inputs, &mut body);
+    claim(graph, &wanted, &mut body);
+    if body.blocked.is_empty() {
+        Planning { inputs, world: &world, body: &mut body }.run(&wanted);
+    }
+    body
+}
+
+/// Each workload as it should be now: the text's, or what a pin makes stand.
+fn effective(inputs: &Inputs<'_>, body: &mut PlanBody) -> BTreeMap<WorkloadName, Workload> {
+    let Inputs { graph, head, goal, .. } = *inputs;
+    match goal {
+        Goal::Destroy => return BTreeMap::new(),
+        Goal::Converge => {}
+    }
+    let mut wanted = BTreeMap::new();
+    for (name, workload) in &graph.workloads {
+        match head.held(name, workload) {
+            None => {
+                wanted.insert(name.clone(), workload.clone());
+            }
+            Some(pin) => {
+                body.changes.push(change::held(name, pin));
+                if let Some(stands) = &pin.stands {
+                    let held = Workload {
+                        replicas: workload.replicas,
+                        placement: workload.placement.clone(),
+                        ..(**stands).clone()
+                    };
+                    wanted.insert(name.clone(), held);
+                }
+            }
+        }
+    }
+    let lifted = head.pins.keys().filter(|name| {
+        graph.workloads.get(*name).is_none_or(|workload| head.held(name, workload).is_none())
+    });
+    body.unpinned = lifted.cloned().collect();
+    wanted
+}
+
+/// What the nodes themselves say against planning on them.
+fn note_nodes(inputs: &Inputs<'_>, body: &mut PlanBody) {
+    for name in inputs.graph.nodes.keys() {
+        match inputs.observation.nodes.get(name) {
+            None => body.deferred.push(format!("{name} was not asked")),
+            Some(NodeView::Unknown(why)) => {
+                body.deferred.push(format!("{name} is not reachable: {why}"));
+            }
+            Some(NodeView::Seen(seen)) => {
+                let facts = &seen.facts;
+                if !facts.missing.is_empty() && inputs.goal == Goal::Converge {
+                    let missing = facts.missing.iter();
+                    body.blocked.push(Blocked::NodeLacks {
+                        node: name.clone(),
+                        missing: missing.map(|m| (m.what.clone(), m.mend.clone())).collect(),
+                    });
+                }
+                let known = body.claims.nodes.get(name);
+                if let Some(known) = known.filter(|known| known.machine_id != facts.machine_id) {
+                    body.blocked.push(Blocked::OtherMachine {
+                        node: name.clone(),
+                        known: known.machine_id.clone(),
+                        found: facts.machine_id.clone(),
+                    });
+                    continue;
+                }
+                body.claims.nodes.insert(
+                    name.clone(),
+                    NodeAddresses {
+                        machine_id: facts.machine_id.clone(),
+                        address4: facts.address4,
+                        address6: facts.address6,
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// Gives every node its range and every endpoint its address; what is claimed stays.
+fn claim(graph: &Graph, wanted: &BTreeMap<WorkloadName, Workload>, body: &mut PlanBody) {
+    let claims = &mut body.claims;
+    claims.nodes.retain(|node, _| graph.nodes.contains_key(node));
+    claims.ranges.retain(|node, _| graph.nodes.contains_key(node));
+    for node in graph.nodes.keys() {
+        if !claims.ranges.contains_key(node) {
+            let taken: BTreeSet<u32> = claims.ranges.values().copied().collect();
+            let free = (0..).find(|index| !taken.contains(index)).unwrap_or(u32::MAX);
+            claims.ranges.insert(node.clone(), free);
+        }
+        if ranges(graph, claims, node).is_none() {
+            body.blocked.push(Blocked::PoolUsedUp { pool: "pods".into(), by: node.to_string() });
+        }
+    }
+    let with_ports = wanted.iter().filter(|(_, workload)| !workload.ports.is_empty());
+    for (name, _) in with_ports {
+        if !claims.endpoints.contains_key(name) {
+            let taken: BTreeSet<u32> = claims.endpoints.values().copied().collect();
+            let free = (1..).find(|index| !taken.contains(index)).unwrap_or(u32::MAX);
+            claims.endpoints.insert(name.clone(), free);
+        }
+        if addresses(graph, claims, name).is_none() {
+            let by = name.to_string();
+            body.blocked.push(Blocked::PoolUsedUp { pool: "endpoints".into(), by });
+        }
+    }
+}
+
+fn ranges(
+    graph: &Graph,
+    claims: &Claims,
+    node: &NodeName,
+) -> Option<(ipnet::Ipv4Net, ipnet::Ipv6Net)> {
+    let index = *claims.ranges.get(node)? as usize;
+    let range4 = graph.pools.pods4.subnets(NODE_PREFIX4).ok()?.nth(index)?;
+    let range6 = graph.pools.pods6.subnets(NODE_PREFIX6).ok()?.nth(index)?;
+    Some((range4, range6))
+}
+
+fn addresses(graph: &Graph, claims: &Claims, name: &WorkloadName) -> Option<(Ipv4Addr, Ipv6Addr)> {
+    let index = *claims.endpoints.get(name)?;
+    let pool4 = graph.pools.endpoints4;
+    let address4 = Ipv4Addr::from(u32::from(pool4.network()).checked_add(index)?);
+    let pool6 = u128::from(graph.pools.endpoints6.network());
+    let address6 = Ipv6Addr::from(pool6.checked_add(u128::from(index))?);
+    (pool4.contains(&address4) && address4 != pool4.broadcast()).then_some((address4, address6))
+}
+
+struct Planning<'a, 'b> {
+    inputs: &'a Inputs<'a>,
+    world: &'a World,
+    body: &'b mut PlanBody,
+}
+
+impl Planning<'_, '_> {
+    fn run(&mut self, wanted: &BTreeMap<WorkloadName, Workload>) {
+        let mut fleet = self.fleet();
+        let tables: Vec<NodeName> = self.seen().map(|(name, _)| name.clone()).collect();
+        let decisions = self.decide(wanted, &tables, &mut fleet);
+        let mut builder = Builder::default();
+        let prepared = self.prepare(&mut builder);
+        let images = self.images(wanted, &decisions, &prepared, &mut builder);
+        let mut ends: BTreeMap<NodeName, Vec<StepId>> = BTreeMap::new();
+        for (name, decision) in decisions {
+            self.branch(
+                &name,
+                wanted.get(&name),
+                decision,
+                &prepared,
+                &images,
+                &mut builder,
+                &mut ends,
+            );
+        }
+        match self.inputs.goal {
+            Goal::Destroy => self.leave(&mut builder, &ends),
+            Goal::Converge => {}
+        }
+        self.body.steps = builder.finish();
+    }
+
+    fn seen(&self) -> impl Iterator<Item = (&NodeName, &super::observation::NodeObservation)> {
+        let observation = self.inputs.observation;
+        self.inputs
+            .graph
+            .nodes
+            .keys()
+            .filter_map(move |name| observation.seen(name).map(|seen| (name, seen)))
+    }
+
+    /// The fleet as placement sees it, with everything that is there counted.
+    fn fleet(&self) -> Fleet {
+        let Inputs { graph, observation, .. } = *self.inputs;
+        let mut fleet = Fleet::default();
+        for (name, node) in &graph.nodes {
+            let Some(ranges) = ranges(graph, &self.body.claims, name) else { continue };
+            let seen = observation.seen(name);
+            let mut room = node.capacity.unwrap_or_else(|| {
+                seen.map(|seen| super::observation::Requests {
+                    cpu_millis: seen.facts.cpu_millis,
+                    memory_bytes: seen.facts.memory_bytes,
+                })
+                .unwrap_or_default()
+            });
+            room.sub(node.reserve);
+            let slot = Slot {
+                labels: node.labels.clone(),
+                reachable: seen.is_some(),
+                room,
+                used: super::observation::Requests::default(),
+                ranges,
+                taken: BTreeSet::new(),
+            };
+            fleet.add(name.clone(), slot);
+            for requests in seen.iter().flat_map(|seen| seen.spec.others.values()) {
+                fleet.reserve(name, *requests);
+            }
+            for address in seen.iter().flat_map(|seen| &seen.spec.claimed) {
+                fleet.take(name, *address);
+            }
+        }
+        for here in self.world.pods.values() {
+            let Placed { node, workload, requests, ip4, .. } = &here.placed;
+            fleet.count(node, workload, *requests, *ip4);
+        }
+        fleet
+    }
+
+    fn decide(
+        &mut self,
+        wanted: &BTreeMap<WorkloadName, Workload>,
+        tables: &[NodeName],
+        fleet: &mut Fleet,
+    ) -> BTreeMap<WorkloadName, Decision> {
+        let Inputs { graph, head, .. } = *self.inputs;
+        let revision = self.body.revision;
+        let mut names: BTreeSet<&WorkloadName> = wanted.keys().collect();
+        names.extend(self.world.workloads());
+        names.extend(head.reached.keys());
+        names.extend(self.seen().flat_map(|(_, seen)| seen.spec.endpoints.keys()));
+        let names: Vec<WorkloadName> = names.into_iter().cloned().collect();
+        let mut decisions = BTreeMap::new();
+        for name in names {
+            let case = Case {
+                tenant: &graph.tenant,
+                name: &name,
+                world: self.world,
+                head,
+                revision,
+                tables,
+                addresses: addresses(graph, &self.body.claims, &name),
+            };
+            let decision = match wanted.get(&name) {
+                Some(workload) => rollout::decide(&case, workload, fleet),
+                None => rollout::decide_removal(&case),
+            };
+            decisions.insert(name, decision);
+        }
+        decisions
+    }
+
+    /// Steps that make the nodes themselves ready; what later steps on each node wait for.
+    fn prepare(&self, builder: &mut Builder) -> BTreeMap<NodeName, Vec<StepId>> {
+        let mut prepared = BTreeMap::new();
+        match self.inputs.goal {
+            Goal::Destroy => return prepared,
+            Goal::Converge => {}
+        }
+        for (name, seen) in self.seen() {
+            let mut last = Vec::new();
+            let Some(network) = self.network(name) else { continue };
+            if seen.spec.network.as_ref() != Some(&network) {
+                last = vec![builder.node(name, Action::EnsureNetwork { network }, &last)];
+            }
+            for (reflex, version) in Reflex::CURRENT {
+                if seen.spec.reflexes.get(&reflex) != Some(&version) {
+                    let action = Action::InstallReflex { reflex, version };
+                    last = vec![builder.node(name, action, &last)];
+                }
+            }
+            if !seen.spec.tenant {
+                let tenant = self.inputs.graph.tenant.clone();
+                last = vec![builder.node(name, Action::EnsureTenant { tenant }, &last)];
+            }
+            prepared.insert(name.clone(), last);
+        }
+        prepared
+    }
+
+    fn network(&self, name: &NodeName) -> Option<NodeNetwork> {
+        let graph = self.inputs.graph;
+        let claims = &self.body.claims;
+        let (range4, range6) = ranges(graph, claims, name)?;
+        let peer = |node: &NodeName| {
+            let known = claims.nodes.get(node)?;
+            let (range4, range6) = ranges(graph, claims, node)?;
+            Some(Peer {
+                node: node.clone(),
+                address4: known.address4,
+                address6: known.address6,
+                range4,
+                range6,
+            })
+        };
+        let others = graph.nodes.keys().filter(|node| *node != name);
+        Some(NodeNetwork {
+            range4,
+            range6,
+            pods4: graph.pools.pods4,
+            pods6: graph.pools.pods6,
+            endpoints4: graph.pools.endpoints4,
+            endpoints6: graph.pools.endpoints6,
+            peers: others.filter_map(peer).collect(),
+        })
+    }
+
+    /// Steps that bring missing images to the nodes that will need them.
+    fn images(
+        &self,
+        wanted: &BTreeMap<WorkloadName, Workload>,
+        decisions: &BTreeMap<WorkloadName, Decision>,
+        prepared: &BTreeMap<NodeName, Vec<StepId>>,
+        builder: &mut Builder,
+    ) -> BTreeMap<(NodeName, ImageDigest), StepId> {
+        let mut steps = BTreeMap::new();
+        for (name, decision) in decisions {
+            let Some(branch) = &decision.branch else { continue };
+            for one in branch.waves.iter().flat_map(|wave| &wave.moves) {
+                let into = one.into.iter().filter(|_| one.create);
+                let sources = wanted.get(name).map(|w| &w.template);
+                let restore = branch.before.as_ref().map(|before| &before.template);
+                let pods = into.zip(sources).chain(one.restore.iter().zip(restore));
+                for ((node, pod), template) in pods {
+                    let PodTemplate { source, .. } = template;
+                    let there = self.inputs.observation.seen(node);
+                    let key = (node.clone(), pod.image.clone());
+                    if there.is_some_and(|seen| seen.spec.images.contains(&pod.image))
+                        || steps.contains_key(&key)
+                    {
+                        continue;
+                    }
+                    let after = prepared.get(node).map(Vec::as_slice).unwrap_or_default();
+                    let action = Action::EnsureImage {
+                        tenant: self.inputs.graph.tenant.clone(),
+                        image: pod.image.clone(),
+                        source: source.clone(),
+                    };
+                    let step = builder.node(node, action, after);
+                    steps.insert(key, step);
+                }
+            }
+        }
+        steps
+    }
+
+    /// One workload's steps, and its words.
+    #[expect(clippy::too_many_arguments, reason = "the planner's one junction")]
+    fn branch(
+        &mut self,
+        name: &WorkloadName,
+        wanted: Option<&Workload>,
+        decision: Decision,
+        prepared: &BTreeMap<NodeName, Vec<StepId>>,
+        images: &BTreeMap<(NodeName, ImageDigest), StepId>,
+        builder: &mut Builder,
+        ends: &mut BTreeMap<NodeName, Vec<StepId>>,
+    ) {
+        let Decision { branch, blocked, deferred, causes, kept } = decision;
+        let before = self.inputs.head.reached.get(name);
+        let first = builder.len();
+        match (wanted, &branch) {
+            (Some(workload), branch) => {
+                let endpoint = self.endpoint(name, workload);
+                let tables = self.tables(name, endpoint.is_some());
+                let serving = self.serving(name, branch.as_ref(), &kept);
+                let tenant = &self.inputs.graph.tenant;
+                let mut track = Track::new(builder, tenant, name, endpoint, tables, serving);
+                let ready_for = |node: &NodeName| {
+                    let image = (node.clone(), workload.template.image.clone());
+                    let mut steps = prepared.get(node).cloned().unwrap_or_default();
+                    steps.extend(images.get(&image));
+                    steps
+                };
+                track.start_after(prepared);
+                for (number, wave) in branch.iter().flat_map(|b| &b.waves).enumerate() {
+                    let number = u32::try_from(number).unwrap_or(u32::MAX);
+                    let rollout = &workload.rollout;
+                    track.wave(number, &wave.moves, workload.health.as_ref(), rollout, &ready_for);
+                }
+                track.settle();
+            }
+            (None, Some(branch)) => {
+                let has_endpoint: Vec<NodeName> = self
+                    .seen()
+                    .filter(|(_, seen)| seen.spec.endpoints.contains_key(name))
+                    .map(|(node, _)| node.clone())
+                    .collect();
+                let moves: Vec<_> = branch.waves.iter().flat_map(|w| w.moves.clone()).collect();
+                let tenant = &self.inputs.graph.tenant;
+                let mut track =
+                    Track::new(builder, tenant, name, None, BTreeMap::new(), BTreeMap::new());
+                track.remove(0, &moves, &has_endpoint);
+            }
+            (None, None) => {}
+        }
+        for step in builder.since(first) {
+            ends.entry(step.node.clone()).or_default().push(step.id);
+        }
+        let has_steps = builder.len() > first;
+        self.body.blocked.extend(blocked);
+        self.body.deferred.extend(deferred);
+        self.body.expected.extend(kept);
+        for one in branch.iter().flat_map(|b| &b.waves).flat_map(|w| &w.moves) {
+            if let Some((node, pod)) = &one.into {
+                self.body.expected.insert(pod.id.clone(), Placed::of(node, pod));
+            }
+        }
+        if has_steps || before != wanted {
+            self.body.changes.extend(change::workload(name, before, wanted, has_steps, causes));
+            let reached = wanted.cloned().map(Box::new);
+            if before != wanted || has_steps {
+                self.body.reaches.insert(name.clone(), reached);
+            }
+        }
+        if let Some(branch) = branch.filter(|_| has_steps) {
+            self.body.branches.insert(name.clone(), branch);
+        }
+    }
+
+    fn endpoint(&self, name: &WorkloadName, workload: &Workload) -> Option<Endpoint> {
+        let case = Case {
+            tenant: &self.inputs.graph.tenant,
+            name,
+            world: self.world,
+            head: self.inputs.head,
+            revision: self.body.revision,
+            tables: &[],
+            addresses: addresses(self.inputs.graph, &self.body.claims, name),
+        };
+        case.endpoint(&workload.ports)
+    }
+
+    fn tables(&self, name: &WorkloadName, wanted: bool) -> BTreeMap<NodeName, Option<Endpoint>> {
+        let tables = self.seen().filter(|_| wanted);
+        tables.map(|(node, seen)| (node.clone(), seen.spec.endpoints.get(name).cloned())).collect()
+    }
+
+    /// Who serves before the first wave: pods that a table leads to and that run.
+    fn serving(
+        &self,
+        name: &WorkloadName,
+        branch: Option<&Branch>,
+        kept: &BTreeMap<PodId, Placed>,
+    ) -> BTreeMap<PodId, Backend> {
+        let outs = branch.into_iter().flat_map(|b| &b.waves).flat_map(|w| &w.moves);
+        let outs: BTreeSet<&PodId> = outs.flat_map(|m| &m.out).map(|(id, _)| id).collect();
+        self.world
+            .of_workload(name)
+            .filter(|(id, here)| here.may_serve() && (outs.contains(id) || kept.contains_key(id)))
+            .map(|(id, here)| {
+                let Placed { ip4, ip6, .. } = here.placed;
+                (id.clone(), Backend { pod: id.clone(), ip4, ip6 })
+            })
+            .collect()
+    }
+
+    /// Takes everything of the tenant, then of Berth, off the nodes.
+    fn leave(&mut self, builder: &mut Builder, ends: &BTreeMap<NodeName, Vec<StepId>>) {
+        let tenant = &self.inputs.graph.tenant;
+        for (name, seen) in self.seen() {
+            let mut last = ends.get(name).cloned().unwrap_or_default();
+            let images = seen
+                .spec
+                .images
+                .iter()
+                .map(|image| Action::RemoveImage { tenant: tenant.clone(), image: image.clone() });
+            let images: Vec<_> = images.map(|action| builder.node(name, action, &last)).collect();
+            if !images.is_empty() {
+                last = images;
+            }
+            if seen.spec.tenant {
+                let action = Action::RemoveTenant { tenant: tenant.clone() };
+                last = vec![builder.node(name, action, &last)];
+            }
+            if !seen.spec.others.is_empty() {
+                continue;
+            }
+            for reflex in seen.spec.reflexes.keys() {
+                let action = Action::RemoveReflex { reflex: *reflex };
+                last = vec![builder.node(name, action, &last)];
+            }
+            if seen.spec.network.is_some() {
+                builder.node(name, Action::RemoveNetwork, &last);
+            }
+        }
+        self.body.claims = Claims::default();
+    }
+}
+
+impl Placement {
+    /// Says whether anything is asked for.
+    pub fn is_free(&self) -> bool {
+        self.spread.is_none() && self.require.is_empty()
+    }
+}
+
+impl ImageSource {
+    /// Names the path beside the project, if the image comes from one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Layout(path) | Self::Archive(path) => Some(path),
+            Self::Present => None,
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! A plan in words, for people: what changes, wave by wave, and what goes back if it fails.
+//!
+//! Plain text without colour; the terminal adds that. A destroy is never folded away.
+
+use std::fmt::Write as _;
+
+use super::body::{Blocked, Branch, Change, Goal, Move, PlanBody, Rejection, Verb, Work};
+use super::change::{bytes, millis, strategy_words};
+use super::graph::OnFail;
+use super::names::{NodeName, WorkloadName};
+use super::observation::Observation;
+
+/// Columns of the wave table that hold pods.
+const POD_COLUMN: usize = 22;
+
+/// Words of a change on one line: `~ service/web image 9f2…→c41…`.
+pub fn one_line(change: &Change) -> String {
+    let Change { resource, verb, fields, causes } = change;
+    let mut line = format!("{} {resource}", mark(verb));
+    for field in fields.iter().filter(|_| !matches!(verb, Verb::Add)).take(3) {
+        let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "-".to_owned());
+        let _ = write!(line, "  {} {} → {}", field.path, side(&field.before), side(&field.after));
+    }
+    if let (Verb::Heal, Some(cause)) = (verb, causes.first()) {
+        let _ = write!(line, "  {cause}");
+    }
+    line
+}
+
+/// The whole plan. `observation` tells which nodes answered.
+pub fn text(body: &PlanBody, observation: &Observation) -> String {
+    let mut out = String::new();
+    head(&mut out, body, observation);
+    for change in &body.changes {
+        self::change(&mut out, change);
+        let branch =
+            body.branches.iter().find(|(name, _)| change.resource == format!("service/{name}"));
+        if let Some((name, branch)) = branch {
+            self::branch(&mut out, body, name, branch);
+        }
+    }
+    nodes(&mut out, body);
+    for blocked in &body.blocked {
+        self::blocked(&mut out, blocked);
+    }
+    for deferred in &body.deferred {
+        let _ = writeln!(out, "! {deferred}");
+    }
+    if body.is_empty() && body.blocked.is_empty() {
+        out.push_str("Nothing to do: the nodes are what the text says.\n");
+    } else {
+        summary(&mut out, body);
+    }
+    out
+}
+
+fn head(out: &mut String, body: &PlanBody, observation: &Observation) {
+    let digest = body.digest();
+    let all = observation.nodes.len();
+    let seen = body.preconditions.len();
+    let goal = match body.goal {
+        Goal::Converge => "",
+        Goal::Destroy => "  DESTROY",
+    };
+    let parent = body.revision - 1;
+    let short = digest.get(..4).unwrap_or(&digest);
+    let _ =
+        writeln!(out, "Plan {short}  {}  parent {parent}  nodes {seen}/{all}{goal}", body.tenant);
+}
+
+fn mark(verb: &Verb) -> char {
+    match verb {
+        Verb::Add => '+',
+        Verb::Change | Verb::Heal => '~',
+        Verb::Destroy => '-',
+        Verb::Held(_) => '=',
+    }
+}
+
+fn change(out: &mut String, change: &Change) {
+    let Change { resource, verb, fields, causes } = change;
+    match verb {
+        Verb::Held(pin) => {
+            let stands = if pin.stands.is_some() {
+                "the release before it stands"
+            } else {
+                "nothing stands instead"
+            };
+            let _ = writeln!(
+                out,
+                "= {resource}  HELD since revision {}: {}; {stands}, until the text changes",
+                pin.revision, pin.why
+            );
+            return;
+        }
+        Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => {
+            let word = match verb {
+                Verb::Heal => "  heal",
+                Verb::Destroy => "  DESTROY",
+                Verb::Add | Verb::Change | Verb::Held(_) => "",
+            };
+            let _ = writeln!(out, "{} {resource}{word}", mark(verb));
+        }
+    }
+    let width = fields.iter().map(|field| field.path.chars().count()).max().unwrap_or(0);
+    for field in fields {
+        let words = match (&field.before, &field.after) {
+            (None, Some(after)) => after.clone(),
+            (Some(before), Some(after)) => format!("{before} → {after}"),
+            (Some(before), None) => format!("{before} → (not set)"),
+            (None, None) => String::new(),
+        };
+        let _ = writeln!(out, "    {:width$}  {words}", field.path);
+    }
+    for cause in causes {
+        let _ = writeln!(out, "    {cause}");
+    }
+}
+
+fn branch(out: &mut String, body: &PlanBody, name: &WorkloadName, branch: &Branch) {
+    if branch.waves.is_empty() {
+        return;
+    }
+    let gate = branch.health.as_ref().map_or_else(|| "running".to_owned(), super::change::probe);
+    match &branch.release {
+        Some(_) => {
+            let _ = writeln!(
+                out,
+                "  {}, floor {}, gate {gate}, deadline {}",
+                strategy_words(&branch.rollout.strategy),
+                branch.floor,
+                millis(branch.rollout.deadline_ms)
+            );
+        }
+        None => {}
+    }
+    let _ = writeln!(out, "  {:5} {:POD_COLUMN$} {:POD_COLUMN$} why", "wave", "stop", "start");
+    for (number, wave) in branch.waves.iter().enumerate() {
+        for (index, one) in wave.moves.iter().enumerate() {
+            let label = if index == 0 { number.to_string() } else { String::new() };
+            row(out, &label, one);
+        }
+    }
+    if branch.undo {
+        match (&branch.before, branch.rollout.on_fail) {
+            (_, OnFail::Stop) => {}
+            (Some(before), OnFail::Rollback) => {
+                let now = body
+                    .reaches
+                    .get(name)
+                    .and_then(|w| w.as_ref())
+                    .map(|w| w.template.image.short());
+                let _ = writeln!(
+                    out,
+                    "  on failure: waves done go back {}→{}, and the text's release is held",
+                    now.unwrap_or("this"),
+                    before.template.image.short()
+                );
+            }
+            (None, OnFail::Rollback) => {
+                let _ = writeln!(
+                    out,
+                    "  on failure: what was started is removed, and the text's release is held"
+                );
+            }
+        }
+    }
+}
+
+fn row(out: &mut String, label: &str, one: &Move) {
+    let Move { ordinal: _, out: gone, into, create, restore: _, start_first: _, why } = one;
+    let at = |pod: &dyn std::fmt::Display, node: &NodeName| format!("{pod}@{node}");
+    let stop: Vec<_> = gone.iter().map(|(pod, placed)| at(pod, &placed.node)).collect();
+    let moved = match (into, gone.first()) {
+        (Some((node, _)), Some((_, placed))) if &placed.node != node => "MOVED ",
+        _ => "",
+    };
+    let start = match into {
+        None => "-".to_owned(),
+        Some((node, pod)) if *create => at(&pod.id, node),
+        Some((node, pod)) => format!("({})", at(&pod.id, node)),
+    };
+    let stop = if stop.is_empty() { "-".to_owned() } else { stop.join(" ") };
+    let _ = writeln!(out, "  {label:5} {stop:POD_COLUMN$} {start:POD_COLUMN$} {moved}{why}");
+}
+
+/// What happens to the nodes themselves, and to the endpoints, a line a node.
+fn nodes(out: &mut String, body: &PlanBody) {
+    let mut lines: std::collections::BTreeMap<&NodeName, Vec<String>> =
+        std::collections::BTreeMap::new();
+    for step in body.steps.iter().filter(|step| step.branch.is_none()) {
+        match &step.work {
+            Work::Act(action) => {
+                let title = Work::Act(action.clone()).title(&step.node);
+                let on = ["on", "to", "off"].map(|word| format!(" {word} {}", step.node));
+                let words = on.iter().fold(title, |t, suffix| {
+                    t.strip_suffix(suffix.as_str()).unwrap_or(&t).to_owned()
+                });
+                lines.entry(&step.node).or_default().push(words);
+            }
+            Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+        }
+    }
+    for (node, words) in lines {
+        let _ = writeln!(out, "~ node/{node}  {}", words.join(", "));
+    }
+    let tables: std::collections::BTreeMap<&WorkloadName, usize> =
+        body.steps.iter().fold(std::collections::BTreeMap::new(), |mut map, step| {
+            if let (Some(branch), Work::Act(super::action::Action::SwapEndpoint { .. })) =
+                (&step.branch, &step.work)
+                && !body.branches.get(branch).is_some_and(|b| !b.waves.is_empty())
+            {
+                *map.entry(branch).or_default() += 1;
+            }
+            map
+        });
+    for (workload, count) in tables {
+        let _ =
+            writeln!(out, "  endpoint {workload} is set right on {count} node{}", plural(count));
+    }
+}
+
+fn blocked(out: &mut String, blocked: &Blocked) {
+    match blocked {
+        Blocked::NoRoom { workload, ordinal, nodes, mend } => {
+            let _ = writeln!(out, "! {workload}[{ordinal}]  BLOCKED: no node takes it");
+            for (node, rejections) in nodes {
+                let words: Vec<_> = rejections.iter().map(rejection).collect();
+                let _ = writeln!(out, "    {node}: {}", words.join("; "));
+            }
+            let _ = writeln!(out, "    {mend}");
+        }
+        Blocked::NodeLacks { node, missing } => {
+            let _ = writeln!(out, "! node/{node}  BLOCKED: it lacks what Berth needs");
+            for (what, mend) in missing {
+                let _ = writeln!(out, "    {what}: {mend}");
+            }
+        }
+        Blocked::PoolUsedUp { pool, by } => {
+            let _ = writeln!(
+                out,
+                "! BLOCKED: the address pool `{pool}` has none left for {by}; widen it in `project`"
+            );
+        }
+        Blocked::OtherMachine { node, known, found } => {
+            let _ = writeln!(
+                out,
+                "! node/{node}  BLOCKED: another machine answers at its address (machine-id {found}, was {known}); give the new machine a name of its own"
+            );
+        }
+    }
+}
+
+fn rejection(rejection: &Rejection) -> String {
+    match rejection {
+        Rejection::Unknown => "not reachable".to_owned(),
+        Rejection::Cpu { needs, free } => format!("CPU needs {needs}m, free {free}m"),
+        Rejection::Memory { needs, free } => {
+            format!("memory needs {}, free {}", bytes(*needs), bytes(*free))
+        }
+        Rejection::Label { key, wants, has } => match has {
+            Some(has) => format!("label {key} is {has}, not {wants}"),
+            None => format!("label {key}: {wants} missing"),
+        },
+        Rejection::Addresses => "no pod address left".to_owned(),
+    }
+}
+
+fn summary(out: &mut String, body: &PlanBody) {
+    let count =
+        |test: &dyn Fn(&Verb) -> bool| body.changes.iter().filter(|c| test(&c.verb)).count();
+    let add = count(&|verb| matches!(verb, Verb::Add));
+    let change = count(&|verb| matches!(verb, Verb::Change));
+    let heal = count(&|verb| matches!(verb, Verb::Heal));
+    let destroy = count(&|verb| matches!(verb, Verb::Destroy));
+    let mut parts =
+        vec![format!("{change} change"), format!("{add} add"), format!("{destroy} destroy")];
+    for (number, word) in
+        [(heal, "heal"), (body.blocked.len(), "blocked"), (body.deferred.len(), "deferred")]
+    {
+        if number > 0 {
+            parts.push(format!("{number} {word}"));
+        }
+    }
+    let steps = body.steps.len();
+    let nodes =
+        body.steps.iter().map(|step| &step.node).collect::<std::collections::BTreeSet<_>>().len();
+    let _ = writeln!(
+        out,
+        "{}; {steps} step{} on {nodes} node{}",
+        parts.join(", "),
+        plural(steps),
+        plural(nodes)
+    );
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

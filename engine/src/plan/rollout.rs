@@ -1,0 +1,484 @@
+//! Rollout decisions: for one workload, which replicas change, in which waves, and where to.
+//!
+//! Level-triggered: it looks at what is there, whatever led to it, so that an apply that was
+//! killed anywhere is gone on with by planning again. Per ordinal it keeps the best sound pod and
+//! moves the others out; what passed its gate before (a table leads to it) is not gated again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::action::{Backend, Endpoint, EndpointPort, PodSpec};
+use super::body::{Blocked, Branch, Move, Placed, Rejection, Wave};
+use super::canon::{release_digest, template_digest};
+use super::graph::{OnFail, PodTemplate, Port, Rollout, Strategy, Workload};
+use super::ledger::Head;
+use super::names::{NodeName, PodId, SpecDigest, Tenant, WorkloadName};
+use super::observation::Requests;
+use super::place::{Ask, Fleet, Slot};
+use super::world::{Here, State, World};
+
+/// What one workload's decisions are made from.
+pub struct Case<'a> {
+    /// Whose.
+    pub tenant: &'a Tenant,
+    /// Its name.
+    pub name: &'a WorkloadName,
+    /// What is there.
+    pub world: &'a World,
+    /// What the ledger remembers.
+    pub head: &'a Head,
+    /// The revision that is being planned.
+    pub revision: u64,
+    /// The nodes that hold endpoint tables.
+    pub tables: &'a [NodeName],
+    /// The endpoint's addresses, if the pools have them.
+    pub addresses: Option<(Ipv4Addr, Ipv6Addr)>,
+}
+
+impl Case<'_> {
+    /// The workload's endpoint, without backends; `None` without ports.
+    pub fn endpoint(&self, ports: &[Port]) -> Option<Endpoint> {
+        let (address4, address6) = self.addresses.filter(|_| !ports.is_empty())?;
+        let port =
+            |p: &Port| EndpointPort { protocol: p.protocol, port: p.port, target: p.container };
+        Some(Endpoint {
+            workload: self.name.clone(),
+            address4,
+            address6,
+            ports: ports.iter().map(port).collect(),
+            backends: Vec::new(),
+        })
+    }
+}
+
+/// What was decided.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// The rollout; `None` if no replica changes.
+    pub branch: Option<Branch>,
+    /// Replicas that have no place.
+    pub blocked: Vec<Blocked>,
+    /// What is put off, for people.
+    pub deferred: Vec<String>,
+    /// Why replicas change that the text did not change, for people.
+    pub causes: Vec<String>,
+    /// Pods that stay.
+    pub kept: BTreeMap<PodId, Placed>,
+}
+
+/// Decides the rollout of a workload that should be there.
+pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision {
+    let digest = template_digest(&wanted.template);
+    let mut decision = Decision::default();
+    let mut fills = Vec::new();
+    let mut replacements = Vec::new();
+    let mut removals = Vec::new();
+    let by_ordinal = by_ordinal(case);
+
+    for ordinal in 0..wanted.replicas {
+        let here = by_ordinal.get(&ordinal).map(Vec::as_slice).unwrap_or_default();
+        let keeper = keeper(here, &digest);
+        let others = || here.iter().filter(|(id, _)| Some(*id) != keeper.map(|(id, _)| id));
+        let out: Vec<_> = others().filter(|(_, h)| h.is_known()).copied().collect();
+        for (id, unknown) in others().filter(|(_, h)| !h.is_known()) {
+            decision.deferred.push(format!(
+                "{id} on {} is left alone: the node is not reachable",
+                unknown.node()
+            ));
+        }
+        if let Some((id, pod)) = keeper {
+            decision.kept.insert(id.clone(), pod.placed.clone());
+            let gated = pod.passed || (wanted.ports.is_empty() && out.is_empty());
+            if gated && out.is_empty() || !pod.is_known() {
+                continue;
+            }
+            let into = (!gated)
+                .then(|| (pod.node().clone(), spec_of(case, id, &pod.placed, &wanted.template)));
+            let class = if into.is_none() {
+                &mut removals
+            } else if out.iter().any(|(_, h)| h.may_serve()) {
+                &mut replacements
+            } else {
+                &mut fills
+            };
+            class.push(Move {
+                ordinal,
+                out: owned(&out),
+                into,
+                create: false,
+                restore: None,
+                start_first: true,
+                why: "is there".to_owned(),
+            });
+            continue;
+        }
+        if let Some((id, pod)) = here.iter().find(|(_, h)| !h.is_known()) {
+            decision
+                .deferred
+                .push(format!("{id} cannot be replaced: {} is not reachable", pod.node()));
+            continue;
+        }
+        decision.causes.extend(cause(here, ordinal, &digest));
+        let plan = Move {
+            ordinal,
+            out: owned(&out),
+            into: None,
+            create: true,
+            restore: None,
+            start_first: starts_first(&wanted.rollout.strategy)
+                && out.iter().any(|(_, h)| h.state != State::Dead),
+            why: String::new(),
+        };
+        if out.iter().any(|(_, h)| h.may_serve()) {
+            replacements.push(plan)
+        } else {
+            fills.push(plan)
+        }
+    }
+    for (_, here) in by_ordinal.range(wanted.replicas..) {
+        let out: Vec<_> = here.iter().filter(|(_, h)| h.is_known()).copied().collect();
+        if let Some((first, _)) = out.first() {
+            removals.push(Move {
+                ordinal: first.ordinal,
+                out: owned(&out),
+                into: None,
+                create: false,
+                restore: None,
+                start_first: true,
+                why: String::new(),
+            });
+        }
+    }
+
+    let waves = in_waves(&wanted.rollout.strategy, fills, replacements, removals);
+    let before = case.head.reached.get(case.name);
+    let release = release_digest(wanted);
+    let is_new_release = before.is_none_or(|before| release_digest(before) != release);
+    let undo = is_new_release && wanted.rollout.on_fail == OnFail::Rollback;
+    let mut placing = Placing {
+        case,
+        wanted,
+        before: before.filter(|_| undo),
+        credit: BTreeMap::new(),
+        blocked: Vec::new(),
+    };
+    let waves: Vec<_> = waves
+        .into_iter()
+        .map(|moves| placing.place(moves, fleet))
+        .filter(|w| !w.moves.is_empty())
+        .collect();
+    decision.blocked = placing.blocked;
+    if !waves.is_empty() {
+        let serving = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve());
+        let backends: BTreeSet<_> = serving.map(|(id, _)| (*id).clone()).collect();
+        let passed = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve() && h.passed);
+        let available = u32::try_from(passed.count()).unwrap_or(u32::MAX);
+        let floor = match wanted.rollout.strategy {
+            Strategy::Rolling { surge: _, unavailable } => {
+                wanted.replicas.saturating_sub(unavailable).min(available)
+            }
+            Strategy::Recreate => 0,
+        };
+        decision.branch = Some(Branch {
+            rollout: wanted.rollout.clone(),
+            health: wanted.health.clone(),
+            release: Some(release),
+            before: before.cloned().map(Box::new),
+            floor,
+            endpoint: case.endpoint(&wanted.ports),
+            endpoint_before: before.and_then(|before| case.endpoint(&before.ports)),
+            tables: case.tables.to_vec(),
+            stays: stays(&by_ordinal, &waves),
+            backends,
+            waves,
+            undo,
+        });
+    }
+    decision
+}
+
+/// Decides how a workload leaves that should not be there any more.
+pub fn decide_removal(case: &Case<'_>) -> Decision {
+    let mut decision = Decision::default();
+    let mut moves = Vec::new();
+    let mut backends = BTreeSet::new();
+    for (ordinal, here) in by_ordinal(case) {
+        for (id, unknown) in here.iter().filter(|(_, h)| !h.is_known()) {
+            decision.kept.insert((*id).clone(), unknown.placed.clone());
+            decision.deferred.push(format!("{id} stays until {} is reachable", unknown.node()));
+        }
+        let out: Vec<_> = here.iter().filter(|(_, h)| h.is_known()).copied().collect();
+        backends.extend(out.iter().filter(|(_, h)| h.may_serve()).map(|(id, _)| (*id).clone()));
+        if !out.is_empty() {
+            moves.push(Move {
+                ordinal,
+                out: owned(&out),
+                into: None,
+                create: false,
+                restore: None,
+                start_first: false,
+                why: String::new(),
+            });
+        }
+    }
+    let rollout = Rollout { strategy: Strategy::Recreate, deadline_ms: 0, on_fail: OnFail::Stop };
+    decision.branch = Some(Branch {
+        rollout,
+        health: None,
+        release: None,
+        before: None,
+        floor: 0,
+        endpoint: None,
+        endpoint_before: None,
+        tables: case.tables.to_vec(),
+        stays: Vec::new(),
+        backends,
+        waves: if moves.is_empty() { Vec::new() } else { vec![Wave { moves }] },
+        undo: false,
+    });
+    decision
+}
+
+/// Who serves before the rollout and after it.
+fn stays(by_ordinal: &BTreeMap<u32, Pods<'_>>, waves: &[Wave]) -> Vec<Backend> {
+    let moves = || waves.iter().flat_map(|wave| &wave.moves);
+    let leaves: BTreeSet<&PodId> = moves().flat_map(|one| &one.out).map(|(id, _)| id).collect();
+    let serving = by_ordinal.values().flatten().filter(|(_, here)| here.may_serve());
+    serving
+        .filter(|(id, _)| !leaves.contains(id))
+        .map(|(id, here)| Backend {
+            pod: (*id).clone(),
+            ip4: here.placed.ip4,
+            ip6: here.placed.ip6,
+        })
+        .collect()
+}
+
+type Pods<'a> = Vec<(&'a PodId, &'a Here)>;
+
+fn by_ordinal<'a>(case: &Case<'a>) -> BTreeMap<u32, Pods<'a>> {
+    let mut map: BTreeMap<u32, Pods<'a>> = BTreeMap::new();
+    for (id, here) in case.world.of_workload(case.name) {
+        map.entry(id.ordinal).or_default().push((id, here));
+    }
+    map
+}
+
+/// The pod to keep: sound, rather serving than not, rather the latest.
+fn keeper<'a>(
+    here: &[(&'a PodId, &'a Here)],
+    digest: &SpecDigest,
+) -> Option<(&'a PodId, &'a Here)> {
+    here.iter()
+        .filter(|(_, h)| h.is_sound(digest))
+        .max_by_key(|(id, h)| (h.passed, id.generation))
+        .copied()
+}
+
+fn owned(out: &[(&PodId, &Here)]) -> Vec<(PodId, Placed)> {
+    out.iter().map(|(id, here)| ((*id).clone(), here.placed.clone())).collect()
+}
+
+fn cause(here: &[(&PodId, &Here)], ordinal: u32, digest: &SpecDigest) -> Option<String> {
+    let (id, latest) = here.iter().max_by_key(|(id, _)| id.generation)?;
+    if &latest.placed.digest != digest {
+        return None;
+    }
+    let what = match latest.state {
+        State::Dead => "is not running",
+        State::Altered => "was changed by hand",
+        State::Running | State::Assumed => return None,
+    };
+    Some(format!("replica {ordinal}: {id} on {} {what}", latest.node()))
+}
+
+fn starts_first(strategy: &Strategy) -> bool {
+    match strategy {
+        Strategy::Rolling { surge, unavailable: _ } => *surge > 0,
+        Strategy::Recreate => false,
+    }
+}
+
+fn in_waves(
+    strategy: &Strategy,
+    fills: Vec<Move>,
+    replacements: Vec<Move>,
+    removals: Vec<Move>,
+) -> Vec<Vec<Move>> {
+    let size = match strategy {
+        Strategy::Rolling { surge: 0, unavailable } => (*unavailable).max(1) as usize,
+        Strategy::Rolling { surge, unavailable: _ } => *surge as usize,
+        Strategy::Recreate => usize::MAX,
+    };
+    let mut waves = Vec::new();
+    match strategy {
+        Strategy::Recreate => waves.push(fills.into_iter().chain(replacements).collect()),
+        Strategy::Rolling { .. } => {
+            waves.push(fills);
+            waves.extend(replacements.chunks(size).map(<[Move]>::to_vec));
+        }
+    }
+    waves.push(removals);
+    waves
+}
+
+struct Placing<'a> {
+    case: &'a Case<'a>,
+    wanted: &'a Workload,
+    /// What an undo would restore.
+    before: Option<&'a Workload>,
+    /// What earlier waves of this rollout freed.
+    credit: BTreeMap<NodeName, Requests>,
+    blocked: Vec<Blocked>,
+}
+
+impl Placing<'_> {
+    fn place(&mut self, mut moves: Vec<Move>, fleet: &mut Fleet) -> Wave {
+        moves.retain_mut(|one| {
+            for (_, placed) in one.out.iter().filter(|_| !one.start_first) {
+                self.free(placed, fleet);
+            }
+            let fits = !one.create || self.choose(one, fleet);
+            if fits {
+                self.restore(one, fleet);
+                for (_, placed) in one.out.iter().filter(|_| one.start_first) {
+                    self.free(placed, fleet);
+                }
+            }
+            fits
+        });
+        Wave { moves }
+    }
+
+    fn free(&mut self, placed: &Placed, fleet: &mut Fleet) {
+        self.credit.entry(placed.node.clone()).or_default().add(placed.requests);
+        fleet.uncount(&placed.node, self.case.name);
+    }
+
+    fn choose(&mut self, one: &mut Move, fleet: &mut Fleet) -> bool {
+        let stay = one.out.iter().map(|(id, placed)| (id.generation, &placed.node)).max();
+        let requests = self.wanted.template.resources;
+        let ask = Ask {
+            workload: self.case.name,
+            requests,
+            placement: &self.wanted.placement,
+            stay: stay.map(|(_, node)| node),
+            credit: &self.credit,
+        };
+        match fleet.choose(&ask) {
+            Ok(place) => {
+                let mut left = requests;
+                let credit = self.credit.entry(place.node.clone()).or_default();
+                left.sub(*credit);
+                credit.sub(requests);
+                fleet.count(&place.node, self.case.name, left, place.addresses.0);
+                let id = self.next_id(one.ordinal);
+                one.why = place.why;
+                one.into = Some((
+                    place.node,
+                    pod_spec(self.case, id, &self.wanted.template, place.addresses),
+                ));
+                true
+            }
+            Err(nodes) => {
+                let mend = smallest_mend(&nodes, requests);
+                self.blocked.push(Blocked::NoRoom {
+                    workload: self.case.name.clone(),
+                    ordinal: one.ordinal,
+                    nodes,
+                    mend,
+                });
+                false
+            }
+        }
+    }
+
+    /// Fixes, now, the pod that would stand in if the release is turned down.
+    fn restore(&mut self, one: &mut Move, fleet: &mut Fleet) {
+        let (Some(before), Some((_, into))) = (self.before, &one.into) else { return };
+        if one.ordinal >= before.replicas {
+            return;
+        }
+        let Some((_, out)) = one.out.iter().max_by_key(|(id, _)| id.generation) else { return };
+        // The address is new, so that no connection of the old pod's can reach the wrong one.
+        let Some(addresses) = fleet.slot(&out.node).and_then(Slot::next_addresses) else {
+            return;
+        };
+        fleet.take(&out.node, addresses.0);
+        let next = self.next_id(one.ordinal).generation;
+        let id = PodId { generation: next.max(into.id.generation + 1), ..into.id.clone() };
+        one.restore =
+            Some((out.node.clone(), pod_spec(self.case, id, &before.template, addresses)));
+    }
+
+    /// The next generation: above everything seen, assumed, or ever planned.
+    fn next_id(&self, ordinal: u32) -> PodId {
+        let mut id = PodId { workload: self.case.name.slug(), ordinal, generation: 0 };
+        let planned = self.case.head.generations.get(&id.replica()).copied().unwrap_or(0);
+        let seen = self
+            .case
+            .world
+            .of_workload(self.case.name)
+            .map(|(id, _)| id)
+            .filter(|i| i.ordinal == ordinal);
+        id.generation = seen.map(|i| i.generation).fold(planned, u64::max) + 1;
+        id
+    }
+}
+
+fn pod_spec(
+    case: &Case<'_>,
+    id: PodId,
+    template: &PodTemplate,
+    (ip4, ip6): (Ipv4Addr, Ipv6Addr),
+) -> PodSpec {
+    let PodTemplate { image, source: _, command, args, env, resources, grace_ms } = template;
+    PodSpec {
+        id,
+        tenant: case.tenant.clone(),
+        workload: case.name.clone(),
+        digest: template_digest(template),
+        image: image.clone(),
+        command: command.clone(),
+        args: args.clone(),
+        env: env.clone(),
+        cpu_millis: resources.cpu_millis,
+        memory_bytes: resources.memory_bytes,
+        ip4,
+        ip6,
+        grace_ms: *grace_ms,
+        revision: case.revision,
+    }
+}
+
+fn spec_of(case: &Case<'_>, id: &PodId, placed: &Placed, template: &PodTemplate) -> PodSpec {
+    pod_spec(case, id.clone(), template, (placed.ip4, placed.ip6))
+}
+
+/// The node that lacks least, as a sentence.
+fn smallest_mend(nodes: &BTreeMap<NodeName, Vec<Rejection>>, requests: Requests) -> String {
+    let lack = |list: &[Rejection]| -> Option<(u64, String)> {
+        let [only] = list else { return None };
+        match only {
+            Rejection::Memory { needs, free } => {
+                Some((needs - free, format!("ask for at most {free} bytes of memory")))
+            }
+            Rejection::Cpu { needs, free } => {
+                Some((needs - free, format!("ask for at most {free}m of CPU")))
+            }
+            Rejection::Label { key, wants, has: _ } => {
+                Some((u64::MAX, format!("label it {key}: {wants}")))
+            }
+            Rejection::Addresses | Rejection::Unknown => None,
+        }
+    };
+    let best =
+        nodes.iter().filter_map(|(node, list)| lack(list).map(|(by, mend)| (by, node, mend))).min();
+    match best {
+        Some((_, node, mend)) => format!("to have {node}: {mend}"),
+        None => format!(
+            "add a node with at least {}m of CPU and {} bytes of memory free",
+            requests.cpu_millis, requests.memory_bytes
+        ),
+    }
+}

@@ -1,0 +1,94 @@
+//! Compensations: what a failed gate sets off, as steps.
+//!
+//! A pure function of the plan's body, the workload and the wave whose gate failed, so that it
+//! can be read and checked before anything happens. The failed wave goes first, then the waves
+//! done, latest first. What was there before comes back under generations that the plan fixed.
+
+use std::collections::BTreeMap;
+
+use super::action::{Backend, Endpoint};
+use super::body::{Branch, Move, Placed, PlanBody, Step, Wave};
+use super::names::{PodId, WorkloadName};
+use super::steps::{Builder, Track, backend};
+
+/// Spells out the steps that undo a workload's waves when the gate of wave `failed` fails. Their
+/// numbers follow the plan's own. Empty if the branch is not undone.
+pub fn undo_steps(body: &PlanBody, workload: &WorkloadName, failed: u32) -> Vec<Step> {
+    let Some(branch) = body.branches.get(workload).filter(|branch| branch.undo) else {
+        return Vec::new();
+    };
+    let done = failed as usize;
+    let Some(wave) = branch.waves.get(done) else { return Vec::new() };
+    let first = u32::try_from(body.steps.len()).unwrap_or(u32::MAX);
+    let mut builder = Builder::starting_at(first);
+    let serving = serving_at(branch, done);
+    let now = branch.endpoint.as_ref().map(|endpoint| Endpoint {
+        backends: serving.values().cloned().collect(),
+        ..endpoint.clone()
+    });
+    let tables = branch.tables.iter().map(|node| (node.clone(), now.clone())).collect();
+    let after = branch.endpoint_before.clone();
+    let mut track = Track::new(&mut builder, &body.tenant, workload, after, tables, serving);
+    let Some(before) = &branch.before else {
+        let all: Vec<Move> = branch.waves.iter().take(done + 1).flat_map(gone).collect();
+        let has_endpoint =
+            if done > 0 && branch.endpoint.is_some() { &branch.tables[..] } else { &[] };
+        track.remove(failed, &all, has_endpoint);
+        return builder.finish();
+    };
+    let none = |_: &_| Vec::new();
+    let moves: Vec<Move> =
+        wave.moves.iter().filter_map(|one| back(one, !one.start_first)).collect();
+    track.wave(failed, &moves, before.health.as_ref(), &before.rollout, &none);
+    for (number, wave) in branch.waves.iter().enumerate().take(done).rev() {
+        let moves: Vec<Move> = wave.moves.iter().filter_map(|one| back(one, true)).collect();
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        track.wave(number, &moves, before.health.as_ref(), &before.rollout, &none);
+    }
+    track.settle();
+    builder.finish()
+}
+
+/// Who serves when wave `failed` waits for its gate.
+fn serving_at(branch: &Branch, failed: usize) -> BTreeMap<PodId, Backend> {
+    let outs = branch.waves.iter().flat_map(|wave| &wave.moves).flat_map(|one| &one.out);
+    let mut serving: BTreeMap<PodId, Backend> = outs
+        .filter(|(pod, _)| branch.backends.contains(pod))
+        .map(|(pod, at)| (pod.clone(), Backend { pod: pod.clone(), ip4: at.ip4, ip6: at.ip6 }))
+        .collect();
+    serving.extend(branch.stays.iter().map(|one| (one.pod.clone(), one.clone())));
+    for (number, wave) in branch.waves.iter().enumerate().take(failed + 1) {
+        for one in &wave.moves {
+            if number < failed || !one.start_first {
+                for (pod, _) in &one.out {
+                    serving.remove(pod);
+                }
+            }
+            if number < failed
+                && let Some((_, pod)) = &one.into
+            {
+                serving.insert(pod.id.clone(), backend(pod));
+            }
+        }
+    }
+    serving
+}
+
+/// The way back of one move: what came goes; what went comes back if it `returns`.
+fn back(one: &Move, returns: bool) -> Option<Move> {
+    let (node, pod) = one.into.as_ref()?;
+    let restore = one.restore.clone().filter(|_| returns);
+    Some(Move {
+        ordinal: one.ordinal,
+        out: vec![(pod.id.clone(), Placed::of(node, pod))],
+        start_first: restore.is_some() && one.start_first,
+        create: restore.is_some(),
+        into: restore,
+        restore: None,
+        why: "goes back".to_owned(),
+    })
+}
+
+fn gone(wave: &Wave) -> Vec<Move> {
+    wave.moves.iter().filter_map(|one| back(one, false)).collect()
+}

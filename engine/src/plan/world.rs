@@ -1,0 +1,147 @@
+//! What is there, known and assumed: the observation joined with the ledger's memory.
+//!
+//! A pod on a node that answered is what the node said. A pod that the ledger remembers on a node
+//! that did not answer is assumed to be there still: unknown is not empty.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::body::Placed;
+use super::graph::Graph;
+use super::ledger::Head;
+use super::names::{NodeName, PodId, SpecDigest, WorkloadName};
+use super::observation::{NodeView, Observation, PodStatus};
+
+/// A pod that is there, or is assumed to be.
+#[derive(Clone, Debug)]
+pub struct Here {
+    /// Its place.
+    pub placed: Placed,
+    /// What state it is in.
+    pub state: State,
+    /// Whether some endpoint table leads to it.
+    pub serving: bool,
+    /// Whether every endpoint table that was seen leads to it: it has passed its gate. A pod that
+    /// only some tables lead to (an apply was killed, a node came back) is gated again.
+    pub passed: bool,
+}
+
+/// A pod's state, as far as planning cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Running, and as it was made.
+    Running,
+    /// Running, but changed by hand.
+    Altered,
+    /// Not running, or not finished.
+    Dead,
+    /// On a node that did not answer.
+    Assumed,
+}
+
+/// Every pod, by workload and ordinal.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// The pods.
+    pub pods: BTreeMap<PodId, Here>,
+}
+
+impl World {
+    /// Joins observation and memory.
+    pub fn of(graph: &Graph, observation: &Observation, head: &Head) -> Self {
+        let mut pods = BTreeMap::new();
+        let mut served: BTreeMap<PodId, usize> = BTreeMap::new();
+        let mut tables: BTreeMap<WorkloadName, usize> = BTreeMap::new();
+        for view in observation.nodes.values() {
+            match view {
+                NodeView::Seen(seen) => {
+                    for (workload, endpoint) in &seen.spec.endpoints {
+                        *tables.entry(workload.clone()).or_default() += 1;
+                        for backend in &endpoint.backends {
+                            *served.entry(backend.pod.clone()).or_default() += 1;
+                        }
+                    }
+                }
+                NodeView::Unknown(_) => {}
+            }
+        }
+        for (id, placed) in &head.placed {
+            if observation.seen(&placed.node).is_none() && graph.nodes.contains_key(&placed.node) {
+                let here = Here {
+                    placed: placed.clone(),
+                    state: State::Assumed,
+                    serving: false,
+                    passed: true,
+                };
+                pods.insert(id.clone(), here);
+            }
+        }
+        for (node, view) in &observation.nodes {
+            let NodeView::Seen(seen) = view else { continue };
+            for (id, pod) in &seen.spec.pods {
+                let state = match seen.status.pods.get(id) {
+                    Some(PodStatus::Running { .. }) if pod.intact => State::Running,
+                    Some(PodStatus::Running { .. }) => State::Altered,
+                    Some(PodStatus::Stopped { .. } | PodStatus::Created) | None => State::Dead,
+                };
+                let placed = Placed {
+                    node: node.clone(),
+                    workload: pod.workload.clone(),
+                    digest: pod.digest.clone(),
+                    ip4: pod.ip4,
+                    ip6: pod.ip6,
+                    requests: pod.requests,
+                    grace_ms: pod.grace_ms,
+                };
+                let led = served.get(id).copied().unwrap_or(0);
+                let all = tables.get(&pod.workload).copied().unwrap_or(0);
+                let passed = led > 0 && led == all;
+                pods.insert(id.clone(), Here { placed, state, serving: led > 0, passed });
+            }
+        }
+        Self { pods }
+    }
+
+    /// Lists a workload's pods.
+    pub fn of_workload<'a>(
+        &'a self,
+        workload: &'a WorkloadName,
+    ) -> impl Iterator<Item = (&'a PodId, &'a Here)> + 'a {
+        self.pods.iter().filter(move |(_, here)| &here.placed.workload == workload)
+    }
+
+    /// Names every workload that has a pod.
+    pub fn workloads(&self) -> BTreeSet<&WorkloadName> {
+        self.pods.values().map(|here| &here.placed.workload).collect()
+    }
+}
+
+impl Here {
+    /// Says whether the pod is a sound replica of a template.
+    pub fn is_sound(&self, digest: &SpecDigest) -> bool {
+        let alive = match self.state {
+            State::Running | State::Assumed => true,
+            State::Altered | State::Dead => false,
+        };
+        alive && &self.placed.digest == digest
+    }
+
+    /// Says whether requests may be answered by it now. What is on a node that did not answer
+    /// counts as absent here, and for the availability floor.
+    pub fn may_serve(&self) -> bool {
+        self.serving
+            && match self.state {
+                State::Running | State::Altered => true,
+                State::Dead | State::Assumed => false,
+            }
+    }
+
+    /// Says whether its node answered.
+    pub fn is_known(&self) -> bool {
+        self.state != State::Assumed
+    }
+
+    /// Names its node.
+    pub fn node(&self) -> &NodeName {
+        &self.placed.node
+    }
+}

@@ -1,0 +1,271 @@
+//! Applying a plan: locks, freshness, intent, steps, outcome.
+//!
+//! The keeper's lock first, then the nodes' in sorted order. Under the locks the ledger and the
+//! nodes are read again: a plan whose parent or whose observation is not the world's any more is
+//! refused, and the refusal names what changed. The whole plan is in the ledger before its first
+//! step, and its outcome after its last.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use super::clock::Clock;
+use super::event::Watch;
+use super::executor::{Executor, OnGateFailed, Report};
+use super::host::{Host, HostError, LockClaim};
+use super::journal::Journal;
+use super::ledger::{LedgerFault, Writer};
+use super::observe::observe;
+use crate::plan::action::Action;
+use crate::plan::body::{Goal, Placed, PlanBody, Work};
+use crate::plan::freshness;
+use crate::plan::graph::Graph;
+use crate::plan::ledger::{Entry, Head, Outcome, Pin};
+use crate::plan::names::{NodeName, PodId, WorkloadName};
+use crate::plan::observation::Observation;
+
+/// A plan with all that it was made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<'a> {
+    /// The plan.
+    pub body: &'a PlanBody,
+    /// The graph that it serves.
+    pub graph: &'a Graph,
+    /// The observation that it read.
+    pub observation: &'a Observation,
+    /// The head that it read.
+    pub head: &'a Head,
+    /// The commit that it was made from, for people.
+    pub commit: Option<&'a str>,
+}
+
+/// Who applies, and with what.
+pub struct Apply<'a, H, C> {
+    /// The nodes.
+    pub host: &'a H,
+    /// The time.
+    pub clock: &'a C,
+    /// A login and a machine.
+    pub who: &'a str,
+    /// Who watches.
+    pub watch: &'a dyn Watch,
+    /// Set when no further step should start.
+    pub stop: &'a AtomicBool,
+}
+
+/// What came of an apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Step by step.
+    pub report: Report,
+    /// The ledger's head after it; nothing if the tenant has left.
+    pub head: Option<Head>,
+}
+
+/// Why nothing was applied, or why it ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A node could not be locked. Every lock that was taken has been given back.
+    #[error("{0}")]
+    Lock(#[source] HostError),
+    /// The world is not the plan's any more. Nothing was written.
+    #[error("the world has changed since this plan was made")]
+    Stale {
+        /// One line a difference.
+        changes: Vec<String>,
+    },
+    /// The ledger could not be read or written.
+    #[error(transparent)]
+    Ledger(#[from] LedgerFault),
+    /// The journal could not be written.
+    #[error("the journal could not be written")]
+    Journal(#[source] std::io::Error),
+}
+
+impl<H: Host, C: Clock> Apply<'_, H, C> {
+    /// Applies a plan.
+    ///
+    /// # Errors
+    /// Before the first step: a lock that is held, a changed world, a ledger that cannot be
+    /// believed. After it: only a ledger or a journal that cannot be written; the next apply
+    /// goes on from what is there.
+    pub async fn apply<J: Journal>(
+        &self,
+        planned: Planned<'_>,
+        journal: &mut J,
+    ) -> Result<Applied, ApplyError> {
+        let claim = LockClaim {
+            holder: self.who.to_owned(),
+            since_ms: self.clock.now_ms(),
+            purpose: format!("plan {}", planned.body.digest().get(..8).unwrap_or_default()),
+            epoch: planned.head.epoch,
+        };
+        let locked = self.lock_all(planned, &claim).await?;
+        let result = self.locked(planned, journal, &claim).await;
+        for node in &locked {
+            self.host.unlock(node).await;
+        }
+        result
+    }
+
+    async fn lock_all(
+        &self,
+        planned: Planned<'_>,
+        claim: &LockClaim,
+    ) -> Result<Vec<NodeName>, ApplyError> {
+        let keeper = &planned.body.keeper;
+        let mut locked: Vec<NodeName> = Vec::new();
+        let rest = planned.body.nodes();
+        let rest = rest.iter().filter(|node| *node != keeper);
+        for node in std::iter::once(keeper).chain(rest) {
+            if let Err(error) = self.host.lock(node, claim).await {
+                // The one that failed too: its answer may have been lost after it was taken.
+                for node in locked.iter().chain([node]) {
+                    self.host.unlock(node).await;
+                }
+                return Err(ApplyError::Lock(error));
+            }
+            locked.push(node.clone());
+        }
+        Ok(locked)
+    }
+
+    async fn locked<J: Journal>(
+        &self,
+        planned: Planned<'_>,
+        journal: &mut J,
+        claim: &LockClaim,
+    ) -> Result<Applied, ApplyError> {
+        let Planned { body, graph, observation, head: _, commit } = planned;
+        let ((), now, writer) = {
+            let opened = Writer::open(self.host, &body.keeper, &body.tenant, self.who);
+            let (now, writer) = tokio::join!(observe(self.host, graph), opened);
+            ((), now, writer?)
+        };
+        let mut writer = writer;
+        let changes = stale(body, observation, &now, &writer.ledger.head);
+        if !changes.is_empty() {
+            return Err(ApplyError::Stale { changes });
+        }
+        let summary = body.changes.iter().map(crate::plan::render::one_line).collect();
+        let begin = Entry::Begin {
+            plan: Box::new(body.clone()),
+            digest: body.digest(),
+            commit: commit.map(str::to_owned),
+            summary,
+        };
+        writer.append(self.clock.now_ms(), begin).await?;
+        journal.begin(&writer.ledger.head.hash).map_err(ApplyError::Journal)?;
+        let executor = Executor {
+            host: self.host,
+            clock: self.clock,
+            claim,
+            watch: self.watch,
+            stop: self.stop,
+        };
+        let mut pins = Pins { writer: &mut writer, body, clock: self.clock };
+        let ran = executor.run(body, journal, &mut pins).await;
+        let report = ran.map_err(ApplyError::Journal)?;
+        let outcome = outcome_of(&report);
+        let leaves = match body.goal {
+            Goal::Destroy => outcome == Outcome::Done && body.deferred.is_empty(),
+            Goal::Converge => false,
+        };
+        if leaves {
+            writer.remove().await?;
+            return Ok(Applied { outcome, report, head: None });
+        }
+        let finish = Entry::Finish {
+            revision: body.revision,
+            outcome: outcome.clone(),
+            reached: reached(body, &report),
+            placed: placed(planned, &report),
+        };
+        writer.append(self.clock.now_ms(), finish).await?;
+        Ok(Applied { outcome, report, head: Some(writer.ledger.head) })
+    }
+}
+
+/// What differs between the world that the plan read and the world under the locks.
+fn stale(body: &PlanBody, then: &Observation, now: &Observation, head: &Head) -> Vec<String> {
+    let mut changes = freshness::changed(then, now);
+    if head.hash != body.parent {
+        let last = match &head.in_flight {
+            Some(flight) => format!("revision {} by {} has begun", flight.revision, flight.who),
+            None if head.hash.is_empty() => "the ledger is gone".to_owned(),
+            None => format!("the ledger is at revision {}", head.revision),
+        };
+        changes.push(format!("{last}; the plan follows revision {}", body.revision - 1));
+    }
+    changes
+}
+
+fn outcome_of(report: &Report) -> Outcome {
+    if !report.problems.is_empty() || report.stopped || !report.unfinished.is_empty() {
+        let mut problems = report.problems.clone();
+        if report.stopped {
+            problems.push("stopped by hand".to_owned());
+        }
+        if problems.is_empty() {
+            problems.push("some steps did not run".to_owned());
+        }
+        Outcome::Partial { problems }
+    } else if report.reverted.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Reverted { workloads: report.reverted.clone() }
+    }
+}
+
+fn reached(
+    body: &PlanBody,
+    report: &Report,
+) -> BTreeMap<WorkloadName, Option<Box<crate::plan::graph::Workload>>> {
+    let ended_well = |name: &WorkloadName| {
+        !report.reverted.contains_key(name) && !report.unfinished.contains(name)
+    };
+    let reached = body.reaches.iter().filter(|(name, _)| ended_well(name));
+    reached.map(|(name, workload)| (name.clone(), workload.clone())).collect()
+}
+
+/// Every pod that is there after the run: those seen or assumed before, less what was removed,
+/// and what was created.
+fn placed(planned: Planned<'_>, report: &Report) -> BTreeMap<PodId, Placed> {
+    let world = crate::plan::world::World::of(planned.graph, planned.observation, planned.head);
+    let mut placed: BTreeMap<PodId, Placed> = world
+        .pods
+        .into_iter()
+        .filter(|(pod, _)| !report.removed.contains(pod))
+        .map(|(pod, here)| (pod, here.placed))
+        .collect();
+    for (pod, step) in &report.created {
+        if let Work::Act(Action::EnsurePod { pod: spec }) = &step.work {
+            placed.insert(pod.clone(), Placed::of(&step.node, spec));
+        }
+    }
+    placed
+}
+
+struct Pins<'a, 'b, H, C> {
+    writer: &'a mut Writer<'b, H>,
+    body: &'a PlanBody,
+    clock: &'a C,
+}
+
+impl<H: Host, C: Clock> OnGateFailed for Pins<'_, '_, H, C> {
+    async fn pin(&mut self, workload: &WorkloadName, why: &str) -> Result<(), String> {
+        let branch = self.body.branches.get(workload).ok_or("the plan has no such branch")?;
+        let rejected = branch.release.clone().ok_or("a removal has no release")?;
+        let at_ms = self.clock.now_ms();
+        let pin = Pin {
+            rejected,
+            stands: branch.before.clone(),
+            why: why.to_owned(),
+            revision: self.body.revision,
+            at_ms,
+        };
+        let entry = Entry::Pin { workload: workload.clone(), pin: Box::new(pin) };
+        self.writer.append(at_ms, entry).await.map_err(|fault| fault.to_string())
+    }
+}

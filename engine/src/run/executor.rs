@@ -1,0 +1,606 @@
+//! The executor: a plan's steps through the Host port, as many at once as their order allows.
+//!
+//! It makes no decision that a plan could make. What it does decide: when a step whose answer was
+//! lost counts as done (it reads the node back), when a gate has passed, and that a failed gate
+//! sets off the plan's undo. A branch whose step fails in any other way stops; the others go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use super::clock::Clock;
+use super::event::{Event, Watch};
+use super::host::{Host, HostError, LockClaim, ProbeTarget, Refusal};
+use super::journal::{Journal, Record};
+use crate::plan::action::Action;
+use crate::plan::body::{PlanBody, Step, StepId, Work};
+use crate::plan::graph::Probe;
+use crate::plan::names::{NodeName, PodId, WorkloadName};
+use crate::plan::observation::PodStatus;
+use crate::plan::satisfied::is_satisfied;
+use crate::plan::undo::undo_steps;
+
+/// Steps that run at once, over all nodes.
+const MAX_RUNNING: usize = 64;
+/// How often a write whose answer was lost is read back and performed again.
+const MAX_READ_BACKS: u32 = 3;
+/// Pause before a node is locked and read again, in milliseconds.
+const READ_BACK_PAUSE: Duration = Duration::from_millis(500);
+/// How long an image may take to travel.
+const IMAGE_DEADLINE: Duration = Duration::from_secs(900);
+/// How long any other write may take, besides the grace that it gives.
+const WRITE_DEADLINE: Duration = Duration::from_secs(60);
+/// Pause between two looks at a pod's connections, or at a pod without a probe.
+const LOOK_PAUSE: Duration = Duration::from_millis(300);
+/// Bytes of a failed pod's log that are kept.
+const LOG_LIMIT: usize = 16 * 1024;
+
+/// What came of a plan's steps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Steps done, those of undos included.
+    pub done: BTreeSet<StepId>,
+    /// Pods that were created, with their nodes.
+    pub created: BTreeMap<PodId, Step>,
+    /// Pods that were removed.
+    pub removed: BTreeSet<PodId>,
+    /// Workloads that went back, with the reason.
+    pub reverted: BTreeMap<WorkloadName, String>,
+    /// Workloads with a step that is not done.
+    pub unfinished: BTreeSet<WorkloadName>,
+    /// One line a problem.
+    pub problems: Vec<String>,
+    /// Whether somebody asked to stop.
+    pub stopped: bool,
+}
+
+/// What happens when a gate fails, before the undo's first step.
+pub trait OnGateFailed {
+    /// Writes the pin. `Err` keeps the undo from starting.
+    fn pin(
+        &mut self,
+        workload: &WorkloadName,
+        why: &str,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// Runs plans.
+pub struct Executor<'a, H, C> {
+    /// The nodes.
+    pub host: &'a H,
+    /// The time.
+    pub clock: &'a C,
+    /// How the nodes are locked again after a lost connection.
+    pub claim: &'a LockClaim,
+    /// Who watches.
+    pub watch: &'a dyn Watch,
+    /// Set when no further step should start.
+    pub stop: &'a AtomicBool,
+}
+
+enum End {
+    Done { note: Option<String> },
+    GateFailed { why: String },
+    Failed { why: String },
+}
+
+#[derive(Default)]
+struct Progress {
+    steps: BTreeMap<StepId, Step>,
+    waiting: BTreeMap<StepId, BTreeSet<StepId>>,
+    followers: BTreeMap<StepId, Vec<StepId>>,
+    ready: BTreeSet<StepId>,
+    running: BTreeMap<StepId, u64>,
+    /// Branches in which nothing further starts, with the wave and reason of a failed gate.
+    halted: BTreeMap<WorkloadName, Option<(u32, String)>>,
+}
+
+impl<H: Host, C: Clock> Executor<'_, H, C> {
+    /// Runs a plan's steps, and the undo of each branch whose gate fails.
+    ///
+    /// # Errors
+    /// Only if the journal cannot be written: nothing may start then.
+    pub async fn run<J: Journal, G: OnGateFailed>(
+        &self,
+        body: &PlanBody,
+        journal: &mut J,
+        on_gate_failed: &mut G,
+    ) -> std::io::Result<Report> {
+        let mut report = Report::default();
+        let mut progress = Progress::default();
+        progress.add(&body.steps);
+        let mut running = FuturesUnordered::new();
+        let mut records: Vec<Record> = Vec::new();
+        loop {
+            for (branch, wave, why) in progress.quiet_failures() {
+                self.go_back(
+                    body,
+                    &branch,
+                    wave,
+                    why,
+                    &mut progress,
+                    &mut report,
+                    &mut records,
+                    on_gate_failed,
+                )
+                .await;
+            }
+            let mut starting = Vec::new();
+            while progress.running.len() + starting.len() < MAX_RUNNING
+                && !self.stop.load(Ordering::Relaxed)
+            {
+                let Some(id) = progress.ready.pop_first() else { break };
+                let Some(step) = progress.steps.get(&id).cloned() else { continue };
+                if step.branch.as_ref().is_some_and(|branch| progress.halted.contains_key(branch)) {
+                    continue;
+                }
+                records.push(Record::Intent { step: id });
+                starting.push(step);
+            }
+            if !records.is_empty() {
+                journal.append(&records)?;
+                records.clear();
+            }
+            for step in starting {
+                progress.running.insert(step.id, self.clock.now_ms());
+                self.watch.event(Event::Started(step.clone()));
+                running.push(async move {
+                    let end = self.perform(body, &step).await;
+                    (step, end)
+                });
+            }
+            let Some((step, end)) = running.next().await else { break };
+            self.take(step, end, &mut progress, &mut report, &mut records).await;
+            // What ended at the same moment shares the next durable write.
+            while let std::task::Poll::Ready(Some((step, end))) =
+                futures_util::poll!(running.next())
+            {
+                self.take(step, end, &mut progress, &mut report, &mut records).await;
+            }
+        }
+        if !records.is_empty() {
+            journal.append(&records)?;
+        }
+        report.stopped = self.stop.load(Ordering::Relaxed) && progress.is_unfinished(&report);
+        progress.note_unfinished(&mut report);
+        Ok(report)
+    }
+
+    async fn take(
+        &self,
+        step: Step,
+        end: End,
+        progress: &mut Progress,
+        report: &mut Report,
+        records: &mut Vec<Record>,
+    ) {
+        let began = progress.running.remove(&step.id).unwrap_or_default();
+        let took_ms = self.clock.now_ms().saturating_sub(began);
+        match end {
+            End::Done { note } => {
+                records.push(Record::Done { step: step.id, took_ms });
+                report.note(&step);
+                progress.unlock(step.id);
+                self.watch.event(Event::Done { step, took_ms, note });
+            }
+            End::GateFailed { why } => {
+                records.push(Record::Failed { step: step.id, why: why.clone() });
+                let pod = step.work.pod();
+                let log = match &pod {
+                    Some(pod) => self.log_of(&step.node, pod, progress).await,
+                    None => Vec::new(),
+                };
+                if let (Some(pod), Some(branch)) = (pod, &step.branch) {
+                    let words = format!("{pod} on {}: {why}", step.node);
+                    progress
+                        .halted
+                        .entry(branch.clone())
+                        .or_insert_with(|| Some((step.wave.unwrap_or(0), words)));
+                    let node = step.node.clone();
+                    self.watch.event(Event::GateFailed { pod, node, why, log });
+                }
+            }
+            End::Failed { why } => {
+                records.push(Record::Failed { step: step.id, why: why.clone() });
+                report.problems.push(format!("{}: {why}", step.work.title(&step.node)));
+                if let Some(branch) = &step.branch {
+                    progress.halted.entry(branch.clone()).or_insert(None);
+                }
+                self.watch.event(Event::Failed { step, why });
+            }
+        }
+    }
+
+    /// A branch's gate failed and nothing of it runs any more: pin, then undo.
+    #[expect(clippy::too_many_arguments, reason = "the loop's state, handed on once")]
+    async fn go_back<G: OnGateFailed>(
+        &self,
+        body: &PlanBody,
+        branch: &WorkloadName,
+        wave: u32,
+        why: String,
+        progress: &mut Progress,
+        report: &mut Report,
+        records: &mut Vec<Record>,
+        on_gate_failed: &mut G,
+    ) {
+        let undoes = body.branches.get(branch).is_some_and(|b| b.undo);
+        if !undoes {
+            report.problems.push(why);
+            return;
+        }
+        if let Err(problem) = on_gate_failed.pin(branch, &why).await {
+            report.problems.push(format!("{branch} could not be pinned: {problem}"));
+            return;
+        }
+        let steps = undo_steps(body, branch, wave);
+        records.push(Record::Undo { workload: branch.to_string(), wave });
+        self.watch.event(Event::Undo { workload: branch.clone(), steps: steps.len() });
+        report.reverted.insert(branch.clone(), why);
+        progress.drop_branch(branch);
+        progress.add(&steps);
+    }
+
+    async fn log_of(&self, node: &NodeName, pod: &PodId, progress: &Progress) -> Vec<u8> {
+        let tenant = progress.steps.values().find_map(|step| match &step.work {
+            Work::Act(Action::EnsurePod { pod: spec }) => Some(spec.tenant.clone()),
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
+        });
+        match tenant {
+            Some(tenant) => self.host.logs(node, &tenant, pod, LOG_LIMIT).await.unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+
+    async fn perform(&self, body: &PlanBody, step: &Step) -> End {
+        match &step.work {
+            Work::Act(action) => self.act(body, step, action).await,
+            Work::AwaitReady { pod, ip4, probe, deadline_ms } => {
+                let deadline = Duration::from_millis(*deadline_ms);
+                match probe {
+                    Some(probe) => {
+                        let target =
+                            ProbeTarget { address: IpAddr::V4(*ip4), probe: probe.clone() };
+                        self.await_probe(step, pod, &target, probe, deadline).await
+                    }
+                    None => self.await_running(body, step, pod, deadline).await,
+                }
+            }
+            Work::AwaitDrained { pod, deadline_ms } => {
+                self.await_drained(body, step, pod, Duration::from_millis(*deadline_ms)).await
+            }
+        }
+    }
+
+    /// Performs a write. A lost answer, or a lost session, means: lock again, read again.
+    async fn act(&self, body: &PlanBody, step: &Step, action: &Action) -> End {
+        let mut result = self.host.perform(&step.node, action, deadline_of(action)).await;
+        for _ in 0..MAX_READ_BACKS {
+            match &result {
+                Err(
+                    HostError::Lost { .. } | HostError::Refused { refusal: Refusal::NotLocked, .. },
+                ) => {}
+                Ok(()) | Err(_) => break,
+            }
+            self.clock.sleep(READ_BACK_PAUSE).await;
+            if let Err(error) = self.host.lock(&step.node, self.claim).await {
+                result = Err(error);
+                continue;
+            }
+            match self.host.observe(&step.node, &body.tenant).await {
+                Ok(seen) if is_satisfied(action, &seen) => result = Ok(()),
+                Ok(_) => {
+                    result = self.host.perform(&step.node, action, deadline_of(action)).await;
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        match result {
+            Ok(()) => End::Done { note: None },
+            // A pod that the node could not start is a bad release, like one that is never ready.
+            Err(HostError::Refused { refusal: Refusal::Failed { what, why }, .. })
+                if matches!(action, Action::EnsurePod { .. }) =>
+            {
+                End::GateFailed { why: format!("{what} failed: {why}") }
+            }
+            Err(error) => End::Failed { why: error.to_string() },
+        }
+    }
+
+    async fn await_probe(
+        &self,
+        step: &Step,
+        pod: &PodId,
+        target: &ProbeTarget,
+        probe: &Probe,
+        deadline: Duration,
+    ) -> End {
+        let until = self.clock.now_ms().saturating_add(millis(deadline));
+        let every = Duration::from_millis(probe.every_ms.max(10));
+        // The first answers are asked for more often than the probe's own pace, so that a pod
+        // that is ready at once does not wait for a tick.
+        let mut pause = Duration::from_millis(20).min(every);
+        let mut passed = 0;
+        let mut said = None;
+        loop {
+            let answer = self.host.probe(&step.node, target).await;
+            let why = match answer {
+                Ok(Ok(())) => {
+                    passed += 1;
+                    if passed >= probe.pass_after.max(1) {
+                        return End::Done { note: None };
+                    }
+                    None
+                }
+                Ok(Err(why)) => Some((true, why)),
+                Err(error) => Some((false, error.to_string())),
+            };
+            if let Some((_, words)) = &why {
+                passed = 0;
+                if said.as_ref() != Some(words) {
+                    said = Some(words.clone());
+                    let (step, pod, why) = (step.id, pod.clone(), words.clone());
+                    self.watch.event(Event::Waiting { step, pod, why });
+                }
+            }
+            if self.clock.now_ms() >= until {
+                let waited = format!("not ready after {} s", deadline.as_secs());
+                return match why {
+                    Some((true, why)) => End::GateFailed { why: format!("{waited}: {why}") },
+                    None => End::GateFailed { why: waited },
+                    Some((false, why)) => End::Failed { why },
+                };
+            }
+            self.clock.sleep(pause).await;
+            pause = (pause * 2).min(every);
+        }
+    }
+
+    /// Without a probe, a pod is ready that runs at two looks a second apart.
+    async fn await_running(
+        &self,
+        body: &PlanBody,
+        step: &Step,
+        pod: &PodId,
+        deadline: Duration,
+    ) -> End {
+        let until = self.clock.now_ms().saturating_add(millis(deadline));
+        let mut ran: Option<u32> = None;
+        loop {
+            let status = match self.host.observe(&step.node, &body.tenant).await {
+                Ok(seen) => Ok(seen.status.pods.get(pod).cloned()),
+                Err(error) => Err(error.to_string()),
+            };
+            match &status {
+                Ok(Some(PodStatus::Running { restarts, .. })) if ran == Some(*restarts) => {
+                    return End::Done { note: None };
+                }
+                Ok(Some(PodStatus::Running { restarts, .. })) => ran = Some(*restarts),
+                Ok(Some(PodStatus::Stopped { .. } | PodStatus::Created) | None) | Err(_) => {
+                    ran = None;
+                }
+            }
+            if self.clock.now_ms() >= until {
+                return match status {
+                    Ok(Some(PodStatus::Stopped { exit_code, .. })) => {
+                        End::GateFailed { why: format!("ended with exit code {exit_code}") }
+                    }
+                    Ok(_) => End::GateFailed { why: "does not keep running".to_owned() },
+                    Err(why) => End::Failed { why },
+                };
+            }
+            self.clock.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    /// A pod is drained when two looks find no connection; past the deadline it is cut off.
+    async fn await_drained(
+        &self,
+        body: &PlanBody,
+        step: &Step,
+        pod: &PodId,
+        deadline: Duration,
+    ) -> End {
+        let until = self.clock.now_ms().saturating_add(millis(deadline));
+        let mut quiet = 0;
+        loop {
+            self.clock.sleep(LOOK_PAUSE).await;
+            let open = match self.host.connections(&step.node, &body.tenant, pod).await {
+                Ok(0) => {
+                    quiet += 1;
+                    0
+                }
+                Ok(open) => {
+                    quiet = 0;
+                    open
+                }
+                Err(error) if self.clock.now_ms() >= until => {
+                    return End::Failed { why: error.to_string() };
+                }
+                Err(_) => continue,
+            };
+            if quiet >= 2 {
+                return End::Done { note: None };
+            }
+            if self.clock.now_ms() >= until {
+                let note = (open > 0).then(|| format!("{open} connections were still open"));
+                return End::Done { note };
+            }
+        }
+    }
+}
+
+impl Progress {
+    fn add(&mut self, steps: &[Step]) {
+        for step in steps {
+            let waits: BTreeSet<_> = step.after.iter().copied().collect();
+            for id in &waits {
+                self.followers.entry(*id).or_default().push(step.id);
+            }
+            if waits.is_empty() {
+                self.ready.insert(step.id);
+            } else {
+                self.waiting.insert(step.id, waits);
+            }
+            self.steps.insert(step.id, step.clone());
+        }
+    }
+
+    fn unlock(&mut self, done: StepId) {
+        for follower in self.followers.remove(&done).unwrap_or_default() {
+            if let Some(waits) = self.waiting.get_mut(&follower) {
+                waits.remove(&done);
+                if waits.is_empty() {
+                    self.waiting.remove(&follower);
+                    self.ready.insert(follower);
+                }
+            }
+        }
+    }
+
+    /// Branches whose gate failed and of which no step runs any more.
+    fn quiet_failures(&mut self) -> Vec<(WorkloadName, u32, String)> {
+        let running: BTreeSet<WorkloadName> = self
+            .running
+            .keys()
+            .filter_map(|id| self.steps.get(id).and_then(|step| step.branch.clone()))
+            .collect();
+        let mut quiet = Vec::new();
+        for (branch, failure) in &mut self.halted {
+            if !running.contains(branch)
+                && let Some((wave, why)) = failure.take()
+            {
+                quiet.push((branch.clone(), wave, why));
+            }
+        }
+        quiet
+    }
+
+    /// Forgets a branch's forward steps, so that its undo can run.
+    fn drop_branch(&mut self, branch: &WorkloadName) {
+        let ids: Vec<StepId> = self
+            .steps
+            .values()
+            .filter(|step| step.branch.as_ref() == Some(branch))
+            .map(|step| step.id)
+            .collect();
+        for id in ids {
+            self.waiting.remove(&id);
+            self.ready.remove(&id);
+            self.steps.remove(&id);
+        }
+        self.halted.remove(branch);
+    }
+
+    fn is_unfinished(&self, report: &Report) -> bool {
+        self.steps.keys().any(|id| !report.done.contains(id))
+    }
+
+    fn note_unfinished(&self, report: &mut Report) {
+        for step in self.steps.values().filter(|step| !report.done.contains(&step.id)) {
+            if let Some(branch) = &step.branch {
+                report.unfinished.insert(branch.clone());
+            }
+        }
+    }
+}
+
+impl Report {
+    fn note(&mut self, step: &Step) {
+        self.done.insert(step.id);
+        match &step.work {
+            Work::Act(Action::EnsurePod { pod }) => {
+                self.created.insert(pod.id.clone(), step.clone());
+            }
+            Work::Act(Action::RemovePod { pod, .. }) => {
+                self.created.remove(pod);
+                self.removed.insert(pod.clone());
+            }
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+        }
+    }
+}
+
+impl Work {
+    /// Names the one pod that the work is about, if there is one.
+    pub fn pod(&self) -> Option<PodId> {
+        match self {
+            Self::AwaitReady { pod, .. } | Self::AwaitDrained { pod, .. } => Some(pod.clone()),
+            Self::Act(Action::EnsurePod { pod }) => Some(pod.id.clone()),
+            Self::Act(Action::RemovePod { pod, .. }) => Some(pod.clone()),
+            Self::Act(
+                Action::EnsureNetwork { .. }
+                | Action::InstallReflex { .. }
+                | Action::EnsureTenant { .. }
+                | Action::EnsureImage { .. }
+                | Action::SwapEndpoint { .. }
+                | Action::RemoveEndpoint { .. }
+                | Action::RemoveImage { .. }
+                | Action::RemoveTenant { .. }
+                | Action::RemoveReflex { .. }
+                | Action::RemoveNetwork,
+            ) => None,
+        }
+    }
+
+    /// Says in a few words what the work is: `start web-0.g2 on n1`.
+    pub fn title(&self, node: &NodeName) -> String {
+        match self {
+            Self::AwaitReady { pod, .. } => format!("{pod} on {node} ready"),
+            Self::AwaitDrained { pod, .. } => format!("{pod} on {node} drained"),
+            Self::Act(action) => match action {
+                Action::EnsureNetwork { .. } => format!("network on {node}"),
+                Action::InstallReflex { reflex, .. } => {
+                    format!("reflex {} on {node}", reflex.name())
+                }
+                Action::EnsureTenant { tenant } => format!("{} on {node}", tenant.namespace()),
+                Action::EnsureImage { image, .. } => format!("image {} to {node}", image.short()),
+                Action::EnsurePod { pod } => format!("start {} on {node}", pod.id),
+                Action::SwapEndpoint { endpoint, .. } => format!(
+                    "endpoint {} on {node} → {}",
+                    endpoint.workload,
+                    if endpoint.backends.is_empty() {
+                        "nobody".to_owned()
+                    } else {
+                        let names: Vec<_> =
+                            endpoint.backends.iter().map(|b| b.pod.to_string()).collect();
+                        names.join(" ")
+                    }
+                ),
+                Action::RemovePod { pod, .. } => format!("stop {pod} on {node}"),
+                Action::RemoveEndpoint { endpoint, .. } => {
+                    format!("endpoint {endpoint} off {node}")
+                }
+                Action::RemoveImage { image, .. } => format!("image {} off {node}", image.short()),
+                Action::RemoveTenant { tenant } => format!("{} off {node}", tenant.namespace()),
+                Action::RemoveReflex { reflex } => format!("reflex {} off {node}", reflex.name()),
+                Action::RemoveNetwork => format!("network off {node}"),
+            },
+        }
+    }
+}
+
+fn deadline_of(action: &Action) -> Duration {
+    match action {
+        Action::EnsureImage { .. } => IMAGE_DEADLINE,
+        Action::RemovePod { grace_ms, .. } => WRITE_DEADLINE + Duration::from_millis(*grace_ms),
+        Action::EnsureNetwork { .. }
+        | Action::InstallReflex { .. }
+        | Action::EnsureTenant { .. }
+        | Action::EnsurePod { .. }
+        | Action::SwapEndpoint { .. }
+        | Action::RemoveEndpoint { .. }
+        | Action::RemoveImage { .. }
+        | Action::RemoveTenant { .. }
+        | Action::RemoveReflex { .. }
+        | Action::RemoveNetwork => WRITE_DEADLINE,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

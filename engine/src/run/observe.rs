@@ -1,0 +1,64 @@
+//! Observing the whole fleet at once, and planning on what was seen.
+
+use futures_util::future::join_all;
+
+use super::host::Host;
+use super::ledger::{self, LedgerFault};
+use crate::plan::body::{Goal, PlanBody};
+use crate::plan::check::{self, Violation};
+use crate::plan::graph::Graph;
+use crate::plan::ledger::Ledger;
+use crate::plan::observation::{NodeView, Observation};
+use crate::plan::planner::{self, Inputs};
+
+/// Reads every node of the graph, all at once. A node that does not answer is unknown, with its
+/// reason; nothing here fails.
+pub async fn observe<H: Host>(host: &H, graph: &Graph) -> Observation {
+    let reads = graph.nodes.keys().map(|name| async move {
+        let view = match host.observe(name, &graph.tenant).await {
+            Ok(seen) => NodeView::Seen(Box::new(seen)),
+            Err(error) => NodeView::Unknown(error.to_string()),
+        };
+        (name.clone(), view)
+    });
+    Observation { nodes: join_all(reads).await.into_iter().collect() }
+}
+
+/// The world as it was read: nodes and ledger.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// The nodes.
+    pub observation: Observation,
+    /// The ledger.
+    pub ledger: Ledger,
+}
+
+/// Reads the nodes and the ledger, all at once, without a lock.
+///
+/// # Errors
+/// If the ledger's keeper does not answer, or its chain does not hold.
+pub async fn survey<H: Host>(host: &H, graph: &Graph) -> Result<Survey, LedgerFault> {
+    let ledger = ledger::read(host, &graph.keeper, &graph.tenant);
+    let (observation, ledger) = tokio::join!(observe(host, graph), ledger);
+    Ok(Survey { observation, ledger: ledger? })
+}
+
+impl Survey {
+    /// Plans on what was seen, and has the plan judged.
+    ///
+    /// # Errors
+    /// The promises that the plan would break; such a plan is a fault of Berth's, and is not run.
+    pub fn plan(
+        &self,
+        graph: &Graph,
+        program: &str,
+        goal: Goal,
+        now_ms: u64,
+    ) -> Result<PlanBody, Vec<Violation>> {
+        let Self { observation, ledger } = self;
+        let head = &ledger.head;
+        let body = planner::plan(&Inputs { graph, program, observation, head, goal, now_ms });
+        let violations = check::check(&body, graph, observation, head);
+        if violations.is_empty() { Ok(body) } else { Err(violations) }
+    }
+}

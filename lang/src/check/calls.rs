@@ -1,0 +1,160 @@
+//! Calls of functions and cases: arguments by position and by name.
+
+use super::checker::{Checker, Why, as_name};
+use super::typed::{Kind, Typed};
+use crate::ids::{Loc, TypeId};
+use crate::nearest::nearest;
+use crate::resolve::{Def, FieldTy, Ty};
+use crate::syntax::ast::{Arg, Expr, ExprKind, Name};
+use std::sync::Arc;
+
+impl Checker<'_, '_> {
+    pub(super) fn infer_call(&mut self, callee: &Expr, args: &[Arg], at: Loc) -> (Typed, Ty) {
+        let decls = self.decls;
+        if let ExprKind::Field(base, member) = &callee.kind
+            && let Some(id) = as_name(base).and_then(|name| self.type_named(name))
+        {
+            return self.qualified_case(id, member, args, at);
+        }
+        let callee_at = self.loc(callee.at);
+        let Some(name) =
+            as_name(callee).filter(|name| self.locals.iter().all(|(local, _)| local != *name))
+        else {
+            let before = self.diagnostics.len();
+            self.infer(callee, None);
+            if self.diagnostics.len() == before {
+                let diagnostic = decls.not_callable(callee_at);
+                self.report(diagnostic);
+            }
+            return (self.poison(at), Ty::Error);
+        };
+        match decls.lookup(self.site.file, name) {
+            Some(Def::Fn(id)) => {
+                let decl = &decls.fns[id.index()];
+                let given = self.arguments(&decl.params, args, &decl.name, at);
+                let args = given
+                    .into_iter()
+                    .filter_map(|(name, typed)| {
+                        let slot = decl.params.iter().position(|param| param.name == name)?;
+                        Some((slot, typed))
+                    })
+                    .collect();
+                (Typed { kind: Kind::Call { of: id, args }, at }, decl.result.clone())
+            }
+            Some(Def::Broken) => (self.poison(at), Ty::Error),
+            Some(Def::Let(_) | Def::Input(_) | Def::Resource(_) | Def::Type(_)) => {
+                let diagnostic = decls.not_callable(callee_at);
+                self.report(diagnostic);
+                (self.poison(at), Ty::Error)
+            }
+            None => {
+                let diagnostic = decls.unknown_function(self.site.file, callee_at, name);
+                self.report(diagnostic);
+                (self.poison(at), Ty::Error)
+            }
+        }
+    }
+
+    /// `Protocol.tcp`, or `Image.local(…)`.
+    pub(super) fn qualified_case(
+        &mut self,
+        id: TypeId,
+        member: &Name,
+        args: &[Arg],
+        at: Loc,
+    ) -> (Typed, Ty) {
+        let ty = Ty::Named(id);
+        let member_at = self.loc(member.at);
+        let Some((of, cases)) = self.enum_of(self.decls.unalias(&ty)) else {
+            if !matches!(self.decls.unalias(&ty), Ty::Error) {
+                let diagnostic = self.decls.not_an_enum(at, &ty);
+                self.report(diagnostic);
+            }
+            return (self.poison(at), Ty::Error);
+        };
+        match cases.iter().position(|case| case.name == member.text) {
+            Some(case) => (self.construct(of, case, args, at), Ty::Named(of)),
+            None => {
+                let diagnostic = self.decls.unknown_case(member_at, &member.text, of, cases, None);
+                self.report(diagnostic);
+                (self.poison(at), Ty::Error)
+            }
+        }
+    }
+
+    /// A case with its arguments.
+    pub(super) fn construct(&mut self, of: TypeId, case: usize, args: &[Arg], at: Loc) -> Typed {
+        let Some(decl) = self.enum_of(&Ty::Named(of)).and_then(|(_, cases)| cases.get(case)) else {
+            return self.poison(at);
+        };
+        let fields = self.arguments(&decl.params, args, &decl.name, at);
+        Typed { kind: Kind::Case { of, case, fields }, at }
+    }
+
+    /// Arguments against parameters; what is missing is reported here.
+    fn arguments(
+        &mut self,
+        params: &[FieldTy],
+        args: &[Arg],
+        callee: &str,
+        at: Loc,
+    ) -> Vec<(Arc<str>, Typed)> {
+        let decls = self.decls;
+        let mut given: Vec<(Arc<str>, Typed)> = Vec::new();
+        let mut places: Vec<(Arc<str>, Loc)> = Vec::new();
+        let mut complete = true;
+        for (index, arg) in args.iter().enumerate() {
+            let value_at = self.loc(arg.value.at);
+            let (param, place) = match &arg.name {
+                None if places.len() < index
+                    || args[..index].iter().any(|arg| arg.name.is_some()) =>
+                {
+                    if places.len() == index {
+                        let diagnostic = decls.positional_after_named(value_at);
+                        self.report(diagnostic);
+                    }
+                    complete = false;
+                    continue;
+                }
+                None => match params.get(index) {
+                    Some(param) => (param, value_at),
+                    None => {
+                        let diagnostic = decls.too_many_arguments(value_at, callee, params.len());
+                        self.report(diagnostic);
+                        continue;
+                    }
+                },
+                Some(name) => {
+                    let name_at = self.loc(name.at);
+                    match params.iter().find(|param| param.name == name.text) {
+                        Some(param) => (param, name_at),
+                        None => {
+                            let near = nearest(&name.text, params.iter().map(|param| &*param.name));
+                            let diagnostic =
+                                decls.unknown_argument(name_at, &name.text, callee, params, near);
+                            self.report(diagnostic);
+                            complete &= near.is_none();
+                            continue;
+                        }
+                    }
+                }
+            };
+            if let Some((_, first)) = places.iter().find(|(name, _)| *name == param.name) {
+                let diagnostic = decls.field_twice(place, &param.name, *first);
+                self.report(diagnostic);
+                continue;
+            }
+            places.push((param.name.clone(), place));
+            let why = Why { at: param.at, text: "the parameter is declared here" };
+            let typed = self.check(&arg.value, &param.ty, Some(why));
+            given.push((param.name.clone(), typed));
+        }
+        for param in params.iter().filter(|_| complete) {
+            if self.required(param) && places.iter().all(|(name, _)| *name != param.name) {
+                let diagnostic = decls.missing_argument(at, param, callee);
+                self.report(diagnostic);
+            }
+        }
+        given
+    }
+}

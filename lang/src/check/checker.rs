@@ -1,0 +1,226 @@
+//! The order of checking: lets after what they read, then everything else.
+
+use super::typed::{Checked, Condition, Constant, Kind, Typed, TypedResource, TypedRule};
+use crate::diagnostic::Diagnostic;
+use crate::ids::{FileId, Loc, TypeId};
+use crate::resolve::{Decls, Def, Site, Ty, TypeBody};
+use crate::syntax::ast::{Expr, ExprKind, Rel};
+use std::sync::Arc;
+
+/// Levels and parts of a type that nobody wrote down.
+const MAX_TYPE_DEPTH: u32 = 128;
+const MAX_TYPE_SIZE: u32 = 10_000;
+
+/// Why a type is expected: where that was decided, and how to say so.
+#[derive(Clone, Copy)]
+pub(super) struct Why {
+    pub(super) at: Loc,
+    pub(super) text: &'static str,
+}
+
+/// Checks every declaration.
+pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Checked {
+    let site = Site { file: FileId(0), base: 0 };
+    let mut checker = Checker {
+        decls,
+        diagnostics,
+        site,
+        locals: Vec::new(),
+        let_types: vec![Ty::Error; decls.lets.len()],
+        constants: Vec::new(),
+        image: None,
+    };
+    checker.image = checker.find_image();
+    let mut lets: Vec<Option<Typed>> = vec![None; decls.lets.len()];
+    for id in &decls.let_order {
+        let (typed, ty) = checker.check_let(id.index());
+        lets[id.index()] = Some(typed);
+        checker.let_types[id.index()] = ty;
+    }
+    let at = Loc { file: FileId(0), start: 0, end: 0 };
+    let lets =
+        lets.into_iter().map(|typed| typed.unwrap_or(Typed { kind: Kind::Poison, at })).collect();
+    Checked {
+        lets,
+        fns: (0..decls.fns.len()).map(|index| checker.check_fn(index)).collect(),
+        defaults: (0..decls.defaults.len()).map(|index| checker.check_default(index)).collect(),
+        inputs: (0..decls.inputs.len()).map(|index| checker.check_input(index)).collect(),
+        rules: (0..decls.types.len()).map(|index| checker.check_rule(index)).collect(),
+        resources: (0..decls.resources.len()).map(|index| checker.check_resource(index)).collect(),
+        image: checker.image,
+        constants: checker.constants,
+    }
+}
+
+/// The state of checking one item after the other.
+pub(super) struct Checker<'c, 's> {
+    pub(super) decls: &'c Decls<'s>,
+    pub(super) diagnostics: &'c mut Vec<Diagnostic>,
+    pub(super) site: Site,
+    pub(super) locals: Vec<(Arc<str>, Ty)>,
+    pub(super) let_types: Vec<Ty>,
+    pub(super) constants: Vec<Constant>,
+    pub(super) image: Option<(TypeId, usize)>,
+}
+
+impl<'c, 's> Checker<'c, 's> {
+    pub(super) fn loc(&self, rel: Rel) -> Loc {
+        self.site.loc(rel)
+    }
+
+    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Moves to an item, with no locals.
+    fn enter(&mut self, site: Site) {
+        self.site = site;
+        self.locals.clear();
+    }
+
+    /// The prelude's `Image`, and its case for a bare reference.
+    fn find_image(&self) -> Option<(TypeId, usize)> {
+        let Some(Def::Type(id)) = self.decls.lookup(FileId(0), "Image") else {
+            return None;
+        };
+        match &self.decls.type_decl(id)?.body {
+            TypeBody::Enum(cases) => {
+                Some((id, cases.iter().position(|case| &*case.name == "registry")?))
+            }
+            TypeBody::Record(_)
+            | TypeBody::Alias(_)
+            | TypeBody::Refined { .. }
+            | TypeBody::Broken => None,
+        }
+    }
+
+    fn check_let(&mut self, index: usize) -> (Typed, Ty) {
+        let decl = &self.decls.lets[index];
+        self.enter(decl.site);
+        let at = self.loc(decl.value.at);
+        match &decl.ty {
+            _ if decl.cyclic => (Typed { kind: Kind::Poison, at }, Ty::Error),
+            Some((ty, declared)) => {
+                let why = Why { at: *declared, text: "expected because of this" };
+                (self.check(decl.value, ty, Some(why)), ty.clone())
+            }
+            None => {
+                let (typed, ty) = self.infer(decl.value, None);
+                if small(&ty, MAX_TYPE_DEPTH, &mut { MAX_TYPE_SIZE }) {
+                    return (typed, ty);
+                }
+                let diagnostic = self.decls.type_too_large(at);
+                self.report(diagnostic);
+                (self.poison(at), Ty::Error)
+            }
+        }
+    }
+
+    fn check_fn(&mut self, index: usize) -> Typed {
+        let decl = &self.decls.fns[index];
+        self.enter(decl.site);
+        self.locals.extend(decl.params.iter().map(|param| (param.name.clone(), param.ty.clone())));
+        let why = Why { at: decl.result_at, text: "the function promises this" };
+        let typed = self.check(decl.body, &decl.result, Some(why));
+        if decl.cyclic { Typed { kind: Kind::Poison, at: typed.at } } else { typed }
+    }
+
+    fn check_default(&mut self, index: usize) -> Typed {
+        let decl = &self.decls.defaults[index];
+        self.enter(decl.site);
+        self.check(decl.expr, &decl.ty, None)
+    }
+
+    fn check_input(&mut self, index: usize) -> Option<Typed> {
+        let decl = &self.decls.inputs[index];
+        self.enter(decl.site);
+        let why = Why { at: decl.at, text: "declared here" };
+        decl.default.map(|default| self.check(default, &decl.ty, Some(why)))
+    }
+
+    fn check_rule(&mut self, index: usize) -> Option<TypedRule> {
+        let TypeBody::Refined { base, rule, site } = &self.decls.types[index].body else {
+            return None;
+        };
+        self.enter(*site);
+        let it = self.decls.unalias(base).clone();
+        self.locals.push(("it".into(), it.clone()));
+        let condition = match &rule.condition.kind {
+            ExprKind::Range { from, to, inclusive } => {
+                let why =
+                    Why { at: self.decls.types[index].at, text: "the rule is about this type" };
+                let from = self.check(from, self.decls.unrefine(&it), Some(why));
+                let to = self.check(to, self.decls.unrefine(&it), Some(why));
+                Condition::Between { from, to, inclusive: *inclusive }
+            }
+            _ => Condition::Holds(self.check(&rule.condition, &Ty::Bool, None)),
+        };
+        let message = rule.message.as_ref().map(|message| self.check(message, &Ty::Str, None));
+        Some(TypedRule { condition, message, at: self.loc(rule.condition.at) })
+    }
+
+    fn check_resource(&mut self, index: usize) -> TypedResource {
+        let decl = &self.decls.resources[index];
+        self.enter(decl.site);
+        let keys = decl.key.map(|key| {
+            let (keys, ty) = self.infer(&key.keys, None);
+            let element = match ty {
+                Ty::List(element) => self.decls.unrefine(&element).clone(),
+                Ty::Error | Ty::Never => Ty::Error,
+                other => {
+                    let diagnostic = self.decls.not_iterable(keys.at, &other);
+                    self.report(diagnostic);
+                    Ty::Error
+                }
+            };
+            let element = match element {
+                Ty::Int | Ty::Str | Ty::Error => element,
+                other => {
+                    let diagnostic = self.decls.bad_key(keys.at, &other);
+                    self.report(diagnostic);
+                    Ty::Error
+                }
+            };
+            self.locals.push((key.variable.text.clone(), element));
+            keys
+        });
+        let ty = self.decls.body_type(decl.kind);
+        let why = Why { at: decl.at, text: "a resource of this kind" };
+        let missing_at = decl.at;
+        let body = if let ExprKind::Record(fields) = &decl.body.kind {
+            self.check_record(decl.body, fields, &ty, Some(why), Some(missing_at))
+        } else {
+            self.check(decl.body, &ty, Some(why))
+        };
+        TypedResource { keys, body }
+    }
+}
+
+/// Whether a type is small enough to walk again and again: bindings of bindings could double it each time.
+fn small(ty: &Ty, depth: u32, budget: &mut u32) -> bool {
+    if depth == 0 || *budget == 0 {
+        return false;
+    }
+    *budget -= 1;
+    match ty {
+        Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) => small(inner, depth - 1, budget),
+        Ty::Record(fields) => fields.iter().all(|(_, field)| small(field, depth - 1, budget)),
+        Ty::Error
+        | Ty::Never
+        | Ty::Bool
+        | Ty::Int
+        | Ty::Str
+        | Ty::Cpu
+        | Ty::Bytes
+        | Ty::Duration
+        | Ty::Percent
+        | Ty::Named(_)
+        | Ty::Ref(_) => true,
+    }
+}
+
+/// An expression as a name, if it is one.
+pub(super) fn as_name(expr: &Expr) -> Option<&Arc<str>> {
+    let ExprKind::Name(name) = &expr.kind else { return None };
+    Some(name)
+}

@@ -1,0 +1,484 @@
+//! The mistakes that checking finds, in words.
+
+use super::checker::Why;
+use crate::diagnostic::Diagnostic;
+use crate::ids::{FileId, FnId, Loc, TypeId};
+use crate::nearest::nearest;
+use crate::resolve::{CaseTy, Decls, Def, FieldTy, Ty, TypeBody};
+use crate::syntax::ast::Number;
+use crate::syntax::literal::UNITS;
+
+impl Decls<'_> {
+    fn because(&self, diagnostic: Diagnostic, why: Option<Why>) -> Diagnostic {
+        match why {
+            Some(why) => diagnostic.also(self.span(why.at), why.text),
+            None => diagnostic,
+        }
+    }
+
+    fn suggested(&self, diagnostic: Diagnostic, at: Loc, near: Option<&str>) -> Diagnostic {
+        match near {
+            Some(near) => {
+                diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near)
+            }
+            None => diagnostic,
+        }
+    }
+
+    pub(super) fn mismatch(
+        &self,
+        at: Loc,
+        found: &Ty,
+        wanted: &Ty,
+        why: Option<Why>,
+    ) -> Diagnostic {
+        let (found_name, wanted_name) = (self.describe(found), self.describe(wanted));
+        let diagnostic = Diagnostic::error(
+            "E0301",
+            self.span(at),
+            format!("expected {wanted_name}, found {found_name}"),
+        )
+        .label(format!("this is {found_name}"));
+        let diagnostic = self.because(diagnostic, why);
+        match (self.unrefine(found), self.unrefine(wanted)) {
+            (Ty::Optional(_), _) => {
+                diagnostic.help("it may be absent: say what stands in for it, `… or …`")
+            }
+            (Ty::Int, Ty::Str) => {
+                let text = self.text(at);
+                let literal = text.bytes().all(|b| b.is_ascii_digit());
+                let replacement =
+                    if literal { format!("\"{text}\"") } else { format!("\"${{{text}}}\"") };
+                diagnostic.help("a string is written in quotes").fix(self.span(at), replacement)
+            }
+            (Ty::Str, Ty::Int) => {
+                let text = self.text(at).trim_matches('"');
+                if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+                    diagnostic.help("a number is written without quotes").fix(self.span(at), text)
+                } else {
+                    diagnostic
+                }
+            }
+            _ => diagnostic,
+        }
+    }
+
+    /// A type as a noun.
+    fn describe(&self, ty: &Ty) -> String {
+        let ty = match self.unalias(ty) {
+            Ty::Optional(inner) => return format!("{}, maybe absent", self.describe(inner)),
+            other => other,
+        };
+        match ty {
+            Ty::Ref(_) => format!("a {}", self.show(ty)),
+            Ty::Record(_) => format!("a {}", self.show(ty)),
+            Ty::List(_) => format!("a list {}", self.show(ty)),
+            Ty::Map(_) => format!("a map {}", self.show(ty)),
+            Ty::Error
+            | Ty::Never
+            | Ty::Bool
+            | Ty::Int
+            | Ty::Str
+            | Ty::Cpu
+            | Ty::Bytes
+            | Ty::Duration
+            | Ty::Percent
+            | Ty::Optional(_)
+            | Ty::Named(_) => self.show(ty),
+        }
+    }
+
+    fn text(&self, at: Loc) -> &str {
+        let file = self.files.get(at.file.0 as usize);
+        file.and_then(|file| file.source.text().get(at.start as usize..at.end as usize))
+            .unwrap_or("")
+    }
+
+    pub(super) fn unknown_name(
+        &self,
+        file: FileId,
+        at: Loc,
+        name: &str,
+        locals: &[&str],
+    ) -> Diagnostic {
+        // A capital means a type, as in `Protocol.tcp`.
+        let of_type = name.starts_with(|c: char| c.is_ascii_uppercase());
+        let visible = self.visible(file).filter(|(_, def)| matches!(def, Def::Type(_)) == of_type);
+        let near = nearest(name, locals.iter().copied().chain(visible.map(|(name, _)| name)));
+        let diagnostic = Diagnostic::error("E0202", self.span(at), format!("there is no `{name}`"))
+            .label("unknown name");
+        if near.is_some() {
+            return self.suggested(diagnostic, at, near);
+        }
+        let has_case = |body: &TypeBody<'_>| match body {
+            TypeBody::Enum(cases) => cases.iter().any(|case| &*case.name == name),
+            TypeBody::Record(_)
+            | TypeBody::Alias(_)
+            | TypeBody::Refined { .. }
+            | TypeBody::Broken => false,
+        };
+        match self.types.iter().find(|decl| has_case(&decl.body)) {
+            Some(decl) => {
+                diagnostic.help(format!("where no type is expected, write `{}.{name}`", decl.name))
+            }
+            None => diagnostic,
+        }
+    }
+
+    pub(super) fn unknown_function(&self, file: FileId, at: Loc, name: &str) -> Diagnostic {
+        let functions = self.visible(file).filter(|(_, def)| matches!(def, Def::Fn(_)));
+        let near = nearest(name, functions.map(|(name, _)| name));
+        let diagnostic =
+            Diagnostic::error("E0202", self.span(at), format!("there is no function `{name}`"))
+                .label("unknown function");
+        self.suggested(diagnostic, at, near)
+    }
+
+    pub(super) fn unknown_case(
+        &self,
+        at: Loc,
+        name: &str,
+        of: TypeId,
+        cases: &[CaseTy],
+        why: Option<Why>,
+    ) -> Diagnostic {
+        let near = nearest(name, cases.iter().map(|case| &*case.name));
+        let names: Vec<&str> = cases.iter().map(|case| &*case.name).collect();
+        let of = self.show(&Ty::Named(of));
+        let diagnostic =
+            Diagnostic::error("E0306", self.span(at), format!("{of} has no case `{name}`"))
+                .label("unknown case");
+        let diagnostic = self.because(diagnostic, why);
+        match near {
+            Some(_) => self.suggested(diagnostic, at, near),
+            None => diagnostic.help(format!("its cases are: {}", names.join(", "))),
+        }
+    }
+
+    pub(super) fn unknown_field(
+        &self,
+        at: Loc,
+        name: &str,
+        ty: &Ty,
+        fields: &[FieldTy],
+        near: Option<&str>,
+    ) -> Diagnostic {
+        let of = self.show(ty);
+        let diagnostic =
+            Diagnostic::error("E0302", self.span(at), format!("{of} has no field `{name}`"))
+                .label("unknown field");
+        match near {
+            Some(_) => self.suggested(diagnostic, at, near),
+            None => {
+                let names: Vec<&str> = fields.iter().map(|field| &*field.name).collect();
+                diagnostic.help(format!("its fields are: {}", names.join(", ")))
+            }
+        }
+    }
+
+    pub(super) fn unknown_member(&self, at: Loc, name: &str, ty: &Ty, base: Loc) -> Diagnostic {
+        let names: Vec<&str> = match self.unrefine(ty) {
+            Ty::Record(fields) => fields.iter().map(|(name, _)| &**name).collect(),
+            Ty::Named(id) => match self.type_decl(*id).map(|decl| &decl.body) {
+                Some(TypeBody::Record(fields)) => fields.iter().map(|field| &*field.name).collect(),
+                Some(TypeBody::Enum(cases)) => {
+                    cases.iter().flat_map(|case| &case.params).map(|param| &*param.name).collect()
+                }
+                Some(TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken) | None => {
+                    Vec::new()
+                }
+            },
+            _ => Vec::new(),
+        };
+        let near = nearest(name, names.iter().copied());
+        let message = format!("{} has no field `{name}`", self.describe(ty));
+        let diagnostic = Diagnostic::error("E0302", self.span(at), message).label("unknown field");
+        let diagnostic = if base == at {
+            diagnostic
+        } else {
+            diagnostic.also(self.span(base), format!("this is {}", self.describe(ty)))
+        };
+        if near.is_some() {
+            return self.suggested(diagnostic, at, near);
+        }
+        match self.unalias(ty) {
+            Ty::Optional(_) => {
+                diagnostic.help("it may be absent: say what stands in for it, `(… or …).field`")
+            }
+            _ if names.is_empty() => diagnostic,
+            _ => diagnostic.help(format!("its fields are: {}", names.join(", "))),
+        }
+    }
+
+    pub(super) fn missing_field(&self, at: Loc, field: &FieldTy, of: &Ty) -> Diagnostic {
+        let message = format!("missing field `{}: {}`", field.name, self.show(&field.ty));
+        Diagnostic::error("E0303", self.span(at), message)
+            .label(format!("this {} has no `{}`", self.show(of), field.name))
+            .also(self.span(field.at), "declared here, without a default")
+    }
+
+    pub(super) fn missing_argument(&self, at: Loc, param: &FieldTy, callee: &str) -> Diagnostic {
+        let message =
+            format!("missing argument `{}: {}` of `{callee}`", param.name, self.show(&param.ty));
+        Diagnostic::error("E0303", self.span(at), message)
+            .label(format!("needs `{}`", param.name))
+            .also(self.span(param.at), "declared here, without a default")
+    }
+
+    pub(super) fn field_twice(&self, at: Loc, name: &str, first: Loc) -> Diagnostic {
+        Diagnostic::error("E0304", self.span(at), format!("`{name}` is given twice"))
+            .label("given again here")
+            .also(self.span(first), "first given here")
+    }
+
+    pub(super) fn not_callable(&self, at: Loc) -> Diagnostic {
+        Diagnostic::error("E0305", self.span(at), "this is not a function")
+            .label("cannot be called")
+    }
+
+    pub(super) fn not_called(&self, at: Loc, id: FnId) -> Diagnostic {
+        let name = self.fns.get(id.index()).map_or("", |decl| &*decl.name);
+        Diagnostic::error("E0305", self.span(at), format!("`{name}` is a function"))
+            .label("functions are called, not passed on")
+            .help(format!("call it: `{name}(…)`"))
+    }
+
+    pub(super) fn type_as_value(&self, at: Loc, name: &str) -> Diagnostic {
+        Diagnostic::error("E0305", self.span(at), format!("`{name}` is a type, not a value"))
+            .label("a value is wanted here")
+    }
+
+    pub(super) fn not_an_enum(&self, at: Loc, ty: &Ty) -> Diagnostic {
+        Diagnostic::error("E0306", self.span(at), format!("{} has no cases", self.show(ty)))
+            .label("not an enum")
+    }
+
+    pub(super) fn too_many_arguments(&self, at: Loc, callee: &str, count: usize) -> Diagnostic {
+        let plural = if count == 1 { "" } else { "s" };
+        Diagnostic::error(
+            "E0310",
+            self.span(at),
+            format!("`{callee}` takes {count} argument{plural}"),
+        )
+        .label("one too many")
+    }
+
+    pub(super) fn positional_after_named(&self, at: Loc) -> Diagnostic {
+        Diagnostic::error("E0310", self.span(at), "an argument without a name follows a named one")
+            .label("name this one too")
+    }
+
+    pub(super) fn unknown_argument(
+        &self,
+        at: Loc,
+        name: &str,
+        callee: &str,
+        params: &[FieldTy],
+        near: Option<&str>,
+    ) -> Diagnostic {
+        let diagnostic = Diagnostic::error(
+            "E0310",
+            self.span(at),
+            format!("`{callee}` has no parameter `{name}`"),
+        )
+        .label("unknown parameter");
+        match near {
+            Some(_) => self.suggested(diagnostic, at, near),
+            None => {
+                let names: Vec<&str> = params.iter().map(|param| &*param.name).collect();
+                diagnostic.help(format!("its parameters are: {}", names.join(", ")))
+            }
+        }
+    }
+
+    pub(super) fn wrong_unit(
+        &self,
+        at: Loc,
+        number: &Number,
+        found: &Ty,
+        wanted: &Ty,
+        why: Option<Why>,
+    ) -> Diagnostic {
+        let (found_name, wanted_name) = (self.show(found), self.show(wanted));
+        let unit = &*number.unit;
+        let message = if unit.is_empty() {
+            format!("expected {wanted_name}, found a number without a unit")
+        } else {
+            format!("expected {wanted_name}, found {found_name}")
+        };
+        let label = if unit.is_empty() {
+            "needs a unit".to_owned()
+        } else {
+            format!("`{unit}` makes this {found_name}")
+        };
+        let diagnostic = Diagnostic::error("E0307", self.span(at), message).label(label);
+        self.because(diagnostic, why).help(unit_help(wanted))
+    }
+
+    pub(super) fn type_too_large(&self, at: Loc) -> Diagnostic {
+        Diagnostic::error("E0105", self.span(at), "the type of this value is too large to infer")
+            .label("too many fields, or too deep")
+            .help("say the type: `let x: T = …`")
+    }
+
+    pub(super) fn unknown_unit(&self, at: Loc, number: &Number, hint: Option<&Ty>) -> Diagnostic {
+        let unit = &*number.unit;
+        let swapped = match unit {
+            "K" | "k" | "Ki" | "KIB" | "kib" | "kiB" => Some("KiB"),
+            "M" | "Mi" | "MIB" | "mib" | "miB" => Some("MiB"),
+            "G" | "g" | "Gi" | "GIB" | "gib" => Some("GiB"),
+            "T" | "t" | "Ti" => Some("TiB"),
+            "min" | "mins" => Some("m"),
+            "sec" | "secs" => Some("s"),
+            _ => nearest(unit, UNITS.iter().map(|(text, _)| *text).filter(|text| text.len() > 1)),
+        };
+        let digits = &*number.digits;
+        let diagnostic =
+            Diagnostic::error("E0307", self.span(at), format!("there is no unit `{unit}`"))
+                .label("unknown unit");
+        match (swapped, hint) {
+            (Some(near), _) => diagnostic
+                .help(format!("did you mean `{digits}{near}`?"))
+                .fix(self.span(at), format!("{digits}{near}")),
+            (None, Some(hint)) => diagnostic.help(unit_help(hint)),
+            (None, None) => diagnostic,
+        }
+    }
+
+    pub(super) fn ambiguous_unit(&self, at: Loc, number: &Number) -> Diagnostic {
+        let digits = &*number.digits;
+        Diagnostic::error(
+            "E0308",
+            self.span(at),
+            format!("`{digits}m` could be minutes or thousandths of a core"),
+        )
+        .label("nothing here says which")
+        .help("say the type, as in `let x: Duration = …` or `let x: Cpu = …`")
+    }
+
+    pub(super) fn fraction(&self, at: Loc, number: &Number) -> Diagnostic {
+        Diagnostic::error(
+            "E0307",
+            self.span(at),
+            format!("`{}` has a fraction and no unit", number.digits),
+        )
+        .label("only quantities have fractions")
+        .help("Int is whole; Cpu is written `1.5` or `1500m` where a Cpu is expected")
+    }
+
+    pub(super) fn inexact(&self, at: Loc, ty: &Ty) -> Diagnostic {
+        let smallest = match ty {
+            Ty::Cpu => "a thousandth of a core",
+            Ty::Bytes => "a byte",
+            Ty::Duration => "a millisecond",
+            Ty::Percent => "a hundredth of a percent",
+            _ => "a whole number",
+        };
+        Diagnostic::error("E0309", self.span(at), "this number cannot be kept exactly")
+            .label("too large, or too fine")
+            .help(format!(
+                "the finest step is {smallest}; the largest number is 9,223,372,036,854,775,807"
+            ))
+    }
+
+    pub(super) fn operands(
+        &self,
+        op_at: Loc,
+        op: &str,
+        left: (Loc, &Ty),
+        right: (Loc, &Ty),
+    ) -> Diagnostic {
+        let (a, b) = (self.describe(left.1), self.describe(right.1));
+        let diagnostic = Diagnostic::error(
+            "E0311",
+            self.span(op_at),
+            format!("`{op}` does not take {a} and {b}"),
+        )
+        .label(format!("{a} on the left, {b} on the right"));
+        match (self.unrefine(left.1), self.unrefine(right.1)) {
+            (Ty::Str, _) | (_, Ty::Str) if op == "+" => {
+                diagnostic.help("strings are joined inside quotes: `\"${a}${b}\"`")
+            }
+            (Ty::Optional(_), _) | (_, Ty::Optional(_)) => {
+                diagnostic.help("one may be absent: say what stands in for it, `(… or …)`")
+            }
+            _ => diagnostic,
+        }
+    }
+
+    pub(super) fn no_operator(&self, op_at: Loc, op: &str, left: &Ty, _right: &Ty) -> Diagnostic {
+        Diagnostic::error(
+            "E0311",
+            self.span(op_at),
+            format!("{} has no order", self.describe(left)),
+        )
+        .label(format!("`{op}` needs numbers, quantities or strings"))
+    }
+
+    pub(super) fn no_negative(&self, at: Loc, ty: &Ty) -> Diagnostic {
+        Diagnostic::error(
+            "E0311",
+            self.span(at),
+            format!("{} is never negative", self.describe(ty)),
+        )
+        .label("only Int is")
+    }
+
+    pub(super) fn not_iterable(&self, at: Loc, ty: &Ty) -> Diagnostic {
+        Diagnostic::error(
+            "E0301",
+            self.span(at),
+            format!("expected a list or a range, found {}", self.describe(ty)),
+        )
+        .label(format!("this is {}", self.describe(ty)))
+    }
+
+    pub(super) fn not_indexable(&self, at: Loc, ty: &Ty) -> Diagnostic {
+        Diagnostic::error(
+            "E0301",
+            self.span(at),
+            format!("expected a list or a map, found {}", self.describe(ty)),
+        )
+        .label(format!("this is {}", self.describe(ty)))
+    }
+
+    pub(super) fn bad_key(&self, at: Loc, ty: &Ty) -> Diagnostic {
+        Diagnostic::error(
+            "E0301",
+            self.span(at),
+            format!("a key is Int or Str, not {}", self.describe(ty)),
+        )
+        .label(format!("this is {}", self.describe(ty)))
+    }
+
+    pub(super) fn not_keyed(&self, at: Loc, name: &str, declared: Loc) -> Diagnostic {
+        Diagnostic::error("E0305", self.span(at), format!("`{name}` has no instances"))
+            .label("it is not keyed")
+            .also(self.span(declared), "declared here")
+    }
+
+    pub(super) fn not_printable(&self, at: Loc, ty: &Ty) -> Diagnostic {
+        let diagnostic = Diagnostic::error(
+            "E0301",
+            self.span(at),
+            format!("{} does not fit into a string", self.describe(ty)),
+        )
+        .label("cannot be printed");
+        match self.unalias(ty) {
+            Ty::Optional(_) => {
+                diagnostic.help("it may be absent: say what stands in for it, `${… or …}`")
+            }
+            _ => diagnostic,
+        }
+    }
+}
+
+fn unit_help(wanted: &Ty) -> &'static str {
+    match wanted {
+        Ty::Cpu => "a Cpu is cores or thousandths: `1.5`, `500m`",
+        Ty::Bytes => "Bytes are written with B, KiB, MiB, GiB, TiB or KB, MB, GB, TB: `256MiB`",
+        Ty::Duration => "a Duration is written with ms, s, m, h or d: `30s`",
+        Ty::Percent => "a Percent is written with `%`: `10%`",
+        _ => "an Int has no unit",
+    }
+}

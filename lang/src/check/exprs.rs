@@ -1,0 +1,434 @@
+//! Expressions: checked against an expected type, or inferred where there is none.
+
+use super::checker::{Checker, Why, as_name};
+use super::typed::{Comprehension, Kind, Part, Typed};
+use crate::ids::{Loc, TypeId};
+use crate::resolve::{CaseTy, Def, FieldTy, Ty, TypeBody};
+use crate::syntax::ast::{self, Expr, ExprKind, Name, Piece};
+use crate::value::Value;
+use std::sync::Arc;
+
+impl<'c, 's> Checker<'c, 's> {
+    pub(super) fn poison(&self, at: Loc) -> Typed {
+        Typed { kind: Kind::Poison, at }
+    }
+
+    /// Checks against an expected type; `why` says where that was decided.
+    pub(super) fn check(&mut self, expr: &Expr, ty: &Ty, why: Option<Why>) -> Typed {
+        let decls = self.decls;
+        let ty = decls.unalias(ty);
+        if let Ty::Optional(inner) = ty
+            && self.takes_shape(expr, inner)
+        {
+            return self.check(expr, inner, why);
+        }
+        if let Ty::Named(id) = ty
+            && let Some(TypeBody::Refined { base, .. }) =
+                decls.type_decl(*id).map(|decl| &decl.body)
+            && self.takes_shape(expr, base)
+        {
+            let checked = self.check(expr, base, why);
+            return self.refine(*id, checked);
+        }
+        match &expr.kind {
+            ExprKind::Number(number) => self.check_number(number, expr, ty, why),
+            ExprKind::Record(fields) => self.check_record(expr, fields, ty, why, None),
+            ExprKind::List(elements) if let Ty::List(element) = ty => {
+                let checked = elements.iter().map(|each| self.check(each, element, why)).collect();
+                Typed { kind: Kind::List(checked), at: self.loc(expr.at) }
+            }
+            ExprKind::Name(name) if let Some((of, cases)) = self.enum_of(ty) => {
+                self.check_case_name(expr, name, of, cases, why, ty)
+            }
+            ExprKind::Call(callee, args)
+                if let (Some((of, cases)), Some(name)) = (self.enum_of(ty), as_name(callee))
+                    && let Some(case) = cases.iter().position(|case| case.name == *name) =>
+            {
+                self.construct(of, case, args, self.loc(expr.at))
+            }
+            ExprKind::Call(callee, _)
+                if let (Some((of, cases)), Some(name)) = (self.enum_of(ty), as_name(callee))
+                    && !self.is_value(name) =>
+            {
+                let diagnostic = decls.unknown_case(self.loc(callee.at), name, of, cases, why);
+                self.report(diagnostic);
+                self.poison(self.loc(expr.at))
+            }
+            ExprKind::If(parts) => {
+                let [condition, then, otherwise] = &**parts;
+                let condition = self.check(condition, &Ty::Bool, None);
+                let then = self.check(then, ty, why);
+                let otherwise = self.check(otherwise, ty, why);
+                Typed {
+                    kind: Kind::If(Box::new([condition, then, otherwise])),
+                    at: self.loc(expr.at),
+                }
+            }
+            ExprKind::Comprehension(parts) if let Ty::List(element) = ty => {
+                let element = element.clone();
+                self.comprehension(expr, parts, |checker, inner| {
+                    (checker.check(inner, &element, why), Ty::Error)
+                })
+                .0
+            }
+            ExprKind::With(base, fields) => {
+                let base = self.check(base, ty, why);
+                self.updates(base, ty, fields, self.loc(expr.at))
+            }
+            _ => {
+                let (typed, found) = self.infer(expr, Some(ty));
+                self.convert(typed, &found, ty, why)
+            }
+        }
+    }
+
+    /// Whether an expression takes its meaning from the type, rather than having one of its own.
+    fn takes_shape(&self, expr: &Expr, ty: &Ty) -> bool {
+        match &expr.kind {
+            ExprKind::Number(_)
+            | ExprKind::Record(_)
+            | ExprKind::List(_)
+            | ExprKind::With(..)
+            | ExprKind::If(_)
+            | ExprKind::Comprehension(_) => true,
+            ExprKind::Unary(ast::UnaryOp::Negate, inner) => {
+                matches!(inner.kind, ExprKind::Number(_))
+            }
+            ExprKind::Name(name) => {
+                let enumeration = self.enum_of(self.decls.unalias(ty));
+                enumeration.is_some_and(|(_, cases)| {
+                    cases.iter().any(|case| case.name == *name) || !self.is_value(name)
+                })
+            }
+            ExprKind::Call(callee, _) => {
+                match (as_name(callee), self.enum_of(self.decls.unalias(ty))) {
+                    (Some(name), Some((_, cases))) => cases.iter().any(|case| case.name == *name),
+                    _ => false,
+                }
+            }
+            ExprKind::Error
+            | ExprKind::Bool(_)
+            | ExprKind::Str(_)
+            | ExprKind::Field(..)
+            | ExprKind::Index(..)
+            | ExprKind::Unary(..)
+            | ExprKind::Binary(..)
+            | ExprKind::Range { .. } => false,
+        }
+    }
+
+    fn is_value(&self, name: &str) -> bool {
+        self.locals.iter().any(|(local, _)| &**local == name)
+            || self.decls.lookup(self.site.file, name).is_some()
+    }
+
+    /// The cases of an enum.
+    pub(super) fn enum_of(&self, ty: &Ty) -> Option<(TypeId, &'c [CaseTy])> {
+        let decls = self.decls;
+        let Ty::Named(id) = ty else { return None };
+        match &decls.type_decl(*id)?.body {
+            TypeBody::Enum(cases) => Some((*id, cases)),
+            TypeBody::Record(_)
+            | TypeBody::Alias(_)
+            | TypeBody::Refined { .. }
+            | TypeBody::Broken => None,
+        }
+    }
+
+    /// The fields of a declared record.
+    pub(super) fn record_of(&self, ty: &Ty) -> Option<(TypeId, &'c [FieldTy])> {
+        let decls = self.decls;
+        let Ty::Named(id) = ty else { return None };
+        match &decls.type_decl(*id)?.body {
+            TypeBody::Record(fields) => Some((*id, fields)),
+            TypeBody::Enum(_)
+            | TypeBody::Alias(_)
+            | TypeBody::Refined { .. }
+            | TypeBody::Broken => None,
+        }
+    }
+
+    fn check_case_name(
+        &mut self,
+        expr: &Expr,
+        name: &Arc<str>,
+        of: TypeId,
+        cases: &[CaseTy],
+        why: Option<Why>,
+        ty: &Ty,
+    ) -> Typed {
+        let at = self.loc(expr.at);
+        let local = self.locals.iter().any(|(local, _)| local == name);
+        if let Some(case) = cases.iter().position(|case| case.name == *name).filter(|_| !local) {
+            return self.construct(of, case, &[], at);
+        }
+        if self.is_value(name) {
+            let (typed, found) = self.infer(expr, Some(ty));
+            return self.convert(typed, &found, ty, why);
+        }
+        let diagnostic = self.decls.unknown_case(at, name, of, cases, why);
+        self.report(diagnostic);
+        self.poison(at)
+    }
+
+    /// Infers a type. `hint` only decides what the unit `m` means.
+    pub(super) fn infer(&mut self, expr: &Expr, hint: Option<&Ty>) -> (Typed, Ty) {
+        let at = self.loc(expr.at);
+        match &expr.kind {
+            ExprKind::Error => (self.poison(at), Ty::Error),
+            ExprKind::Bool(value) => {
+                (Typed { kind: Kind::Constant(Value::Bool(*value)), at }, Ty::Bool)
+            }
+            ExprKind::Number(number) => self.infer_number(number, at, hint),
+            ExprKind::Str(pieces) => (self.interpolate(pieces, at), Ty::Str),
+            ExprKind::List(elements) => self.infer_list(elements, at, hint),
+            ExprKind::Record(fields) => self.infer_record(fields, at),
+            ExprKind::Name(name) => self.infer_name(name, at),
+            ExprKind::Field(base, member) => self.infer_field(base, member, at),
+            ExprKind::Index(base, key) => self.infer_index(base, key, at),
+            ExprKind::Call(callee, args) => self.infer_call(callee, args, at),
+            ExprKind::Unary(op, inner) => self.infer_unary(*op, inner, at, hint),
+            ExprKind::Binary(op, op_at, left, right) => {
+                self.infer_binary(*op, *op_at, left, right, at, hint)
+            }
+            ExprKind::Range { from, to, inclusive } => {
+                let from = Box::new(self.check(from, &Ty::Int, None));
+                let to = Box::new(self.check(to, &Ty::Int, None));
+                let kind = Kind::Range { from, to, inclusive: *inclusive };
+                (Typed { kind, at }, Ty::List(Arc::new(Ty::Int)))
+            }
+            ExprKind::If(parts) => {
+                let [condition, then, otherwise] = &**parts;
+                let condition = self.check(condition, &Ty::Bool, None);
+                let (then, ty) = self.infer(then, hint);
+                let why = Why { at: then.at, text: "the other branch decides this" };
+                let otherwise = self.check(otherwise, &ty, Some(why));
+                (Typed { kind: Kind::If(Box::new([condition, then, otherwise])), at }, ty)
+            }
+            ExprKind::Comprehension(parts) => {
+                let (typed, element) =
+                    self.comprehension(expr, parts, |checker, inner| checker.infer(inner, None));
+                (typed, Ty::List(Arc::new(element)))
+            }
+            ExprKind::With(base, fields) => {
+                let (base, ty) = self.infer(base, None);
+                let (base, ty) = self.followed(base, ty);
+                (self.updates(base, &ty, fields, at), ty)
+            }
+        }
+    }
+
+    fn infer_list(&mut self, elements: &[Expr], at: Loc, hint: Option<&Ty>) -> (Typed, Ty) {
+        let Some((first, rest)) = elements.split_first() else {
+            return (Typed { kind: Kind::List(Vec::new()), at }, Ty::List(Arc::new(Ty::Never)));
+        };
+        let (first, ty) = self.infer(first, hint);
+        let why = Why { at: first.at, text: "the first element decides this" };
+        let rest: Vec<Typed> = rest.iter().map(|each| self.check(each, &ty, Some(why))).collect();
+        let all = std::iter::once(first).chain(rest).collect();
+        (Typed { kind: Kind::List(all), at }, Ty::List(Arc::new(ty)))
+    }
+
+    fn comprehension(
+        &mut self,
+        expr: &Expr,
+        parts: &ast::Comprehension,
+        element: impl FnOnce(&mut Self, &Expr) -> (Typed, Ty),
+    ) -> (Typed, Ty) {
+        let (source, ty) = self.infer(&parts.source, None);
+        let each = match self.decls.unrefine(&ty).clone() {
+            Ty::List(each) => (*each).clone(),
+            Ty::Error | Ty::Never => Ty::Error,
+            other => {
+                let diagnostic = self.decls.not_iterable(source.at, &other);
+                self.report(diagnostic);
+                Ty::Error
+            }
+        };
+        self.locals.push((parts.variable.text.clone(), each));
+        let condition =
+            parts.condition.as_ref().map(|condition| self.check(condition, &Ty::Bool, None));
+        let (element, ty) = element(self, &parts.element);
+        self.locals.pop();
+        let kind = Kind::Comprehension(Box::new(Comprehension { element, source, condition }));
+        (Typed { kind, at: self.loc(expr.at) }, ty)
+    }
+
+    fn interpolate(&mut self, pieces: &[Piece], at: Loc) -> Typed {
+        if let [Piece::Text(text)] = pieces {
+            return Typed { kind: Kind::Constant(Value::Str(text.clone())), at };
+        }
+        let mut parts = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => parts.push(Part::Text(text.clone())),
+                Piece::Interpolation(inner) => {
+                    let (typed, ty) = self.infer(inner, None);
+                    if !self.printable(&ty) {
+                        let diagnostic = self.decls.not_printable(typed.at, &ty);
+                        self.report(diagnostic);
+                    }
+                    parts.push(Part::Expr(typed));
+                }
+            }
+        }
+        Typed { kind: Kind::Interpolate(parts), at }
+    }
+
+    fn printable(&self, ty: &Ty) -> bool {
+        match self.decls.unrefine(ty) {
+            Ty::Error
+            | Ty::Never
+            | Ty::Bool
+            | Ty::Int
+            | Ty::Str
+            | Ty::Cpu
+            | Ty::Bytes
+            | Ty::Duration
+            | Ty::Percent
+            | Ty::Ref(_) => true,
+            named @ Ty::Named(_) => self
+                .enum_of(named)
+                .is_some_and(|(_, cases)| cases.iter().all(|case| case.params.is_empty())),
+            Ty::List(_) | Ty::Map(_) | Ty::Optional(_) | Ty::Record(_) => false,
+        }
+    }
+
+    fn infer_name(&mut self, name: &Arc<str>, at: Loc) -> (Typed, Ty) {
+        if let Some(slot) = self.locals.iter().rposition(|(local, _)| local == name) {
+            let ty = self.locals[slot].1.clone();
+            return (Typed { kind: Kind::Local(slot), at }, ty);
+        }
+        match self.decls.lookup(self.site.file, name) {
+            Some(Def::Let(id)) => {
+                let ty = self.let_types.get(id.index()).cloned().unwrap_or(Ty::Error);
+                (Typed { kind: Kind::Let(id), at }, ty)
+            }
+            Some(Def::Input(id)) => {
+                let ty = self.decls.inputs[id.index()].ty.clone();
+                (Typed { kind: Kind::Input(id), at }, ty)
+            }
+            Some(Def::Resource(id)) => {
+                let decl = &self.decls.resources[id.index()];
+                let ty = Ty::Ref(decl.kind);
+                if decl.key.is_some() {
+                    (Typed { kind: Kind::Instances(id), at }, Ty::List(Arc::new(ty)))
+                } else {
+                    (Typed { kind: Kind::Resource(id), at }, ty)
+                }
+            }
+            Some(Def::Broken) => (self.poison(at), Ty::Error),
+            Some(Def::Fn(id)) => {
+                let diagnostic = self.decls.not_called(at, id);
+                self.report(diagnostic);
+                (self.poison(at), Ty::Error)
+            }
+            Some(Def::Type(_)) => {
+                let diagnostic = self.decls.type_as_value(at, name);
+                self.report(diagnostic);
+                (self.poison(at), Ty::Error)
+            }
+            None => {
+                let locals: Vec<&str> = self.locals.iter().map(|(local, _)| &**local).collect();
+                let diagnostic = self.decls.unknown_name(self.site.file, at, name, &locals);
+                self.report(diagnostic);
+                (self.poison(at), Ty::Error)
+            }
+        }
+    }
+
+    /// A type's id, where a name means a type and not a value.
+    pub(super) fn type_named(&self, name: &str) -> Option<TypeId> {
+        if self.locals.iter().any(|(local, _)| &**local == name) {
+            return None;
+        }
+        match self.decls.lookup(self.site.file, name) {
+            Some(Def::Type(id)) => Some(id),
+            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken)
+            | None => None,
+        }
+    }
+
+    fn infer_field(&mut self, base: &Expr, member: &Name, at: Loc) -> (Typed, Ty) {
+        if let Some(id) = as_name(base).and_then(|name| self.type_named(name)) {
+            return self.qualified_case(id, member, &[], at);
+        }
+        let (base, ty) = self.infer(base, None);
+        let (base, ty) = self.followed(base, ty);
+        let member_at = self.loc(member.at);
+        let found = match &ty {
+            Ty::Error | Ty::Never => return (self.poison(at), Ty::Error),
+            Ty::Record(fields) => {
+                fields.iter().find(|(name, _)| *name == member.text).map(|(_, ty)| ty.clone())
+            }
+            _ => {
+                let fields = self.record_of(&ty).map_or(&[][..], |(_, fields)| fields);
+                fields.iter().find(|field| field.name == member.text).map(|field| field.ty.clone())
+            }
+        };
+        match found {
+            Some(ty) => (Typed { kind: Kind::Field(Box::new(base), member.text.clone()), at }, ty),
+            None => {
+                let diagnostic = self.decls.unknown_member(member_at, &member.text, &ty, base.at);
+                self.report(diagnostic);
+                (self.poison(at), Ty::Error)
+            }
+        }
+    }
+
+    /// Where a body is wanted, a reference is followed.
+    pub(super) fn followed(&self, typed: Typed, ty: Ty) -> (Typed, Ty) {
+        match self.decls.unrefine(&ty) {
+            Ty::Ref(kind) => {
+                let at = typed.at;
+                (Typed { kind: Kind::Follow(Box::new(typed)), at }, self.decls.body_type(*kind))
+            }
+            other => (typed, other.clone()),
+        }
+    }
+
+    fn infer_index(&mut self, base: &Expr, key: &Expr, at: Loc) -> (Typed, Ty) {
+        let decls = self.decls;
+        let local = |name: &Arc<str>| self.locals.iter().any(|(local, _)| local == name);
+        let resource = as_name(base).filter(|name| !local(name)).and_then(|name| {
+            match decls.lookup(self.site.file, name) {
+                Some(Def::Resource(id)) => Some(id),
+                Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Type(_) | Def::Broken)
+                | None => None,
+            }
+        });
+        if let Some(id) = resource {
+            let decl = &decls.resources[id.index()];
+            let (key, key_ty) = self.infer(key, None);
+            if decl.key.is_none() {
+                let diagnostic = decls.not_keyed(at, &decl.name, decl.at);
+                self.report(diagnostic);
+                return (self.poison(at), Ty::Error);
+            }
+            if !matches!(decls.unrefine(&key_ty), Ty::Int | Ty::Str | Ty::Error) {
+                let diagnostic = decls.bad_key(key.at, &key_ty);
+                self.report(diagnostic);
+            }
+            return (Typed { kind: Kind::Instance(id, Box::new(key)), at }, Ty::Ref(decl.kind));
+        }
+        let (base, ty) = self.infer(base, None);
+        match decls.unrefine(&ty) {
+            Ty::List(element) => {
+                let key = self.check(key, &Ty::Int, None);
+                let kind = Kind::Element(Box::new(base), Box::new(key));
+                (Typed { kind, at }, (**element).clone())
+            }
+            Ty::Map(value) => {
+                let key = self.check(key, &Ty::Str, None);
+                let value = Ty::Optional(value.clone());
+                (Typed { kind: Kind::Entry(Box::new(base), Box::new(key)), at }, value)
+            }
+            Ty::Error | Ty::Never => (self.poison(at), Ty::Error),
+            other => {
+                let diagnostic = decls.not_indexable(base.at, other);
+                self.report(diagnostic);
+                (self.poison(at), Ty::Error)
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Untyped trees into typed ones. Expectations flow inwards: a field's type says what a literal, a
+//! bare case or a record means; where nothing is expected, the type is inferred.
+//!
+//! Every item is checked, whether or not others failed; a mistake becomes [`typed::Kind::Poison`] and
+//! the type `Error`, which agree with everything. Nothing is evaluated here: literals whose rule must
+//! hold are handed to `eval` in [`typed::Checked::constants`].
+
+mod calls;
+mod checker;
+mod convert;
+mod error;
+mod exprs;
+mod literals;
+mod operators;
+mod records;
+pub(crate) mod typed;
+
+pub(crate) use checker::check;

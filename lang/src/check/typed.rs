@@ -1,0 +1,165 @@
+//! Typed trees: every name is resolved, every conversion is explicit, every default is asked for by id.
+
+use crate::ids::{FnId, InputId, LetId, Loc, ResourceId, TypeId};
+use crate::syntax::ast::BinaryOp;
+use crate::value::Value;
+use std::sync::Arc;
+
+/// A checked expression.
+#[derive(Clone, Debug)]
+pub(crate) struct Typed {
+    pub(crate) kind: Kind,
+    pub(crate) at: Loc,
+}
+
+/// The forms of checked expressions.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// A diagnostic has been given.
+    Poison,
+    Constant(Value),
+    Interpolate(Vec<Part>),
+    List(Vec<Typed>),
+    Map(Vec<(Arc<str>, Typed)>),
+    /// A record; the defaults of `of` fill what is not given.
+    Record {
+        of: Option<TypeId>,
+        fields: Vec<(Arc<str>, Typed)>,
+    },
+    /// A case of `of`; the defaults of its parameters fill what is not given.
+    Case {
+        of: TypeId,
+        case: usize,
+        fields: Vec<(Arc<str>, Typed)>,
+    },
+    Local(usize),
+    Let(LetId),
+    Input(InputId),
+    /// A resource, by reference.
+    Resource(ResourceId),
+    /// One instance of a keyed resource, by reference.
+    Instance(ResourceId, Box<Typed>),
+    /// All instances of a keyed resource.
+    Instances(ResourceId),
+    /// The body of the resource that a reference leads to.
+    Follow(Box<Typed>),
+    Call {
+        of: FnId,
+        args: Vec<(usize, Typed)>,
+    },
+    Field(Box<Typed>, Arc<str>),
+    /// An element of a list by position.
+    Element(Box<Typed>, Box<Typed>),
+    /// An entry of a map.
+    Entry(Box<Typed>, Box<Typed>),
+    Negate(Box<Typed>),
+    Not(Box<Typed>),
+    Binary(BinaryOp, Box<Typed>, Box<Typed>),
+    /// The left, or the right where the left is absent.
+    OrElse(Box<Typed>, Box<Typed>),
+    Range {
+        from: Box<Typed>,
+        to: Box<Typed>,
+        inclusive: bool,
+    },
+    If(Box<[Typed; 3]>),
+    Comprehension(Box<Comprehension>),
+    With(Box<Typed>, Vec<Update>),
+    Convert(Conversion, Box<Typed>),
+}
+
+/// A piece of an interpolated string.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    Text(Arc<str>),
+    Expr(Typed),
+}
+
+/// A comprehension; its variable is the local after those around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Comprehension {
+    pub(crate) element: Typed,
+    pub(crate) source: Typed,
+    pub(crate) condition: Option<Typed>,
+}
+
+/// One path of a `with`.
+#[derive(Clone, Debug)]
+pub(crate) struct Update {
+    pub(crate) path: Vec<Step>,
+    pub(crate) value: Typed,
+}
+
+/// A step of a path. `of` is the record that it enters, to be made of defaults where it is absent.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Loc,
+    pub(crate) of: Option<TypeId>,
+}
+
+/// A change of representation, or a rule to hold.
+#[derive(Clone, Debug)]
+pub(crate) enum Conversion {
+    /// A string into `Image.registry`.
+    Registry,
+    /// The rule of a refinement.
+    Refine(TypeId),
+    /// A reference into the body of its resource.
+    Follow,
+    /// On every element or entry.
+    Each(Box<Conversion>),
+    /// On some fields; then the defaults of `of` fill what is missing.
+    Fields { of: TypeId, fields: Vec<(Arc<str>, Conversion)> },
+    /// A record into a map.
+    IntoMap(Vec<(Arc<str>, Conversion)>),
+    /// One after the other.
+    Then(Box<Conversion>, Box<Conversion>),
+}
+
+/// Everything checked; tables run parallel to those of the declarations.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    pub(crate) lets: Vec<Typed>,
+    pub(crate) fns: Vec<Typed>,
+    pub(crate) defaults: Vec<Typed>,
+    pub(crate) inputs: Vec<Option<Typed>>,
+    /// By [`TypeId`]: the rule of a refinement, with `it` as local 0.
+    pub(crate) rules: Vec<Option<TypedRule>>,
+    pub(crate) resources: Vec<TypedResource>,
+    /// Literals that a rule must hold for, wherever they stand.
+    pub(crate) constants: Vec<Constant>,
+    /// The type that a bare string makes, with its case.
+    pub(crate) image: Option<(TypeId, usize)>,
+}
+
+/// A refinement's rule.
+#[derive(Clone, Debug)]
+pub(crate) struct TypedRule {
+    /// A list of allowed integers' bounds, or a condition.
+    pub(crate) condition: Condition,
+    pub(crate) message: Option<Typed>,
+    pub(crate) at: Loc,
+}
+
+/// What a rule demands.
+#[derive(Clone, Debug)]
+pub(crate) enum Condition {
+    Between { from: Typed, to: Typed, inclusive: bool },
+    Holds(Typed),
+}
+
+/// A resource's key and body; the key's variable is local 0 of the body.
+#[derive(Clone, Debug)]
+pub(crate) struct TypedResource {
+    pub(crate) keys: Option<Typed>,
+    pub(crate) body: Typed,
+}
+
+/// A literal and the rule that must hold for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Constant {
+    pub(crate) of: TypeId,
+    pub(crate) value: Value,
+    pub(crate) at: Loc,
+}

@@ -1,0 +1,210 @@
+//! Operators on values: exact, checked, and never negative for quantities.
+
+use super::machine::{Eval, Machine, Stop};
+use super::traced::{Data, Traced};
+use crate::check::typed::Typed;
+use crate::ids::Loc;
+use crate::print;
+use crate::syntax::ast::BinaryOp;
+use crate::value::Value;
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// A scalar taken apart: what it counts, and how many.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    Int,
+    Cpu,
+    Bytes,
+    Duration,
+    Percent,
+}
+
+impl Traced {
+    /// Whether a condition holds.
+    pub(super) fn is_true(&self) -> bool {
+        matches!(self.data, Data::Scalar(Value::Bool(true)))
+    }
+
+    /// What orders it among values of its type.
+    pub(super) fn rank(&self) -> (i128, Arc<str>) {
+        match &self.data {
+            Data::Scalar(Value::Str(text)) => (0, text.clone()),
+            _ => (self.counted().map_or(0, |(_, number)| number), "".into()),
+        }
+    }
+
+    /// As it stands in a string.
+    pub(super) fn printed(&self) -> String {
+        match &self.data {
+            Data::Scalar(value) => match value {
+                Value::Bool(value) => value.to_string(),
+                Value::Int(value) => value.to_string(),
+                Value::Str(text) => text.to_string(),
+                Value::Cpu(value) => format!("{value}m"),
+                Value::Bytes(value) => print::bytes(*value),
+                Value::Duration(value) => print::duration(*value),
+                Value::Percent(value) => print::percent(*value),
+                Value::List(_)
+                | Value::Map(_)
+                | Value::Record(_)
+                | Value::Case { .. }
+                | Value::Ref { .. } => value.to_json(),
+            },
+            Data::Case(name, fields) => match fields.first() {
+                Some((field, value)) if &**field == "ref" => value.printed(),
+                _ => name.to_string(),
+            },
+            Data::Ref(reference) => reference.name.to_string(),
+            Data::Absent => String::new(),
+            Data::List(_) | Data::Map(_) | Data::Record(_) => {
+                self.to_value().map_or_else(String::new, |value| value.to_json())
+            }
+        }
+    }
+
+    fn counted(&self) -> Option<(Counted, i128)> {
+        let Data::Scalar(value) = &self.data else {
+            return None;
+        };
+        match value {
+            Value::Int(number) => Some((Counted::Int, (*number).into())),
+            Value::Cpu(number) => Some((Counted::Cpu, (*number).into())),
+            Value::Bytes(number) => Some((Counted::Bytes, (*number).into())),
+            Value::Duration(number) => Some((Counted::Duration, (*number).into())),
+            Value::Percent(number) => Some((Counted::Percent, (*number).into())),
+            Value::Bool(_)
+            | Value::Str(_)
+            | Value::List(_)
+            | Value::Map(_)
+            | Value::Record(_)
+            | Value::Case { .. }
+            | Value::Ref { .. } => None,
+        }
+    }
+}
+
+impl Machine<'_, '_> {
+    pub(super) fn negate(&mut self, inner: &Traced, at: Loc) -> Eval<Traced> {
+        let Some((Counted::Int, number)) = inner.counted() else {
+            return Err(Stop);
+        };
+        self.count(Counted::Int, number.checked_neg(), at, "-")
+    }
+
+    pub(super) fn binary(
+        &mut self,
+        op: BinaryOp,
+        left: &Typed,
+        right: &Typed,
+        frame: &mut Vec<Traced>,
+        at: Loc,
+    ) -> Eval<Traced> {
+        let a = self.eval(left, frame)?;
+        let truth = |value: bool| Ok(Traced::scalar(at, Value::Bool(value)));
+        match op {
+            BinaryOp::And => {
+                let value = a.is_true() && self.eval(right, frame)?.is_true();
+                return truth(value);
+            }
+            BinaryOp::Or => {
+                let value = a.is_true() || self.eval(right, frame)?.is_true();
+                return truth(value);
+            }
+            BinaryOp::Add
+            | BinaryOp::Subtract
+            | BinaryOp::Multiply
+            | BinaryOp::Divide
+            | BinaryOp::Remainder
+            | BinaryOp::Equal
+            | BinaryOp::NotEqual
+            | BinaryOp::Less
+            | BinaryOp::LessEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterEqual => {}
+        }
+        let b = self.eval(right, frame)?;
+        let order = |wanted: fn(Ordering) -> bool| truth(wanted(a.rank().cmp(&b.rank())));
+        match op {
+            BinaryOp::Equal => truth(self.same(&a, &b)?),
+            BinaryOp::NotEqual => truth(!self.same(&a, &b)?),
+            BinaryOp::Less => order(Ordering::is_lt),
+            BinaryOp::LessEqual => order(Ordering::is_le),
+            BinaryOp::Greater => order(Ordering::is_gt),
+            BinaryOp::GreaterEqual => order(Ordering::is_ge),
+            BinaryOp::Add
+            | BinaryOp::Subtract
+            | BinaryOp::Multiply
+            | BinaryOp::Divide
+            | BinaryOp::Remainder => self.arithmetic(op, &a, &b, at),
+            BinaryOp::And | BinaryOp::Or => Err(Stop),
+        }
+    }
+
+    fn arithmetic(&mut self, op: BinaryOp, a: &Traced, b: &Traced, at: Loc) -> Eval<Traced> {
+        if let (Data::List(first), Data::List(second)) = (&a.data, &b.data) {
+            self.pay((first.len() + second.len()) as u64 * 8, at)?;
+            let all = first.iter().chain(&**second).cloned().collect();
+            return Ok(Traced { at, data: Data::List(Arc::new(all)) });
+        }
+        let (Some((left, x)), Some((right, y))) = (a.counted(), b.counted()) else {
+            return Err(Stop);
+        };
+        let dividing = matches!(op, BinaryOp::Divide | BinaryOp::Remainder);
+        if dividing && y == 0 {
+            let diagnostic = self.decls.division_by_zero(b.at);
+            return self.fail(diagnostic);
+        }
+        let result = match op {
+            BinaryOp::Add => x.checked_add(y),
+            BinaryOp::Subtract => x.checked_sub(y),
+            BinaryOp::Multiply => x.checked_mul(y),
+            BinaryOp::Divide => x.checked_div(y),
+            BinaryOp::Remainder => x.checked_rem(y),
+            BinaryOp::Equal
+            | BinaryOp::NotEqual
+            | BinaryOp::Less
+            | BinaryOp::LessEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterEqual
+            | BinaryOp::And
+            | BinaryOp::Or => None,
+        };
+        let counted = match (op, left, right) {
+            (BinaryOp::Divide, left, right) if left == right => Counted::Int,
+            (_, Counted::Int, right) => right,
+            (_, left, _) => left,
+        };
+        self.count(counted, result, at, op.symbol())
+    }
+
+    fn count(&mut self, counted: Counted, number: Option<i128>, at: Loc, op: &str) -> Eval<Traced> {
+        let quantity =
+            || number.and_then(|n| i64::try_from(n).ok()).and_then(|n| u64::try_from(n).ok());
+        let value = match counted {
+            Counted::Int => number.and_then(|n| i64::try_from(n).ok()).map(Value::Int),
+            Counted::Cpu => quantity().map(Value::Cpu),
+            Counted::Bytes => quantity().map(Value::Bytes),
+            Counted::Duration => quantity().map(Value::Duration),
+            Counted::Percent => quantity().and_then(|n| u32::try_from(n).ok()).map(Value::Percent),
+        };
+        match value {
+            Some(value) => Ok(Traced::scalar(at, value)),
+            None => {
+                let diagnostic = self.decls.overflow(at, op);
+                self.fail(diagnostic)
+            }
+        }
+    }
+
+    /// Whether two values are equal, wherever they come from.
+    fn same(&mut self, a: &Traced, b: &Traced) -> Eval<bool> {
+        self.pay(1, a.at)?;
+        let mut budget = 1_000_000;
+        let small = a.fits(u32::MAX, &mut budget) && b.fits(u32::MAX, &mut budget);
+        if !small {
+            self.pay(u64::MAX, a.at)?;
+        }
+        Ok(a.to_value() == b.to_value())
+    }
+}

@@ -1,0 +1,305 @@
+//! Expressions into values.
+
+use super::machine::{Eval, Machine, Stop};
+use super::traced::{Data, Fields, Traced};
+use crate::check::typed::{Comprehension, Kind, Part, Typed};
+use crate::ids::{FnId, Loc, ResourceId, TypeId};
+use crate::resolve::{Decls, FieldTy, TypeBody};
+use crate::value::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Machine<'_, '_> {
+    /// Evaluates in a frame of locals.
+    pub(super) fn eval(&mut self, typed: &Typed, frame: &mut Vec<Traced>) -> Eval<Traced> {
+        self.pay(1, typed.at)?;
+        if let Kind::Constant(value) = &typed.kind {
+            return Ok(Traced::scalar(typed.at, value.clone()));
+        }
+        self.deeper(typed.at, |machine| machine.eval_kind(typed, frame))
+    }
+
+    fn eval_kind(&mut self, typed: &Typed, frame: &mut Vec<Traced>) -> Eval<Traced> {
+        let at = typed.at;
+        let data = match &typed.kind {
+            Kind::Poison => return Err(Stop),
+            Kind::Constant(value) => Data::Scalar(value.clone()),
+            Kind::Interpolate(parts) => Data::Scalar(self.interpolate(parts, frame, at)?),
+            Kind::List(elements) => {
+                let mut list = Vec::with_capacity(elements.len());
+                for element in elements {
+                    list.push(self.eval(element, frame)?);
+                }
+                Data::List(Arc::new(list))
+            }
+            Kind::Map(entries) => {
+                let mut map = BTreeMap::new();
+                for (name, entry) in entries {
+                    map.insert(name.clone(), self.eval(entry, frame)?);
+                }
+                Data::Map(Arc::new(map))
+            }
+            Kind::Record { of, fields } => {
+                let decls = self.decls;
+                let given = self.fields(fields, frame)?;
+                match of.and_then(|of| record_fields(decls, of)) {
+                    Some(declared) => Data::Record(Arc::new(self.filled(given, declared)?)),
+                    None => Data::Record(Arc::new(given)),
+                }
+            }
+            Kind::Case { of, case, fields } => {
+                let given = self.fields(fields, frame)?;
+                let decls = self.decls;
+                let Some(TypeBody::Enum(cases)) = decls.type_decl(*of).map(|decl| &decl.body)
+                else {
+                    return Err(Stop);
+                };
+                let Some(case) = cases.get(*case) else {
+                    return Err(Stop);
+                };
+                Data::Case(case.name.clone(), Arc::new(self.filled(given, &case.params)?))
+            }
+            Kind::Local(slot) => return frame.get(*slot).cloned().ok_or(Stop),
+            Kind::Let(id) => return self.binding(*id),
+            Kind::Input(id) => return self.inputs.get(id.index()).cloned().flatten().ok_or(Stop),
+            Kind::Resource(id) => {
+                let instances = self.instances(*id)?;
+                Data::Ref(instances.first().cloned().ok_or(Stop)?)
+            }
+            Kind::Instance(id, key) => return self.instance(*id, key, frame, at),
+            Kind::Instances(id) => {
+                let instances = self.instances(*id)?;
+                let references =
+                    instances.iter().map(|each| Traced { at, data: Data::Ref(each.clone()) });
+                Data::List(Arc::new(references.collect()))
+            }
+            Kind::Follow(reference) => {
+                let reference = self.eval(reference, frame)?;
+                return self.follow(&reference);
+            }
+            Kind::Call { of, args } => return self.call(*of, args, frame, at),
+            Kind::Field(base, name) => {
+                let base = self.eval(base, frame)?;
+                return Ok(base.get(name).cloned().unwrap_or(Traced { at, data: Data::Absent }));
+            }
+            Kind::Element(base, index) => {
+                let base = self.eval(base, frame)?;
+                let index = self.eval(index, frame)?;
+                let (Data::List(elements), Data::Scalar(Value::Int(position))) =
+                    (&base.data, &index.data)
+                else {
+                    return Err(Stop);
+                };
+                let found =
+                    usize::try_from(*position).ok().and_then(|position| elements.get(position));
+                let Some(found) = found else {
+                    let diagnostic = self.decls.no_element(at, *position, elements.len());
+                    return self.fail(diagnostic);
+                };
+                return Ok(found.clone());
+            }
+            Kind::Entry(base, key) => {
+                let base = self.eval(base, frame)?;
+                let key = self.eval(key, frame)?;
+                let Data::Scalar(Value::Str(key)) = &key.data else {
+                    return Err(Stop);
+                };
+                return Ok(base.get(key).cloned().unwrap_or(Traced { at, data: Data::Absent }));
+            }
+            Kind::Negate(inner) => {
+                let inner = self.eval(inner, frame)?;
+                return self.negate(&inner, at);
+            }
+            Kind::Not(inner) => Data::Scalar(Value::Bool(!self.eval(inner, frame)?.is_true())),
+            Kind::Binary(op, left, right) => return self.binary(*op, left, right, frame, at),
+            Kind::OrElse(left, right) => {
+                let left = self.eval(left, frame)?;
+                return match left.data {
+                    Data::Absent => self.eval(right, frame),
+                    Data::Scalar(_)
+                    | Data::List(_)
+                    | Data::Map(_)
+                    | Data::Record(_)
+                    | Data::Case(..)
+                    | Data::Ref(_) => Ok(left),
+                };
+            }
+            Kind::Range { from, to, inclusive } => {
+                let from = self.eval(from, frame)?;
+                let to = self.eval(to, frame)?;
+                let (Data::Scalar(Value::Int(from)), Data::Scalar(Value::Int(to))) =
+                    (&from.data, &to.data)
+                else {
+                    return Err(Stop);
+                };
+                let (from, end) = (*from, if *inclusive { to.checked_add(1) } else { Some(*to) });
+                let end = end.unwrap_or(i64::MAX);
+                let length = u64::try_from(end.saturating_sub(from)).unwrap_or(0);
+                self.pay(length.saturating_mul(8), at)?;
+                Data::List(Arc::new(
+                    (from..end).map(|each| Traced::scalar(at, Value::Int(each))).collect(),
+                ))
+            }
+            Kind::If(parts) => {
+                let [condition, then, otherwise] = &**parts;
+                let holds = self.eval(condition, frame)?.is_true();
+                return self.eval(if holds { then } else { otherwise }, frame);
+            }
+            Kind::Comprehension(parts) => return self.comprehension(parts, frame, at),
+            Kind::With(base, updates) => {
+                let base = self.eval(base, frame)?;
+                return self.updated(base, updates, frame);
+            }
+            Kind::Convert(conversion, inner) => {
+                let inner = self.eval(inner, frame)?;
+                return self.convert(conversion, inner);
+            }
+        };
+        Ok(Traced { at, data })
+    }
+
+    fn fields(&mut self, fields: &[(Arc<str>, Typed)], frame: &mut Vec<Traced>) -> Eval<Fields> {
+        let mut given = Vec::with_capacity(fields.len());
+        for (name, field) in fields {
+            let value = self.eval(field, frame)?;
+            if !matches!(value.data, Data::Absent) {
+                given.push((name.clone(), value));
+            }
+        }
+        Ok(given)
+    }
+
+    /// Puts fields into their declared order, with defaults for what is not given.
+    pub(super) fn filled(&mut self, mut given: Fields, declared: &[FieldTy]) -> Eval<Fields> {
+        let mut filled = Vec::with_capacity(declared.len());
+        for field in declared {
+            let position = given.iter().position(|(name, _)| *name == field.name);
+            match (position, field.default) {
+                (Some(position), _) => filled.push(given.swap_remove(position)),
+                (None, Some(default)) => filled.push((field.name.clone(), self.default(default)?)),
+                (None, None) => {}
+            }
+        }
+        Ok(filled)
+    }
+
+    fn interpolate(&mut self, parts: &[Part], frame: &mut Vec<Traced>, at: Loc) -> Eval<Value> {
+        let mut text = String::new();
+        for part in parts {
+            match part {
+                Part::Text(part) => text.push_str(part),
+                Part::Expr(typed) => text.push_str(&self.eval(typed, frame)?.printed()),
+            }
+        }
+        self.pay(text.len() as u64, at)?;
+        Ok(Value::Str(text.into()))
+    }
+
+    fn instance(
+        &mut self,
+        id: ResourceId,
+        key: &Typed,
+        frame: &mut Vec<Traced>,
+        at: Loc,
+    ) -> Eval<Traced> {
+        let value = self.eval(key, frame)?;
+        let key = self.key(&value)?;
+        let instances = self.instances(id)?;
+        let found = instances.binary_search_by(|each| each.key.as_ref().cmp(&Some(&key)));
+        if let Some(found) = found.ok().and_then(|position| instances.get(position)) {
+            return Ok(Traced { at, data: Data::Ref(found.clone()) });
+        }
+        let decl = &self.decls.resources[id.index()];
+        let names = |each: &Arc<super::traced::Reference>| {
+            each.key.as_ref().map_or_else(String::new, ToString::to_string)
+        };
+        let known = match (instances.first(), instances.last()) {
+            (Some(first), Some(last)) => format!("keys {} to {}", names(first), names(last)),
+            _ => "no instances".to_owned(),
+        };
+        let diagnostic = self.decls.no_instance(at, &decl.name, &key, &known, decl.at);
+        self.fail(diagnostic)
+    }
+
+    /// The body that a reference leads to.
+    pub(super) fn follow(&mut self, reference: &Traced) -> Eval<Traced> {
+        match &reference.data {
+            Data::Ref(target) => self.body(target, reference.at),
+            Data::Absent
+            | Data::Scalar(_)
+            | Data::List(_)
+            | Data::Map(_)
+            | Data::Record(_)
+            | Data::Case(..) => Err(Stop),
+        }
+    }
+
+    fn call(
+        &mut self,
+        of: FnId,
+        args: &[(usize, Typed)],
+        frame: &mut Vec<Traced>,
+        at: Loc,
+    ) -> Eval<Traced> {
+        let (decls, checked) = (self.decls, self.checked);
+        let (Some(decl), Some(body)) = (decls.fns.get(of.index()), checked.fns.get(of.index()))
+        else {
+            return Err(Stop);
+        };
+        let mut given: Vec<Option<Traced>> = vec![None; decl.params.len()];
+        for (slot, arg) in args {
+            let value = self.eval(arg, frame)?;
+            if let Some(place) = given.get_mut(*slot) {
+                *place = Some(value);
+            }
+        }
+        let mut inner = Vec::with_capacity(given.len());
+        for (param, value) in decl.params.iter().zip(given) {
+            inner.push(match (value, param.default) {
+                (Some(value), _) => value,
+                (None, Some(default)) => self.default(default)?,
+                (None, None) => Traced { at, data: Data::Absent },
+            });
+        }
+        self.eval(body, &mut inner)
+    }
+
+    fn comprehension(
+        &mut self,
+        parts: &Comprehension,
+        frame: &mut Vec<Traced>,
+        at: Loc,
+    ) -> Eval<Traced> {
+        let source = self.eval(&parts.source, frame)?;
+        let Data::List(elements) = &source.data else {
+            return Err(Stop);
+        };
+        let mut list = Vec::with_capacity(elements.len());
+        for element in &**elements {
+            self.pay(8, at)?;
+            frame.push(element.clone());
+            let kept = match &parts.condition {
+                Some(condition) => self.eval(condition, frame).map(|value| value.is_true()),
+                None => Ok(true),
+            };
+            let value = match kept {
+                Ok(true) => self.eval(&parts.element, frame).map(Some),
+                Ok(false) => Ok(None),
+                Err(stop) => Err(stop),
+            };
+            frame.pop();
+            list.extend(value?);
+        }
+        Ok(Traced { at, data: Data::List(Arc::new(list)) })
+    }
+}
+
+/// The declared fields of a record.
+fn record_fields<'d>(decls: &'d Decls<'_>, of: TypeId) -> Option<&'d [FieldTy]> {
+    match &decls.type_decl(of)?.body {
+        TypeBody::Record(fields) => Some(fields),
+        TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken => {
+            None
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Inputs: text from outside, by the type that the project declares.
+
+use super::machine::Machine;
+use super::traced::{Data, Traced};
+use crate::ids::{FileId, Loc};
+use crate::nearest::nearest;
+use crate::program::CompileRequest;
+use crate::resolve::{Ty, TypeBody};
+use crate::syntax::literal::{Unit, number, scaled, unit};
+use crate::value::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Machine<'_, '_> {
+    /// Reads every input; gives those that have a value, as text.
+    pub(super) fn take_inputs(&mut self, request: &CompileRequest) -> BTreeMap<String, String> {
+        let decls = self.decls;
+        let checked = self.checked;
+        let mut texts = BTreeMap::new();
+        for (decl, default) in decls.inputs.iter().zip(&checked.inputs) {
+            let value = match (request.inputs.get(&*decl.name), default) {
+                (Some(text), _) => match self.read(&decl.ty, text, decl.at) {
+                    Some(value) => self.under_rules(&decl.ty, value),
+                    None if decl.ty == Ty::Error => None,
+                    None => {
+                        let diagnostic =
+                            decls.input_malformed(decl.at, &decl.name, &decls.show(&decl.ty), text);
+                        self.diagnostics.push(diagnostic);
+                        None
+                    }
+                },
+                (None, Some(default)) => self.eval(default, &mut Vec::new()).ok(),
+                (None, None) => match decls.unalias(&decl.ty) {
+                    Ty::Optional(_) => Some(Traced { at: decl.at, data: Data::Absent }),
+                    Ty::Error => None,
+                    other => {
+                        let diagnostic =
+                            decls.input_missing(decl.at, &decl.name, &decls.show(other));
+                        self.diagnostics.push(diagnostic);
+                        None
+                    }
+                },
+            };
+            if let Some(value) = &value {
+                texts.insert(decl.name.to_string(), value.printed());
+            }
+            self.inputs.push(value);
+        }
+        for name in request.inputs.keys() {
+            if decls.inputs.iter().all(|decl| *decl.name != **name) {
+                let near = nearest(name, decls.inputs.iter().map(|decl| &*decl.name));
+                let first = u32::from(decls.files.len() > 1);
+                let at = Loc { file: FileId(first), start: 0, end: 0 };
+                let diagnostic = decls.unknown_input(at, name, near);
+                self.diagnostics.push(diagnostic);
+            }
+        }
+        texts
+    }
+
+    fn read(&self, ty: &Ty, text: &str, at: Loc) -> Option<Traced> {
+        let ty = match self.decls.unrefine(ty) {
+            Ty::Optional(inner) => self.decls.unrefine(inner),
+            other => other,
+        };
+        let quantity = || number(text).and_then(|number| Some((unit(&number)?, number)));
+        let value = match ty {
+            Ty::Str => Value::Str(text.into()),
+            Ty::Bool => Value::Bool(text.parse().ok()?),
+            Ty::Int => Value::Int(text.parse().ok()?),
+            Ty::Cpu => match quantity()? {
+                (Unit::None, number) => Value::Cpu(scaled(&number, 1000)?),
+                (Unit::M, number) => Value::Cpu(scaled(&number, 1)?),
+                (Unit::Percent | Unit::Time(_) | Unit::Size(_), _) => return None,
+            },
+            Ty::Bytes => match quantity()? {
+                (Unit::Size(scale), number) => Value::Bytes(scaled(&number, scale)?),
+                (Unit::None | Unit::M | Unit::Percent | Unit::Time(_), _) => return None,
+            },
+            Ty::Duration => match quantity()? {
+                (Unit::Time(scale), number) => Value::Duration(scaled(&number, scale)?),
+                (Unit::M, number) => Value::Duration(scaled(&number, 60_000)?),
+                (Unit::None | Unit::Percent | Unit::Size(_), _) => return None,
+            },
+            Ty::Percent => match quantity()? {
+                (Unit::Percent, number) => {
+                    Value::Percent(u32::try_from(scaled(&number, 100)?).ok()?)
+                }
+                (Unit::None | Unit::M | Unit::Time(_) | Unit::Size(_), _) => return None,
+            },
+            Ty::Named(id) => match &self.decls.type_decl(*id)?.body {
+                TypeBody::Enum(_) if self.checked.image.is_some_and(|(image, _)| image == *id) => {
+                    let reference = ("ref".into(), Traced::scalar(at, Value::Str(text.into())));
+                    return Some(Traced {
+                        at,
+                        data: Data::Case("registry".into(), Arc::new(vec![reference])),
+                    });
+                }
+                TypeBody::Enum(cases) => {
+                    let case =
+                        cases.iter().find(|case| &*case.name == text && case.params.is_empty())?;
+                    return Some(Traced {
+                        at,
+                        data: Data::Case(case.name.clone(), Arc::default()),
+                    });
+                }
+                TypeBody::Record(_)
+                | TypeBody::Alias(_)
+                | TypeBody::Refined { .. }
+                | TypeBody::Broken => return None,
+            },
+            Ty::Error
+            | Ty::Never
+            | Ty::List(_)
+            | Ty::Map(_)
+            | Ty::Optional(_)
+            | Ty::Ref(_)
+            | Ty::Record(_) => return None,
+        };
+        Some(Traced::scalar(at, value))
+    }
+
+    /// Holds a value to every rule between its type and what that refines.
+    fn under_rules(&mut self, ty: &Ty, value: Traced) -> Option<Traced> {
+        let decls = self.decls;
+        let ty = match decls.unalias(ty) {
+            Ty::Optional(inner) => decls.unalias(inner),
+            other => other,
+        };
+        let Ty::Named(id) = ty else {
+            return Some(value);
+        };
+        match &decls.type_decl(*id)?.body {
+            TypeBody::Refined { base, .. } => {
+                let value = self.under_rules(base, value)?;
+                self.hold(*id, value).ok()
+            }
+            TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken => {
+                Some(value)
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Typed trees into values, once each, strictly; every value remembers the text that made it.
+//!
+//! What fails has been reported and stops only what needs it. Work, depth and size are bounded, so
+//! that no text can make it run for ever or out of stack. Nothing here decides about types.
+
+mod arithmetic;
+mod convert;
+mod error;
+mod exprs;
+mod inputs;
+mod machine;
+mod origins;
+mod traced;
+mod update;
+
+pub(crate) use machine::evaluate;
+pub use origins::Origins;

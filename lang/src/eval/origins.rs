@@ -1,0 +1,93 @@
+//! Which text set which field, read from the traced value when someone asks.
+
+use super::traced::{Data, Traced};
+use crate::ids::Loc;
+use crate::span::Span;
+use std::sync::Arc;
+
+/// The places of the expressions that set a resource's fields, by path: `rollout.surge`,
+/// `ports.0.container`, `env.LOG`.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    root: Traced,
+    files: Arc<[Arc<str>]>,
+}
+
+impl Origins {
+    pub(super) fn new(root: Traced, files: Arc<[Arc<str>]>) -> Self {
+        Self { root, files }
+    }
+
+    /// The place of the expression that set a field; the empty path is the whole body.
+    pub fn get(&self, path: &str) -> Option<Span> {
+        let mut value = &self.root;
+        let mut rest = path;
+        while !rest.is_empty() {
+            let (next, after) = step(value, rest)?;
+            value = next;
+            rest = after;
+        }
+        self.span(value.at)
+    }
+
+    /// Every path with its place, parents before their fields.
+    pub fn iter(&self) -> impl Iterator<Item = (String, Span)> {
+        let mut found = Vec::new();
+        collect(&self.root, String::new(), &mut found);
+        found.into_iter().filter_map(|(path, at)| Some((path, self.span(at)?)))
+    }
+
+    fn span(&self, at: Loc) -> Option<Span> {
+        let file = self.files.get(at.file.0 as usize)?.clone();
+        Some(Span { file, start: at.start, end: at.end })
+    }
+}
+
+/// One step into a value, and what is left of the path; the key of a map may hold dots.
+fn step<'v, 'p>(value: &'v Traced, path: &'p str) -> Option<(&'v Traced, &'p str)> {
+    let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+    for end in ends {
+        let (name, rest) = path.split_at_checked(end)?;
+        let found = match &value.data {
+            Data::List(elements) => elements.get(name.parse::<usize>().ok()?),
+            Data::Map(_) | Data::Record(_) | Data::Case(..) => value.get(name),
+            Data::Absent | Data::Scalar(_) | Data::Ref(_) => None,
+        };
+        if let Some(found) = found {
+            return Some((found, rest.strip_prefix('.').unwrap_or(rest)));
+        }
+    }
+    None
+}
+
+fn collect(value: &Traced, path: String, found: &mut Vec<(String, Loc)>) {
+    let join = |name: &str| {
+        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    };
+    match &value.data {
+        Data::Absent => return,
+        Data::Scalar(_) | Data::Ref(_) => {}
+        Data::List(elements) => {
+            found.push((path.clone(), value.at));
+            for (index, element) in elements.iter().enumerate() {
+                collect(element, join(&index.to_string()), found);
+            }
+            return;
+        }
+        Data::Map(entries) => {
+            found.push((path.clone(), value.at));
+            for (name, entry) in &**entries {
+                collect(entry, join(name), found);
+            }
+            return;
+        }
+        Data::Record(fields) | Data::Case(_, fields) => {
+            found.push((path.clone(), value.at));
+            for (name, field) in &**fields {
+                collect(field, join(name), found);
+            }
+            return;
+        }
+    }
+    found.push((path, value.at));
+}

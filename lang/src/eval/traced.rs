@@ -1,0 +1,117 @@
+//! Values while they are made: shared, and each with the place of the text that made it.
+
+use crate::ids::{Loc, ResourceId};
+use crate::program::ResourceKind;
+use crate::value::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A value and where it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Traced {
+    pub(crate) at: Loc,
+    pub(crate) data: Data,
+}
+
+/// Named values in order of declaration.
+pub(crate) type Fields = Vec<(Arc<str>, Traced)>;
+
+/// The forms of values. `Scalar` holds none of [`Value`]'s containers.
+#[derive(Clone, Debug)]
+pub(crate) enum Data {
+    /// An optional value that is not there.
+    Absent,
+    Scalar(Value),
+    List(Arc<Vec<Traced>>),
+    Map(Arc<BTreeMap<Arc<str>, Traced>>),
+    Record(Arc<Fields>),
+    Case(Arc<str>, Arc<Fields>),
+    Ref(Arc<Reference>),
+}
+
+/// A reference to a resource, or to one instance of a keyed one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reference {
+    pub(crate) id: ResourceId,
+    pub(crate) key: Option<Key>,
+    pub(crate) kind: ResourceKind,
+    /// As in [`crate::Resource::name`].
+    pub(crate) name: Arc<str>,
+}
+
+/// The key of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    Int(i64),
+    Str(Arc<str>),
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(key) => write!(f, "{key}"),
+            Self::Str(key) => write!(f, "{key:?}"),
+        }
+    }
+}
+
+impl Traced {
+    /// A scalar.
+    pub(crate) fn scalar(at: Loc, value: Value) -> Self {
+        Self { at, data: Data::Scalar(value) }
+    }
+
+    /// A field of a record or a case, or an entry of a map.
+    pub(crate) fn get(&self, name: &str) -> Option<&Traced> {
+        match &self.data {
+            Data::Record(fields) | Data::Case(_, fields) => {
+                fields.iter().find(|(field, _)| &**field == name).map(|(_, value)| value)
+            }
+            Data::Map(entries) => entries.get(name),
+            Data::Absent | Data::Scalar(_) | Data::List(_) | Data::Ref(_) => None,
+        }
+    }
+
+    /// The plain value; nothing if it is absent.
+    pub(crate) fn to_value(&self) -> Option<Value> {
+        Some(match &self.data {
+            Data::Absent => return None,
+            Data::Scalar(value) => value.clone(),
+            Data::List(elements) => {
+                Value::List(elements.iter().filter_map(Traced::to_value).collect())
+            }
+            Data::Map(entries) => {
+                let plain = entries
+                    .iter()
+                    .filter_map(|(name, entry)| Some((name.clone(), entry.to_value()?)));
+                Value::Map(plain.collect())
+            }
+            Data::Record(fields) => Value::Record(plain(fields)),
+            Data::Case(name, fields) => Value::Case { name: name.clone(), fields: plain(fields) },
+            Data::Ref(reference) => {
+                Value::Ref { kind: reference.kind, name: reference.name.clone() }
+            }
+        })
+    }
+
+    /// Counts values down to a depth, giving up when a budget is spent.
+    pub(crate) fn fits(&self, depth: u32, budget: &mut u64) -> bool {
+        if depth == 0 || *budget == 0 {
+            return false;
+        }
+        *budget -= 1;
+        match &self.data {
+            Data::Absent | Data::Scalar(_) | Data::Ref(_) => true,
+            Data::List(elements) => elements.iter().all(|element| element.fits(depth - 1, budget)),
+            Data::Map(entries) => entries.values().all(|entry| entry.fits(depth - 1, budget)),
+            Data::Record(fields) | Data::Case(_, fields) => {
+                fields.iter().all(|(_, field)| field.fits(depth - 1, budget))
+            }
+        }
+    }
+}
+
+fn plain(fields: &Fields) -> BTreeMap<Arc<str>, Value> {
+    fields.iter().filter_map(|(name, field)| Some((name.clone(), field.to_value()?))).collect()
+}

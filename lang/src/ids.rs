@@ -1,0 +1,59 @@
+//! Identities that the phases after parsing share: files, items, types, and compact places.
+
+/// A file of one compilation; 0 is the prelude.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FileId(pub(crate) u32);
+
+/// The file that is visible everywhere.
+pub(crate) const PRELUDE: FileId = FileId(0);
+
+/// A [`crate::Span`] that can be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Loc {
+    /// The file.
+    pub(crate) file: FileId,
+    /// The first byte.
+    pub(crate) start: u32,
+    /// The byte after the last one.
+    pub(crate) end: u32,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) struct $name(pub(crate) u32);
+
+        impl $name {
+            /// The position in the table of its kind.
+            pub(crate) fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+}
+
+id!(
+    /// A type that was declared, or written in place.
+    TypeId
+);
+id!(
+    /// A `let`.
+    LetId
+);
+id!(
+    /// A `fn`.
+    FnId
+);
+id!(
+    /// An `input`.
+    InputId
+);
+id!(
+    /// A declared resource; a keyed one stands for all its instances.
+    ResourceId
+);
+id!(
+    /// A default of a field or of a parameter.
+    DefaultId
+);

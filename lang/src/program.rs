@@ -1,0 +1,122 @@
+//! What a compilation takes and gives.
+
+use crate::diagnostic::Diagnostic;
+use crate::eval::Origins;
+use crate::print;
+use crate::span::Span;
+use crate::value::{Value, write_json_string};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+
+/// What a compilation takes besides the files.
+#[derive(Clone, Debug, Default)]
+pub struct CompileRequest {
+    /// Values for the project's inputs, as text.
+    pub inputs: BTreeMap<String, String>,
+    /// The environment to compile for. There are no overlays yet, so it changes nothing.
+    pub environment: Option<String>,
+}
+
+/// What a compilation gives.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The program; nothing when any diagnostic is an error.
+    pub program: Option<Program>,
+    /// Every mistake that was found, ordered by file and place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A checked and evaluated project.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The resources, sorted by kind and then name, keyed instances in the order of their keys.
+    pub resources: Vec<Resource>,
+    /// Every file of the project that was read, with its SHA-256, sorted by path.
+    pub sources: Vec<(String, [u8; 32])>,
+    /// SHA-256 over the resources' canonical JSON and the inputs; neither paths nor places count.
+    pub digest: [u8; 32],
+    /// The inputs' values, defaults included, as text.
+    pub inputs: BTreeMap<String, String>,
+}
+
+/// The kinds of resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ResourceKind {
+    /// The project itself.
+    Project,
+    /// A server.
+    Node,
+    /// A replicated container with its address.
+    Service,
+}
+
+impl ResourceKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Project, Self::Node, Self::Service];
+
+    /// The word that declares it.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Self::Project => "project",
+            Self::Node => "node",
+            Self::Service => "service",
+        }
+    }
+
+    /// The prelude's type of its body.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Project => "Project",
+            Self::Node => "Node",
+            Self::Service => "Service",
+        }
+    }
+}
+
+/// A resource, or one instance of a keyed resource.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// Its kind.
+    pub kind: ResourceKind,
+    /// Its name: `web`, `n[1]`, `worker["mail"]`.
+    pub name: String,
+    /// The place of its name in the declaration.
+    pub span: Span,
+    /// Its body, a record with every default filled in.
+    pub value: Value,
+    /// Which text set which field.
+    pub origins: Origins,
+}
+
+impl Program {
+    /// Hashes what the program says.
+    pub(crate) fn digest_of(resources: &[Resource], inputs: &BTreeMap<String, String>) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        let mut line = String::new();
+        for resource in resources {
+            line.clear();
+            line.push_str(resource.kind.keyword());
+            line.push(' ');
+            write_json_string(&mut line, &resource.name);
+            resource.value.write_json(&mut line);
+            line.push('\n');
+            hasher.update(line.as_bytes());
+        }
+        for (name, value) in inputs {
+            line.clear();
+            write_json_string(&mut line, name);
+            write_json_string(&mut line, value);
+            hasher.update(line.as_bytes());
+        }
+        hasher.finalize().into()
+    }
+
+    /// Prints every resource in the language's own notation, for `berth debug` and the cases.
+    pub fn print(&self) -> String {
+        let mut out = String::new();
+        for resource in &self.resources {
+            print::resource(&mut out, resource);
+        }
+        out
+    }
+}

@@ -1,0 +1,196 @@
+//! The tables of declarations that checking and evaluating read.
+
+use super::ty::Ty;
+use crate::ids::{DefaultId, FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, TypeId};
+use crate::program::ResourceKind;
+use crate::span::Span;
+use crate::syntax::ast::{Expr, Key, Rel, Rule};
+use crate::workspace::ParsedFile;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Where an item stands; turns ranges relative to it into places.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    pub(crate) file: FileId,
+    pub(crate) base: u32,
+}
+
+impl Site {
+    /// The place of a range of the item.
+    pub(crate) fn loc(self, rel: Rel) -> Loc {
+        let at = |offset: u32| self.base.saturating_add(offset);
+        Loc { file: self.file, start: at(rel.start), end: at(rel.end) }
+    }
+}
+
+/// Every declaration of a compilation.
+pub(crate) struct Decls<'s> {
+    /// By [`FileId`]; the prelude first.
+    pub(crate) files: Vec<&'s ParsedFile>,
+    /// By [`FileId`].
+    pub(crate) scopes: Vec<BTreeMap<Arc<str>, Entry>>,
+    /// Resources of the project, visible everywhere in it.
+    pub(crate) project: BTreeMap<Arc<str>, Entry>,
+    pub(crate) types: Vec<TypeDecl<'s>>,
+    pub(crate) lets: Vec<LetDecl<'s>>,
+    pub(crate) fns: Vec<FnDecl<'s>>,
+    pub(crate) inputs: Vec<InputDecl<'s>>,
+    pub(crate) resources: Vec<ResourceDecl<'s>>,
+    pub(crate) defaults: Vec<DefaultDecl<'s>>,
+    /// Lets in an order in which each comes after those that it reads.
+    pub(crate) let_order: Vec<LetId>,
+}
+
+/// A name of a scope.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) def: Def,
+    pub(crate) public: bool,
+    pub(crate) at: Loc,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Def {
+    Type(TypeId),
+    Let(LetId),
+    Fn(FnId),
+    Input(InputId),
+    Resource(ResourceId),
+    /// An item that did not parse, or an import that was not found: said already.
+    Broken,
+}
+
+/// A type that was declared, or written in place.
+pub(crate) struct TypeDecl<'s> {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Loc,
+    pub(crate) body: TypeBody<'s>,
+}
+
+/// What a type is made of.
+pub(crate) enum TypeBody<'s> {
+    Record(Vec<FieldTy>),
+    Enum(Vec<CaseTy>),
+    Alias(Ty),
+    Refined {
+        base: Ty,
+        rule: &'s Rule,
+        site: Site,
+    },
+    /// Part of a cycle: said already.
+    Broken,
+}
+
+/// A field of a record, or a parameter of a case or of a function.
+#[derive(Clone)]
+pub(crate) struct FieldTy {
+    pub(crate) name: Arc<str>,
+    pub(crate) ty: Ty,
+    pub(crate) at: Loc,
+    pub(crate) default: Option<DefaultId>,
+}
+
+/// A case of an enum.
+pub(crate) struct CaseTy {
+    pub(crate) name: Arc<str>,
+    pub(crate) params: Vec<FieldTy>,
+}
+
+/// A default and the type that it must have.
+pub(crate) struct DefaultDecl<'s> {
+    pub(crate) expr: &'s Expr,
+    pub(crate) site: Site,
+    pub(crate) ty: Ty,
+}
+
+/// A `let`.
+pub(crate) struct LetDecl<'s> {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Loc,
+    pub(crate) site: Site,
+    pub(crate) ty: Option<(Ty, Loc)>,
+    pub(crate) value: &'s Expr,
+    /// Part of a cycle: said already.
+    pub(crate) cyclic: bool,
+}
+
+/// A `fn`.
+pub(crate) struct FnDecl<'s> {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Loc,
+    pub(crate) site: Site,
+    pub(crate) params: Vec<FieldTy>,
+    pub(crate) result: Ty,
+    pub(crate) result_at: Loc,
+    pub(crate) body: &'s Expr,
+    /// Part of a cycle: said already.
+    pub(crate) cyclic: bool,
+}
+
+/// An `input`.
+pub(crate) struct InputDecl<'s> {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Loc,
+    pub(crate) site: Site,
+    pub(crate) ty: Ty,
+    pub(crate) default: Option<&'s Expr>,
+}
+
+/// A resource, keyed or not.
+pub(crate) struct ResourceDecl<'s> {
+    pub(crate) kind: ResourceKind,
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Loc,
+    pub(crate) site: Site,
+    pub(crate) key: Option<&'s Key>,
+    pub(crate) body: &'s Expr,
+}
+
+impl<'s> Decls<'s> {
+    /// What a name stands for in a file: its own items and imports, the project's resources, the prelude.
+    pub(crate) fn lookup(&self, file: FileId, name: &str) -> Option<Def> {
+        let own = self.scopes.get(file.0 as usize).and_then(|scope| scope.get(name));
+        let entry =
+            own.or_else(|| self.project.get(name)).or_else(|| self.scope(PRELUDE)?.get(name));
+        entry.map(|entry| entry.def)
+    }
+
+    /// Every name that a file sees, for suggestions.
+    pub(crate) fn visible(&self, file: FileId) -> impl Iterator<Item = (&str, Def)> {
+        let scopes = [self.scope(file), Some(&self.project), self.scope(PRELUDE)];
+        scopes.into_iter().flatten().flatten().map(|(name, entry)| (&**name, entry.def))
+    }
+
+    /// The prelude's type of a resource's body.
+    pub(crate) fn body_type(&self, kind: ResourceKind) -> Ty {
+        match self
+            .scope(PRELUDE)
+            .and_then(|scope| scope.get(kind.type_name()))
+            .map(|entry| entry.def)
+        {
+            Some(Def::Type(id)) => Ty::Named(id),
+            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken)
+            | None => Ty::Error,
+        }
+    }
+
+    /// The declaration of a type.
+    pub(crate) fn type_decl(&self, id: TypeId) -> Option<&TypeDecl<'s>> {
+        self.types.get(id.index())
+    }
+
+    /// A place with its file's path.
+    pub(crate) fn span(&self, loc: Loc) -> Span {
+        let file = self
+            .files
+            .get(loc.file.0 as usize)
+            .map_or_else(|| "?".into(), |file| file.source.path().clone());
+        Span { file, start: loc.start, end: loc.end }
+    }
+
+    fn scope(&self, file: FileId) -> Option<&BTreeMap<Arc<str>, Entry>> {
+        self.scopes.get(file.0 as usize)
+    }
+}

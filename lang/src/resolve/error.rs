@@ -1,0 +1,136 @@
+//! The mistakes that resolving finds, in words.
+
+use super::decls::Decls;
+use crate::diagnostic::Diagnostic;
+use crate::ids::Loc;
+
+impl Decls<'_> {
+    /// Two items of one name.
+    pub(super) fn duplicate(&self, name: &str, first: Loc, second: Loc) -> Diagnostic {
+        Diagnostic::error("E0201", self.span(second), format!("`{name}` is declared twice"))
+            .label("declared again here")
+            .also(self.span(first), "first declared here")
+    }
+
+    /// A second `project`.
+    pub(super) fn second_project(&self, first: Loc, second: Loc) -> Diagnostic {
+        Diagnostic::error("E0201", self.span(second), "there are two projects")
+            .label("declared again here")
+            .also(self.span(first), "first declared here")
+    }
+
+    /// A resource below the project's root.
+    pub(super) fn misplaced_resource(&self, name: &str, at: Loc) -> Diagnostic {
+        Diagnostic::error("E0209", self.span(at), format!("`{name}` is a resource in a sub-folder"))
+            .label("resources belong in a file in the project's root")
+            .help("make it a `pub fn` or `pub let` that a file in the root uses")
+    }
+
+    /// An imported file that is not there.
+    pub(super) fn missing_file(&self, at: Loc, path: &str, near: Option<&str>) -> Diagnostic {
+        let diagnostic =
+            Diagnostic::error("E0204", self.span(at), format!("there is no file `{path}`"))
+                .label("not found in the project");
+        match near {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        }
+    }
+
+    /// An import that leaves the project, or is not relative.
+    pub(super) fn bad_path(&self, at: Loc) -> Diagnostic {
+        Diagnostic::error(
+            "E0204",
+            self.span(at),
+            "this path does not lead to a file of the project",
+        )
+        .label("must start with `./` or `../`")
+        .help("imports are relative to the file that they stand in, and stay inside the project")
+    }
+
+    /// An imported name that the file does not declare.
+    pub(super) fn missing_import(
+        &self,
+        at: Loc,
+        name: &str,
+        path: &str,
+        near: Option<&str>,
+    ) -> Diagnostic {
+        let diagnostic =
+            Diagnostic::error("E0205", self.span(at), format!("`{path}` declares no `{name}`"))
+                .label("not there");
+        match near {
+            Some(near) => {
+                diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near)
+            }
+            None => diagnostic,
+        }
+    }
+
+    /// An imported name that is not `pub`.
+    pub(super) fn private_import(
+        &self,
+        at: Loc,
+        name: &str,
+        path: &str,
+        declared: Loc,
+        item: Loc,
+    ) -> Diagnostic {
+        let insert = Loc { end: item.start, ..item };
+        Diagnostic::error("E0206", self.span(at), format!("`{name}` of `{path}` is not `pub`"))
+            .label("private to its file")
+            .also(self.span(declared), "declared here")
+            .fix(self.span(insert), "pub ")
+    }
+
+    /// Files that import each other in a ring.
+    pub(super) fn import_cycle(&self, at: Loc, path: &[String]) -> Diagnostic {
+        Diagnostic::error(
+            "E0207",
+            self.span(at),
+            format!("these files import each other: {}", path.join(" → ")),
+        )
+        .label("this import closes the ring")
+        .help("move what both need into a third file")
+    }
+
+    /// Items that need each other in a ring.
+    pub(super) fn cycle(&self, at: Loc, what: &str, path: &[String]) -> Diagnostic {
+        let message = match path {
+            [only, _] => format!("`{only}` needs itself"),
+            _ => format!("these {what} need each other: {}", path.join(" → ")),
+        };
+        Diagnostic::error("E0208", self.span(at), message)
+            .label("part of the ring")
+            .help("the language has no recursion: every evaluation ends")
+    }
+
+    /// Aliases of aliases, or refinements of refinements, beyond the limit.
+    pub(super) fn too_refined(&self, at: Loc, limit: usize) -> Diagnostic {
+        Diagnostic::error(
+            "E0105",
+            self.span(at),
+            format!("more than {limit} types stand on each other"),
+        )
+        .label("this is one too many")
+    }
+
+    /// A type that nothing declares.
+    pub(super) fn unknown_type(&self, at: Loc, name: &str, near: Option<&str>) -> Diagnostic {
+        let diagnostic =
+            Diagnostic::error("E0203", self.span(at), format!("there is no type `{name}`"))
+                .label("unknown type");
+        match near {
+            Some(near) => {
+                diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near)
+            }
+            None => diagnostic,
+        }
+    }
+
+    /// A value where a type is wanted.
+    pub(super) fn not_a_type(&self, at: Loc, name: &str) -> Diagnostic {
+        Diagnostic::error("E0203", self.span(at), format!("`{name}` is not a type"))
+            .label("a type is wanted here")
+    }
+}

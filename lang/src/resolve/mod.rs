@@ -1,0 +1,18 @@
+//! Items into declarations: every item gets an identity, every file a scope, every written type a type.
+//!
+//! Imports are followed from the files in the project's root; cycles of imports, types, functions
+//! and bindings end here, each as one mistake with its whole path. Expressions stay as written:
+//! looking inside them for more than names is `check`'s.
+
+mod cycles;
+mod decls;
+mod error;
+mod imports;
+mod names;
+mod scopes;
+pub(crate) mod ty;
+mod types;
+
+pub(crate) use decls::{CaseTy, Decls, Def, FieldTy, Site, TypeBody};
+pub(crate) use scopes::resolve;
+pub(crate) use ty::Ty;

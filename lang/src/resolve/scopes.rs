@@ -1,0 +1,446 @@
+//! Items into tables: identities first, then imports, then types, so that order in a file never matters.
+
+use super::cycles::order;
+use super::decls::{
+    CaseTy, Decls, Def, Entry, FnDecl, InputDecl, LetDecl, ResourceDecl, Site, TypeBody, TypeDecl,
+};
+use super::imports::{Files, Import, Target, follow};
+use super::names::each_name;
+use super::ty::Ty;
+use super::types::{Resources, lower, lower_fields};
+use crate::diagnostic::Diagnostic;
+use crate::ids::{FileId, FnId, InputId, LetId, Loc, ResourceId, TypeId};
+use crate::nearest::nearest;
+use crate::program::ResourceKind;
+use crate::syntax::ast::{Item, ItemKind, TypeKind};
+use crate::workspace::ParsedFile;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Types that may stand on each other by `type A = B`, with or without a rule.
+const MAX_REFINEMENTS: usize = 32;
+
+/// Resolves a project.
+pub(crate) fn resolve<'s>(
+    prelude: &'s ParsedFile,
+    all: &'s BTreeMap<Arc<str>, Arc<ParsedFile>>,
+) -> (Decls<'s>, Vec<Diagnostic>) {
+    let Files { files, imports } = follow(prelude, all);
+    let mut diagnostics = Vec::new();
+    let mut decls = Decls {
+        scopes: vec![BTreeMap::new(); files.len()],
+        files,
+        project: BTreeMap::new(),
+        types: Vec::new(),
+        lets: Vec::new(),
+        fns: Vec::new(),
+        inputs: Vec::new(),
+        resources: Vec::new(),
+        defaults: Vec::new(),
+        let_order: Vec::new(),
+    };
+    let items = declare(&mut decls, &mut diagnostics);
+    bind_imports(&mut decls, &imports, &mut diagnostics);
+    import_rings(&decls, &imports, &mut diagnostics);
+    lower_items(&mut decls, &items, &mut diagnostics);
+    break_type_rings(&mut decls, &mut diagnostics);
+    break_value_rings(&mut decls, &mut diagnostics);
+    (decls, diagnostics)
+}
+
+/// An item with what it became.
+struct Declared<'s> {
+    site: Site,
+    item: &'s Item,
+    def: Def,
+}
+
+fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Declared<'s>> {
+    let mut declared = Vec::new();
+    let mut project: Option<Loc> = None;
+    for (index, file) in decls.files.clone().into_iter().enumerate() {
+        let id = FileId(index as u32);
+        let path = file.source.path();
+        diagnostics.extend(file.errors.iter().map(|error| error.diagnostic(path, 0)));
+        for parsed in &file.items {
+            let site = Site { file: id, base: parsed.slice.start };
+            if let Some(tree) = &parsed.tree {
+                diagnostics
+                    .extend(tree.errors.iter().map(|error| error.diagnostic(path, site.base)));
+            }
+            let Some(item) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
+                if let Some((name, rel)) = &parsed.slice.name {
+                    let at = Site { file: id, base: 0 }.loc(*rel);
+                    let entry = Entry { def: Def::Broken, public: true, at };
+                    decls.scopes[index].entry(name.clone()).or_insert(entry);
+                    decls.project.entry(name.clone()).or_insert(entry);
+                }
+                continue;
+            };
+            let at = site.loc(item.name.at);
+            let Some(def) = identify(decls, site, item) else {
+                continue;
+            };
+            let entry = Entry { def, public: item.public, at };
+            let mut duplicate = insert(&mut decls.scopes[index], &item.name.text, entry);
+            if let ItemKind::Resource { kind, .. } = &item.kind {
+                if path.contains('/') {
+                    diagnostics.push(decls.misplaced_resource(&item.name.text, at));
+                }
+                if duplicate.is_none() {
+                    duplicate = insert(&mut decls.project, &item.name.text, entry);
+                }
+                if *kind == ResourceKind::Project
+                    && let Some(first) = project.replace(at)
+                    && duplicate.is_none()
+                {
+                    diagnostics.push(decls.second_project(first, at));
+                }
+            }
+            if let Some(first) = duplicate {
+                diagnostics.push(decls.duplicate(&item.name.text, first, at));
+            }
+            declared.push(Declared { site, item, def });
+        }
+    }
+    declared
+}
+
+/// Adds a name; gives the place of an earlier one, which stays.
+fn insert(scope: &mut BTreeMap<Arc<str>, Entry>, name: &Arc<str>, entry: Entry) -> Option<Loc> {
+    if let Some(first) = scope.get(name) {
+        return Some(first.at);
+    }
+    scope.insert(name.clone(), entry);
+    None
+}
+
+/// Gives an item its row, with types still to be lowered.
+fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def> {
+    let name = item.name.text.clone();
+    let at = site.loc(item.name.at);
+    Some(match &item.kind {
+        ItemKind::Use { .. } => return None,
+        ItemKind::Resource { kind, key, body } => {
+            decls.resources.push(ResourceDecl {
+                kind: *kind,
+                name,
+                at,
+                site,
+                key: key.as_ref(),
+                body,
+            });
+            Def::Resource(ResourceId(decls.resources.len() as u32 - 1))
+        }
+        ItemKind::Let { value, .. } => {
+            decls.lets.push(LetDecl { name, at, site, ty: None, value, cyclic: false });
+            Def::Let(LetId(decls.lets.len() as u32 - 1))
+        }
+        ItemKind::Input { default, .. } => {
+            decls.inputs.push(InputDecl {
+                name,
+                at,
+                site,
+                ty: Ty::Error,
+                default: default.as_ref(),
+            });
+            Def::Input(InputId(decls.inputs.len() as u32 - 1))
+        }
+        ItemKind::Type { .. } | ItemKind::Enum { .. } => {
+            decls.types.push(TypeDecl { name, at, body: TypeBody::Broken });
+            Def::Type(TypeId(decls.types.len() as u32 - 1))
+        }
+        ItemKind::Fn { body, result, .. } => {
+            let result_at = site.loc(result.at);
+            let params = Vec::new();
+            decls.fns.push(FnDecl {
+                name,
+                at,
+                site,
+                params,
+                result: Ty::Error,
+                result_at,
+                body,
+                cyclic: false,
+            });
+            Def::Fn(FnId(decls.fns.len() as u32 - 1))
+        }
+    })
+}
+
+fn bind_imports(decls: &mut Decls<'_>, imports: &[Import], diagnostics: &mut Vec<Diagnostic>) {
+    let mut bound = Vec::new();
+    for import in imports {
+        let parsed = &decls.files[import.from.0 as usize].items[import.item];
+        let site = Site { file: import.from, base: parsed.slice.start };
+        let Some(tree) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
+            continue;
+        };
+        let ItemKind::Use { names } = &tree.kind else {
+            continue;
+        };
+        let target = match &import.target {
+            Target::File(id) => Some(*id),
+            Target::Missing { path, near } => {
+                diagnostics.push(decls.missing_file(site.loc(import.at), path, near.as_deref()));
+                None
+            }
+            Target::BadPath => {
+                diagnostics.push(decls.bad_path(site.loc(import.at)));
+                None
+            }
+        };
+        for name in names {
+            let at = site.loc(name.at);
+            let def = target
+                .map_or(Def::Broken, |target| imported(decls, target, &name.text, at, diagnostics));
+            bound.push((import.from, name.text.clone(), Entry { def, public: false, at }));
+        }
+    }
+    for (file, name, entry) in bound {
+        if let Some(first) = insert(&mut decls.scopes[file.0 as usize], &name, entry) {
+            diagnostics.push(decls.duplicate(&name, first, entry.at));
+        }
+    }
+}
+
+fn imported(
+    decls: &Decls<'_>,
+    target: FileId,
+    name: &Arc<str>,
+    at: Loc,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Def {
+    let file = decls.files[target.0 as usize];
+    let path = file.source.path();
+    let Some(entry) = decls.scopes[target.0 as usize].get(name) else {
+        let public = decls.scopes[target.0 as usize].iter().filter(|(_, entry)| entry.public);
+        let near = nearest(name, public.map(|(name, _)| &**name));
+        diagnostics.push(decls.missing_import(at, name, path, near));
+        return Def::Broken;
+    };
+    let visible =
+        entry.public || matches!(entry.def, Def::Resource(_) | Def::Input(_) | Def::Broken);
+    if !visible {
+        let item = file
+            .items
+            .iter()
+            .find(|item| item.slice.start <= entry.at.start && entry.at.end <= item.slice.end);
+        let start = item.map_or(entry.at.start, |item| item.slice.start);
+        let item = Loc { file: target, start, end: start };
+        diagnostics.push(decls.private_import(at, name, path, entry.at, item));
+    }
+    entry.def
+}
+
+fn import_rings(decls: &Decls<'_>, imports: &[Import], diagnostics: &mut Vec<Diagnostic>) {
+    let mut edges = vec![Vec::new(); decls.files.len()];
+    for import in imports {
+        if let Target::File(target) = import.target {
+            edges[import.from.0 as usize].push(target.0 as usize);
+        }
+    }
+    for ring in order(&edges).rings {
+        let (Some(&first), Some(&last)) = (ring.first(), ring.last()) else {
+            continue;
+        };
+        let closes = imports.iter().find(|import| {
+            import.from.0 as usize == last
+                && matches!(import.target, Target::File(target) if target.0 as usize == first)
+        });
+        let Some(import) = closes else { continue };
+        let base = decls.files[last].items[import.item].slice.start;
+        let at = Site { file: import.from, base }.loc(import.at);
+        let name = |&file: &usize| decls.files[file].source.path().to_string();
+        let path: Vec<String> = ring.iter().chain([&first]).map(name).collect();
+        diagnostics.push(decls.import_cycle(at, &path));
+    }
+}
+
+fn lower_items<'s>(
+    decls: &mut Decls<'s>,
+    declared: &[Declared<'s>],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    for Declared { site, item, def } in declared {
+        let site = *site;
+        match (&item.kind, *def) {
+            (ItemKind::Let { ty: Some(ty), .. }, Def::Let(id)) => {
+                let lowered = lower(decls, diagnostics, site, ty, Resources::Bodies);
+                decls.lets[id.index()].ty = Some((lowered, site.loc(ty.at)));
+            }
+            (ItemKind::Input { ty, .. }, Def::Input(id)) => {
+                decls.inputs[id.index()].ty =
+                    lower(decls, diagnostics, site, ty, Resources::References);
+            }
+            (ItemKind::Type { body, rule }, Def::Type(id)) => {
+                let lowered = match (rule, &body.kind) {
+                    (Some(rule), _) => {
+                        let base = lower(decls, diagnostics, site, body, Resources::Bodies);
+                        TypeBody::Refined { base, rule, site }
+                    }
+                    (None, TypeKind::Record(fields)) => TypeBody::Record(lower_fields(
+                        decls,
+                        diagnostics,
+                        site,
+                        fields,
+                        Resources::References,
+                    )),
+                    (
+                        None,
+                        TypeKind::Name(_)
+                        | TypeKind::List(_)
+                        | TypeKind::Map(_)
+                        | TypeKind::Optional(_),
+                    ) => TypeBody::Alias(lower(decls, diagnostics, site, body, Resources::Bodies)),
+                };
+                decls.types[id.index()].body = lowered;
+            }
+            (ItemKind::Enum { cases }, Def::Type(id)) => {
+                let mut lowered: Vec<CaseTy> = Vec::new();
+                let mut places: BTreeMap<Arc<str>, Loc> = BTreeMap::new();
+                for case in cases {
+                    let at = site.loc(case.name.at);
+                    if let Some(first) = places.insert(case.name.text.clone(), at) {
+                        diagnostics.push(decls.duplicate(&case.name.text, first, at));
+                        continue;
+                    }
+                    let params =
+                        lower_fields(decls, diagnostics, site, &case.params, Resources::References);
+                    lowered.push(CaseTy { name: case.name.text.clone(), params });
+                }
+                decls.types[id.index()].body = TypeBody::Enum(lowered);
+            }
+            (ItemKind::Fn { params, result, .. }, Def::Fn(id)) => {
+                let params = lower_fields(decls, diagnostics, site, params, Resources::Bodies);
+                let result = lower(decls, diagnostics, site, result, Resources::Bodies);
+                let row = &mut decls.fns[id.index()];
+                row.params = params;
+                row.result = result;
+            }
+            (
+                ItemKind::Use { .. }
+                | ItemKind::Resource { .. }
+                | ItemKind::Let { .. }
+                | ItemKind::Input { .. }
+                | ItemKind::Type { .. }
+                | ItemKind::Enum { .. }
+                | ItemKind::Fn { .. },
+                _,
+            ) => {}
+        }
+    }
+}
+
+fn break_type_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let edges: Vec<Vec<usize>> = decls
+        .types
+        .iter()
+        .map(|decl| {
+            let mut mentioned = Vec::new();
+            match &decl.body {
+                TypeBody::Record(fields) => {
+                    fields.iter().for_each(|field| mention(&field.ty, &mut mentioned))
+                }
+                TypeBody::Enum(cases) => {
+                    let params = cases.iter().flat_map(|case| &case.params);
+                    params.for_each(|param| mention(&param.ty, &mut mentioned));
+                }
+                TypeBody::Alias(target) => mention(target, &mut mentioned),
+                TypeBody::Refined { base, .. } => mention(base, &mut mentioned),
+                TypeBody::Broken => {}
+            }
+            mentioned
+        })
+        .collect();
+    let found = order(&edges);
+    for ring in found.rings {
+        let Some(&first) = ring.first() else { continue };
+        let name = |&id: &usize| decls.types[id].name.to_string();
+        let path: Vec<String> = ring.iter().chain([&first]).map(name).collect();
+        diagnostics.push(decls.cycle(decls.types[first].at, "types", &path));
+        for id in ring {
+            decls.types[id].body = TypeBody::Broken;
+        }
+    }
+    // Refinements of refinements are followed by recursion later, so their number is limited here.
+    let mut heights = vec![0usize; decls.types.len()];
+    for id in found.order {
+        let decl = &decls.types[id];
+        if matches!(decl.body, TypeBody::Refined { .. } | TypeBody::Alias(_)) {
+            heights[id] = 1 + edges[id].iter().map(|&below| heights[below]).max().unwrap_or(0);
+        }
+        if heights[id] > MAX_REFINEMENTS {
+            diagnostics.push(decls.too_refined(decl.at, MAX_REFINEMENTS));
+            decls.types[id].body = TypeBody::Broken;
+            heights[id] = 0;
+        }
+    }
+}
+
+fn mention(ty: &Ty, found: &mut Vec<usize>) {
+    match ty {
+        Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) => mention(inner, found),
+        Ty::Named(id) => found.push(id.index()),
+        Ty::Record(fields) => fields.iter().for_each(|(_, ty)| mention(ty, found)),
+        Ty::Error
+        | Ty::Never
+        | Ty::Bool
+        | Ty::Int
+        | Ty::Str
+        | Ty::Cpu
+        | Ty::Bytes
+        | Ty::Duration
+        | Ty::Percent
+        | Ty::Ref(_) => {}
+    }
+}
+
+/// Orders lets and functions by what they mention. Lets come first in the numbering.
+fn break_value_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let lets = decls.lets.len();
+    let bodies = decls.lets.iter().map(|decl| (decl.site.file, decl.value, &[][..]));
+    let bodies =
+        bodies.chain(decls.fns.iter().map(|decl| (decl.site.file, decl.body, &decl.params[..])));
+    let edges: Vec<Vec<usize>> = bodies
+        .map(|(file, body, params)| {
+            let mut needs = Vec::new();
+            each_name(body, &mut |name| {
+                if params.iter().any(|param| &*param.name == name) {
+                    return;
+                }
+                match decls.lookup(file, name) {
+                    Some(Def::Let(id)) => needs.push(id.index()),
+                    Some(Def::Fn(id)) => needs.push(lets + id.index()),
+                    Some(Def::Type(_) | Def::Input(_) | Def::Resource(_) | Def::Broken) | None => {}
+                }
+            });
+            needs
+        })
+        .collect();
+    let found = order(&edges);
+    for ring in found.rings {
+        let Some(&first) = ring.first() else { continue };
+        let name = |&node: &usize| {
+            let of_fn = |index: usize| &decls.fns[index].name;
+            node.checked_sub(lets).map_or_else(|| &decls.lets[node].name, of_fn).to_string()
+        };
+        let path: Vec<String> = ring.iter().chain([&first]).map(name).collect();
+        let at = first
+            .checked_sub(lets)
+            .map_or_else(|| decls.lets[first].at, |index| decls.fns[index].at);
+        diagnostics.push(decls.cycle(at, "items", &path));
+        for node in ring {
+            match node.checked_sub(lets) {
+                Some(index) => decls.fns[index].cyclic = true,
+                None => decls.lets[node].cyclic = true,
+            }
+        }
+    }
+    decls.let_order = found
+        .order
+        .into_iter()
+        .filter(|&node| node < lets)
+        .map(|node| LetId(node as u32))
+        .collect();
+}

@@ -1,0 +1,102 @@
+//! Types, and how they are named in diagnostics.
+
+use super::decls::{Decls, TypeBody};
+use crate::ids::TypeId;
+use crate::program::ResourceKind;
+use std::sync::Arc;
+
+/// A type. Records, enums and refinements are looked up by their [`TypeId`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ty {
+    /// Stands where a diagnostic has already been given; agrees with everything.
+    Error,
+    /// The element of an empty list; agrees with everything.
+    Never,
+    Bool,
+    Int,
+    Str,
+    Cpu,
+    Bytes,
+    Duration,
+    Percent,
+    List(Arc<Ty>),
+    Map(Arc<Ty>),
+    Optional(Arc<Ty>),
+    Named(TypeId),
+    Ref(ResourceKind),
+    /// A record literal that no type was expected of.
+    Record(Arc<[(Arc<str>, Ty)]>),
+}
+
+/// The builtin types, by name.
+pub(crate) const BUILTINS: [(&str, Ty); 7] = [
+    ("Bool", Ty::Bool),
+    ("Int", Ty::Int),
+    ("Str", Ty::Str),
+    ("Cpu", Ty::Cpu),
+    ("Bytes", Ty::Bytes),
+    ("Duration", Ty::Duration),
+    ("Percent", Ty::Percent),
+];
+
+impl Decls<'_> {
+    /// How a type is written.
+    pub(crate) fn show(&self, ty: &Ty) -> String {
+        match ty {
+            Ty::Error => "?".to_owned(),
+            Ty::Never => "nothing".to_owned(),
+            Ty::Bool => "Bool".to_owned(),
+            Ty::Int => "Int".to_owned(),
+            Ty::Str => "Str".to_owned(),
+            Ty::Cpu => "Cpu".to_owned(),
+            Ty::Bytes => "Bytes".to_owned(),
+            Ty::Duration => "Duration".to_owned(),
+            Ty::Percent => "Percent".to_owned(),
+            Ty::List(element) => format!("[{}]", self.show(element)),
+            Ty::Map(value) => format!("{{Str: {}}}", self.show(value)),
+            Ty::Optional(inner) => format!("{}?", self.show(inner)),
+            Ty::Named(id) => {
+                self.type_decl(*id).map_or_else(|| "?".to_owned(), |decl| decl.name.to_string())
+            }
+            Ty::Ref(kind) => format!("reference to a {}", kind.keyword()),
+            Ty::Record(fields) => {
+                let names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
+                format!("record {{ {} }}", names.join(", "))
+            }
+        }
+    }
+
+    /// Follows aliases.
+    pub(crate) fn unalias<'t>(&'t self, mut ty: &'t Ty) -> &'t Ty {
+        // Cycles of aliases are broken when they are found, so this ends; the bound is a belt.
+        for _ in 0..=self.types.len() {
+            let Ty::Named(id) = ty else { return ty };
+            match self.type_decl(*id).map(|decl| &decl.body) {
+                Some(TypeBody::Alias(target)) => ty = target,
+                Some(TypeBody::Broken) | None => return &Ty::Error,
+                Some(TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Refined { .. }) => {
+                    return ty;
+                }
+            }
+        }
+        &Ty::Error
+    }
+
+    /// Follows aliases, and from a refinement to what it refines.
+    pub(crate) fn unrefine<'t>(&'t self, ty: &'t Ty) -> &'t Ty {
+        let mut ty = self.unalias(ty);
+        for _ in 0..=self.types.len() {
+            let Ty::Named(id) = ty else { return ty };
+            match self.type_decl(*id).map(|decl| &decl.body) {
+                Some(TypeBody::Refined { base, .. }) => ty = self.unalias(base),
+                Some(
+                    TypeBody::Record(_) | TypeBody::Enum(_) | TypeBody::Alias(_) | TypeBody::Broken,
+                )
+                | None => {
+                    return ty;
+                }
+            }
+        }
+        &Ty::Error
+    }
+}

@@ -1,0 +1,15 @@
+//! Text into items: a hand scan cuts a file at its item keywords, and each slice is parsed alone.
+//!
+//! Ranges inside an item count from the item's first byte, so that an item parses to the same tree
+//! wherever it stands and can be remembered by its text. Nothing here knows names or types.
+
+pub(crate) mod ast;
+mod error;
+pub(crate) mod literal;
+mod parse;
+mod scan;
+mod split;
+
+pub(crate) use error::SyntaxError;
+pub(crate) use parse::{ItemTree, parse_item};
+pub(crate) use split::{Slice, split};

@@ -1,0 +1,8 @@
+//! One item's text into its tree. Only this module knows pest.
+
+mod exprs;
+mod grammar;
+mod items;
+mod report;
+
+pub(crate) use items::{ItemTree, parse_item};

@@ -1,0 +1,154 @@
+//! The files of a project as they are now, parsed once, and snapshots of them to compile.
+//!
+//! A file is parsed when it is set; items whose text has not changed keep their trees. Nothing here
+//! follows imports: that is `resolve`'s.
+
+use crate::check;
+use crate::diagnostic::Severity;
+use crate::eval;
+use crate::program::{CompileRequest, Compiled, Program};
+use crate::resolve;
+use crate::span::SourceFile;
+use crate::syntax::{ItemTree, Slice, SyntaxError, parse_item, split};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The files of a project, by path.
+#[derive(Debug)]
+pub struct Workspace {
+    files: Arc<BTreeMap<Arc<str>, Arc<ParsedFile>>>,
+    prelude: Arc<ParsedFile>,
+}
+
+/// A workspace at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    files: Arc<BTreeMap<Arc<str>, Arc<ParsedFile>>>,
+    prelude: Arc<ParsedFile>,
+}
+
+/// A file cut into items, each with its tree.
+#[derive(Debug)]
+pub(crate) struct ParsedFile {
+    pub(crate) source: SourceFile,
+    pub(crate) items: Vec<ParsedItem>,
+    /// Mistakes in the cutting, placed from the file's start.
+    pub(crate) errors: Vec<SyntaxError>,
+}
+
+/// A slice, and its tree if it could be parsed.
+#[derive(Debug)]
+pub(crate) struct ParsedItem {
+    pub(crate) slice: Slice,
+    pub(crate) tree: Option<Arc<ItemTree>>,
+}
+
+impl Workspace {
+    /// Starts with the standard library and no files.
+    pub fn new() -> Self {
+        let texts: Vec<&str> = berth_stdlib::FILES.iter().map(|(_, text)| *text).collect();
+        let prelude =
+            ParsedFile::parse("<stdlib>/prelude.berth".into(), texts.join("\n").into(), None);
+        Self { files: Arc::default(), prelude: Arc::new(prelude) }
+    }
+
+    /// Sets the text of a file, under its path from the project's root, with `/`.
+    pub fn set_file(&mut self, path: &str, text: impl Into<Arc<str>>) {
+        let text = text.into();
+        let old = self.files.get(path);
+        if old.is_some_and(|old| *old.source.text() == text) {
+            return;
+        }
+        let path: Arc<str> = path.into();
+        let parsed = ParsedFile::parse(path.clone(), text, old.map(|old| &**old));
+        Arc::make_mut(&mut self.files).insert(path, Arc::new(parsed));
+    }
+
+    /// Forgets a file.
+    pub fn remove_file(&mut self, path: &str) {
+        if self.files.contains_key(path) {
+            Arc::make_mut(&mut self.files).remove(path);
+        }
+    }
+
+    /// The files as they are now; later changes do not touch it.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { files: self.files.clone(), prelude: self.prelude.clone() }
+    }
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Snapshot {
+    /// Checks and evaluates the project: the files in its root and whatever they import.
+    pub fn compile(&self, request: &CompileRequest) -> Compiled {
+        let (decls, mut diagnostics) = resolve::resolve(&self.prelude, &self.files);
+        let checked = check::check(&decls, &mut diagnostics);
+        let (resources, inputs) = eval::evaluate(&decls, &checked, request, &mut diagnostics);
+        diagnostics.sort_by(|a, b| {
+            (&a.primary, a.code, &a.message).cmp(&(&b.primary, b.code, &b.message))
+        });
+        diagnostics.dedup();
+        let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        let program = (!failed).then(|| {
+            let digest = Program::digest_of(&resources, &inputs);
+            let user_files = decls.files.iter().skip(1);
+            let mut sources: Vec<(String, [u8; 32])> = user_files
+                .map(|file| {
+                    (
+                        file.source.path().to_string(),
+                        Sha256::digest(file.source.text().as_bytes()).into(),
+                    )
+                })
+                .collect();
+            sources.sort();
+            Program { resources, sources, digest, inputs }
+        });
+        Compiled { program, diagnostics }
+    }
+
+    /// A file of the project, or of the standard library where a diagnostic points there.
+    pub fn file(&self, path: &str) -> Option<&SourceFile> {
+        if path == &**self.prelude.source.path() {
+            return Some(&self.prelude.source);
+        }
+        self.files.get(path).map(|file| &file.source)
+    }
+}
+
+impl ParsedFile {
+    fn parse(path: Arc<str>, text: Arc<str>, old: Option<&ParsedFile>) -> Self {
+        let known: BTreeMap<&str, &Arc<ItemTree>> = old.map(ParsedFile::trees).unwrap_or_default();
+        let (slices, errors) = split(&text);
+        let items = slices
+            .into_iter()
+            .map(|slice| {
+                let body = text.get(slice.start as usize..slice.end as usize).unwrap_or("");
+                let keyword = slice.keyword.filter(|_| !slice.broken);
+                let tree = keyword.map(|keyword| {
+                    known
+                        .get(body)
+                        .map_or_else(|| Arc::new(parse_item(keyword, body)), |&tree| tree.clone())
+                });
+                ParsedItem { slice, tree }
+            })
+            .collect();
+        Self { source: SourceFile::new(path, text), items, errors }
+    }
+
+    fn trees(&self) -> BTreeMap<&str, &Arc<ItemTree>> {
+        let text = self.source.text();
+        self.items
+            .iter()
+            .filter_map(|item| {
+                let body = text.get(item.slice.start as usize..item.slice.end as usize)?;
+                Some((body, item.tree.as_ref()?))
+            })
+            .collect()
+    }
+}

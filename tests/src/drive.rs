@@ -1,0 +1,82 @@
+//! Driving an engine: survey, plan, apply, in one call.
+
+use std::sync::atomic::AtomicBool;
+
+use berth_engine::plan::body::{Goal, PlanBody};
+use berth_engine::plan::graph::Graph;
+use berth_engine::run::apply::{Applied, Apply, ApplyError, Planned};
+use berth_engine::run::clock::SimulatedClock;
+use berth_engine::run::event::Event;
+use berth_engine::run::journal::MemoryJournal;
+use berth_engine::run::observe::{Survey, survey};
+use berth_engine::run::twin::Twin;
+
+/// What an engine did.
+pub struct Turn {
+    /// The plan.
+    pub body: PlanBody,
+    /// What it was made from.
+    pub survey: Survey,
+    /// What came of it; `None` if there was nothing to do.
+    pub applied: Option<Result<Applied, ApplyError>>,
+}
+
+/// Surveys and plans.
+///
+/// # Panics
+/// If the ledger cannot be read or the checker rejects the plan.
+pub async fn plan(twin: &Twin, graph: &Graph, goal: Goal) -> (Survey, PlanBody) {
+    let seen = survey(twin, graph).await.expect("the ledger can be read");
+    let body = seen.plan(graph, "program", goal, 1).expect("the checker agrees");
+    (seen, body)
+}
+
+/// Surveys, plans, and applies what there is to do.
+///
+/// # Panics
+/// As [`plan`].
+pub async fn turn(twin: &Twin, graph: &Graph, goal: Goal) -> Turn {
+    let (survey, body) = plan(twin, graph, goal).await;
+    if body.is_empty() || !body.blocked.is_empty() {
+        return Turn { body, survey, applied: None };
+    }
+    let applied = apply(twin, graph, &survey, &body).await;
+    Turn { body, survey, applied: Some(applied) }
+}
+
+/// Applies a plan.
+///
+/// # Errors
+/// As [`Apply::apply`].
+pub async fn apply(
+    twin: &Twin,
+    graph: &Graph,
+    survey: &Survey,
+    body: &PlanBody,
+) -> Result<Applied, ApplyError> {
+    let clock = SimulatedClock::starting_at(1_700_000_000_000);
+    let stop = AtomicBool::new(false);
+    let watch = |_event: Event| {};
+    let apply = Apply { host: twin, clock: &clock, who: "sim@test", watch: &watch, stop: &stop };
+    let planned = Planned {
+        body,
+        graph,
+        observation: &survey.observation,
+        head: &survey.ledger.head,
+        commit: None,
+    };
+    apply.apply(planned, &mut MemoryJournal::default()).await
+}
+
+/// Runs a future on a runtime of its own whose time passes only while everyone waits.
+///
+/// # Panics
+/// If the runtime cannot be made.
+pub fn simulate<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(future)
+}

@@ -1,0 +1,97 @@
+//! Small projects, built in code.
+
+use std::collections::BTreeMap;
+
+use berth_engine::plan::action::{ImageSource, Protocol};
+use berth_engine::plan::graph::{
+    Graph, Node, OnFail, Placement, PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy,
+    Workload,
+};
+use berth_engine::plan::names::{ImageDigest, NodeName, Tenant, WorkloadName};
+use berth_engine::plan::observation::Requests;
+use berth_engine::run::twin::Twin;
+
+/// Names node `number`, from 1: `n[1]`.
+pub fn node(number: u32) -> NodeName {
+    NodeName::new(format!("n[{number}]"))
+}
+
+/// An image digest that begins with a letter.
+pub fn image(letter: char) -> ImageDigest {
+    ImageDigest::new(format!("sha256:{letter}{}", "0".repeat(63)))
+}
+
+/// A fleet of so many nodes, without workloads.
+pub fn fleet(nodes: u32) -> Graph {
+    let server = |number: u32| Node {
+        host: format!("10.77.0.{}", number + 10),
+        user: "root".to_owned(),
+        port: 22,
+        identity: None,
+        labels: BTreeMap::from([("zone".to_owned(), format!("z{}", number % 2))]),
+        capacity: None,
+        reserve: Requests::default(),
+    };
+    Graph {
+        tenant: Tenant { project: "shop".to_owned(), environment: "default".to_owned() },
+        keeper: node(1),
+        pools: Pools {
+            pods4: "10.88.0.0/16".parse().expect("a range"),
+            pods6: "fd00:88::/48".parse().expect("a range"),
+            endpoints4: "10.99.0.0/16".parse().expect("a range"),
+            endpoints6: "fd00:99::/64".parse().expect("a range"),
+        },
+        nodes: (1..=nodes).map(|number| (node(number), server(number))).collect(),
+        workloads: BTreeMap::new(),
+    }
+}
+
+/// A web service with a probe and a port.
+pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
+    Workload {
+        template: PodTemplate {
+            image,
+            source: ImageSource::Layout("images/web".to_owned()),
+            command: Vec::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            resources: Requests { cpu_millis: 100, memory_bytes: 64 << 20 },
+            grace_ms: 10_000,
+        },
+        replicas,
+        ports: vec![Port {
+            name: Some("http".to_owned()),
+            container: 8080,
+            port: 80,
+            protocol: Protocol::Tcp,
+        }],
+        health: Some(Probe {
+            kind: ProbeKind::Http { path: "/ready".to_owned() },
+            port: 8080,
+            every_ms: 1000,
+            timeout_ms: 1000,
+            pass_after: 1,
+            fail_after: 3,
+        }),
+        rollout: Rollout { strategy, deadline_ms: 30_000, on_fail: OnFail::Rollback },
+        placement: Placement::default(),
+    }
+}
+
+/// A rolling update, one at a time, nothing missing.
+pub const ROLLING: Strategy = Strategy::Rolling { surge: 1, unavailable: 0 };
+
+/// Puts a workload into a graph.
+pub fn with(mut graph: Graph, name: &str, workload: Workload) -> Graph {
+    graph.workloads.insert(WorkloadName::new(name), workload);
+    graph
+}
+
+/// Makes a world with a graph's nodes: two cores and 2 GiB each.
+pub fn world(graph: &Graph) -> Twin {
+    let twin = Twin::new();
+    for name in graph.nodes.keys() {
+        twin.world().add_node(name, 2000, 2 << 30);
+    }
+    twin
+}

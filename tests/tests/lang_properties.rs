@@ -1,0 +1,235 @@
+//! No text makes the language panic, and damage to one item leaves the others alone.
+
+use berth_lang::{CompileRequest, Compiled, Workspace};
+use proptest::prelude::*;
+
+const VALID: &str = r#"use "./lib/app.berth" { http_app, App }
+project shop { keeper: n[1] }
+enum Zone { a, b }
+type Small = Int where 0..=9 else "small is 0 to 9, got ${it}"
+input tag: Str = "1.4"
+let zones: [Zone] = [a, b]
+let many = [i * 2 for i in 1..=6 if i % 2 == 0 and not (i == 4)]
+node n[i] for i in 1..=3 { host: "10.77.0.1${i}", labels: { zone: "z${if i == 1 then "a" else "b"}" } }
+service api = http_app({ image: "ghcr.io/acme/api:${tag}", port: 9000 }, extra: { LOG: "debug" }) with {
+  replicas: 4
+  resources.memory: 256MiB
+  rollout.surge: 2 # more at once
+}
+service web {
+  image: local(layout: "images/web-1")
+  ports: [{ name: "http", container: 8080, port: 80 }]
+  health: http("/ready", port: 8080, every: 1s)
+  resources: { cpu: 1.5, memory: 64MiB * 2 }
+  env: { FIRST: n[1].host, "odd key": "${zones[0]}" }
+}
+"#;
+
+const LIB: &str = r#"pub type App = { image: Image, port: PortNumber = 8080, replicas: Replicas = 2 }
+pub fn http_app(a: App, extra: {Str: Str} = {}) -> Service = {
+  image: a.image, replicas: a.replicas, env: extra
+  ports: [{ name: "http", container: a.port }]
+}
+"#;
+
+fn compile(text: &str) -> Compiled {
+    let mut workspace = Workspace::new();
+    workspace.set_file("shop.berth", text);
+    workspace.set_file("lib/app.berth", LIB);
+    let snapshot = workspace.snapshot();
+    let compiled = snapshot.compile(&CompileRequest::default());
+    for diagnostic in &compiled.diagnostics {
+        assert!(!diagnostic.render_plain(&snapshot).is_empty());
+        for span in [Some(&diagnostic.primary), diagnostic.secondary.as_ref()].into_iter().flatten()
+        {
+            let text = snapshot.file(&span.span.file).expect("a file that exists").text().clone();
+            assert!(span.span.start <= span.span.end && span.span.end as usize <= text.len());
+        }
+    }
+    assert_eq!(compiled.program.is_none(), !compiled.diagnostics.is_empty());
+    compiled
+}
+
+#[test]
+fn the_undamaged_text_compiles() {
+    let program = compile(VALID).program.expect("a program");
+    assert_eq!(program.resources.len(), 6);
+}
+
+#[test]
+fn no_prefix_panics() {
+    for end in (0..=VALID.len()).filter(|&end| VALID.is_char_boundary(end)) {
+        compile(&VALID[..end]);
+    }
+}
+
+#[test]
+fn deep_and_long_texts_are_refused_or_read() {
+    let nested = |open: &str, close: &str, n: usize| {
+        format!("let a = {}1{}", open.repeat(n), close.repeat(n))
+    };
+    assert!(compile(&nested("[", "]", 64)).program.is_some());
+    assert!(compile(&nested("(", ")", 64)).program.is_some());
+    for (open, close) in [
+        ("[", "]"),
+        ("(", ")"),
+        ("{ a: ", "}"),
+        ("f(", ")"),
+        ("\"${", "}\""),
+        ("-", ""),
+        ("not ", ""),
+    ] {
+        compile(&nested(open, close, 10_000));
+    }
+    for chain in [
+        "1 + ",
+        "if true then 1 else ",
+        "a.",
+        "f(x)(y) + ",
+        "[",
+        "(1+",
+        "if if ",
+        "x with { a: 1 } ",
+    ] {
+        compile(&format!("let a = {}1", chain.repeat(5_000)));
+    }
+    let lets = |first: &str, next: &dyn Fn(usize) -> String| {
+        let rest: String = (1..3_000).map(next).collect();
+        compile(&format!("{first}\n{rest}"));
+    };
+    lets("let a0 = 1", &|i| format!("let a{i} = a{} + 1\n", i - 1));
+    lets("let a0 = 1", &|i| format!("let a{i} = [a{}]\n", i - 1));
+    lets("let a0 = 1", &|i| format!("let a{i} = {{ x: a{0}, y: a{0} }}\n", i - 1));
+    lets("let a0: [Int] = [1]", &|i| format!("let a{i} = a{0} + a{0}\n", i - 1));
+    lets("let a0 = \"x\"", &|i| format!("let a{i} = \"${{a{0}}}${{a{0}}}\"\n", i - 1));
+    lets("type T0 = Int", &|i| format!("type T{i} = T{} where 0..=9\n", i - 1));
+    lets("type T0 = {}", &|i| {
+        format!("type T{i} = {{ a: T{} = {{}} }}\nlet x{i}: T{i} = {{}}\n", i - 1)
+    });
+    lets("fn f0(a: Int) -> Int = a", &|i| {
+        format!("fn f{i}(a: Int) -> Int = f{0}(a) + f{0}(a)\nlet y{i} = f{i}(1)\n", i - 1)
+    });
+}
+
+#[test]
+fn a_large_or_binary_file_is_refused_once() {
+    for text in ["let a = 1\n\0let b = 2".to_owned(), "# x\n".repeat(5 << 20)] {
+        assert_eq!(compile(&text).diagnostics.len(), 1);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// One byte changed: the items before and after the damaged one still give no errors of their own.
+    #[test]
+    fn damage_stays_where_it_is(at in 0..VALID.len(), byte in 1u8..0x7F) {
+        let mut bytes = VALID.as_bytes().to_vec();
+        bytes[at] = byte;
+        let damaged = String::from_utf8(bytes).expect("ASCII");
+        let mut workspace = Workspace::new();
+        workspace.set_file("shop.berth", damaged.as_str());
+        workspace.set_file("lib/app.berth", LIB);
+        let snapshot = workspace.snapshot();
+        let found = snapshot.compile(&CompileRequest::default()).diagnostics;
+        let independent = "service last { image: 5 }\n";
+        let with_mistake = compile(&format!("{damaged}{independent}"));
+        let file = damaged.len() as u32;
+        prop_assert!(
+            with_mistake.diagnostics.iter().any(|d| d.primary.span.start >= file && d.code == "E0301"),
+            "the last item's mistake is reported: {:?}", with_mistake.diagnostics
+        );
+        prop_assert!(found.len() <= 8, "one byte, {} mistakes: {found:?}", found.len());
+    }
+
+    /// Tokens in any order.
+    #[test]
+    fn token_soup_does_not_panic(tokens in prop::collection::vec(prop::sample::select(TOKENS), 0..80)) {
+        compile(&tokens.join(" "));
+        compile(&tokens.concat());
+        compile(&tokens.join("\n"));
+    }
+
+    /// Any text at all.
+    #[test]
+    fn any_text_does_not_panic(text in "\\PC{0,200}") {
+        compile(&text);
+    }
+}
+
+const TOKENS: &[&str] = &[
+    "service",
+    "node",
+    "project",
+    "let",
+    "type",
+    "enum",
+    "fn",
+    "use",
+    "input",
+    "pub",
+    "web",
+    "a",
+    "x",
+    "Int",
+    "Str",
+    "Service",
+    "Image",
+    "{",
+    "}",
+    "[",
+    "]",
+    "(",
+    ")",
+    ":",
+    "=",
+    ",",
+    ".",
+    "..",
+    "..=",
+    "->",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "==",
+    "<",
+    "and",
+    "or",
+    "not",
+    "if",
+    "then",
+    "else",
+    "for",
+    "in",
+    "with",
+    "where",
+    "it",
+    "1",
+    "500m",
+    "64MiB",
+    "10%",
+    "1.5",
+    "\"s\"",
+    "\"${",
+    "\"",
+    "${",
+    "image:",
+    "replicas: 2",
+    "é",
+    "#",
+    "\n",
+    "?",
+    "\\",
+    "service a {",
+    "let a = ",
+    "fn f(a: Int) -> Int = ",
+    "type T = ",
+    "enum E { a, b(x: Int) }",
+    "true",
+    "tcp",
+    "http(",
+    "f(a)",
+    "n[1]",
+];
