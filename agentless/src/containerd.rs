@@ -31,6 +31,15 @@ const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
 /// HTTP/2 windows: as wide as the SSH channel's own.
 const WINDOW: u32 = 2 * 1024 * 1024;
 
+/// Copies between standard input and output and a socket until one of them ends.
+const RELAY: &str = "use IO::Socket::UNIX; use IO::Select; \
+    my $s = IO::Socket::UNIX->new(Peer => shift) or die \"$!\\n\"; \
+    my $both = IO::Select->new(\\*STDIN, $s); \
+    while (1) { for my $from ($both->can_read) { \
+    sysread($from, my $data, 65536) or exit; \
+    my $to = $from == $s ? \\*STDOUT : $s; \
+    while (length $data) { my $n = syswrite($to, $data) or exit; substr($data, 0, $n, \"\") } } }";
+
 /// The snapshotter that Berth uses; part of every containerd.
 pub(crate) const SNAPSHOTTER: &str = "overlayfs";
 
@@ -66,8 +75,34 @@ impl Containerd {
     /// Opens the socket through SSH and speaks HTTP/2 over it.
     pub(crate) async fn open(handle: &Handle<Checker>, timeout: Duration) -> Result<Self, Fault> {
         let channel = handle.channel_open_direct_streamlocal(SOCKET).await;
-        let stream = channel.map_err(|error| not_open(&error))?.into_stream();
-        let mut stream = Some(TokioIo::new(stream));
+        Self::over(channel.map_err(|error| not_open(&error))?, timeout).await
+    }
+
+    /// The same where sshd forbids forwarding, or the login may not open the socket itself: perl,
+    /// which is part of every Debian, relays it, under sudo if need be. It ends with the channel.
+    pub(crate) async fn open_relayed(
+        handle: &Handle<Checker>,
+        user: &str,
+        timeout: Duration,
+    ) -> Result<Self, Fault> {
+        let channel = handle
+            .channel_open_session()
+            .await
+            .map_err(|error| not_open(&error))?;
+        let sudo = if user == "root" { "" } else { "sudo -n " };
+        let command = format!("exec {sudo}perl -e '{RELAY}' {SOCKET}");
+        channel
+            .exec(false, command)
+            .await
+            .map_err(|error| not_open(&error))?;
+        Self::over(channel, timeout).await
+    }
+
+    async fn over(
+        channel: russh::Channel<russh::client::Msg>,
+        timeout: Duration,
+    ) -> Result<Self, Fault> {
+        let mut stream = Some(TokioIo::new(channel.into_stream()));
         // The address is a word that tonic wants; the stream is there already, and once it is
         // gone there is no other: a new connection is the link's business.
         let connector = connector(move || {
@@ -124,12 +159,9 @@ where
 /// sshd answers `ConnectFailed` when it could not connect to the socket, and does not say why.
 fn not_open(error: &russh::Error) -> Fault {
     let (layer, why) = match error {
-        russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited) => (
-            Layer::Forwarding,
-            "sshd does not forward to sockets; set `AllowStreamLocalForwarding yes` in sshd_config"
-                .to_owned(),
-        ),
-        russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed) => (
+        russh::Error::ChannelOpenFailure(
+            ChannelOpenFailure::ConnectFailed | ChannelOpenFailure::AdministrativelyProhibited,
+        ) => (
             Layer::Containerd,
             format!(
                 "nothing answers on {SOCKET}; if containerd is installed, `systemctl start containerd`, else `apt-get install containerd`"

@@ -42,12 +42,21 @@ impl SshHost {
         let links = targets
             .into_iter()
             .map(|(node, target)| {
-                let link =
-                    Link::new(node.clone(), target, &options, known.clone(), record.clone());
+                let link = Link::new(
+                    node.clone(),
+                    target,
+                    &options,
+                    known.clone(),
+                    record.clone(),
+                );
                 (node, Arc::new(link))
             })
             .collect();
-        Self { links, options, record }
+        Self {
+            links,
+            options,
+            record,
+        }
     }
 
     /// Every mutating call and command that was sent, in order.
@@ -96,14 +105,18 @@ async fn perform(writer: &Writer<'_>, action: &Action, options: &Options) -> Res
             reflex::install(writer, *reflex, *version).await
         }
         Action::EnsureTenant { tenant } => tenant::ensure(writer, tenant).await,
-        Action::EnsureImage { tenant, image, source } => {
-            image::push::ensure(writer, tenant, image, source, &options.project_root).await
-        }
+        Action::EnsureImage {
+            tenant,
+            image,
+            source,
+        } => image::push::ensure(writer, tenant, image, source, &options.project_root).await,
         Action::EnsurePod { pod } => pod::ensure::ensure(writer, pod).await,
         Action::SwapEndpoint { tenant, endpoint } => endpoint::swap(writer, tenant, endpoint).await,
-        Action::RemovePod { tenant, pod, grace_ms } => {
-            pod::remove::clear(writer, &tenant.namespace(), &pod.to_string(), *grace_ms).await
-        }
+        Action::RemovePod {
+            tenant,
+            pod,
+            grace_ms,
+        } => pod::remove::clear(writer, &tenant.namespace(), &pod.to_string(), *grace_ms).await,
         Action::RemoveEndpoint { tenant, endpoint } => {
             endpoint::remove(writer, tenant, endpoint).await
         }
@@ -146,7 +159,9 @@ impl Host for SshHost {
         deadline: Duration,
     ) -> Result<(), HostError> {
         let link = self.link(node)?;
-        let Some(write) = action.writes().into_iter().next() else { return Ok(()) };
+        let Some(write) = action.writes().into_iter().next() else {
+            return Ok(());
+        };
         let what = write.to_string();
         let done = async {
             let writer = link.writer(write)?;
@@ -180,12 +195,17 @@ impl Host for SshHost {
         let link = self.link(node)?;
         self.reading(link, async {
             let live = link.live().await?;
-            let call = Call::new("pod_connections").arg(tenant.namespace()).arg(pod);
+            let call = Call::new("pod_connections")
+                .arg(tenant.namespace())
+                .arg(pod);
             let output = live.read(&call).await?;
             match output.status {
                 // A pod that is not there serves nobody.
                 0 | 2 => Ok(pod::connections::count(&output.text)),
-                status => Err(Fault::failed("count connections", &said(status, &output.text))),
+                status => Err(Fault::failed(
+                    "count connections",
+                    &said(status, &output.text),
+                )),
             }
         })
         .await
@@ -202,7 +222,10 @@ impl Host for SshHost {
         self.reading(link, async {
             let live = link.live().await?;
             let limit = limit.min(LOG_LIMIT);
-            let call = Call::new("pod_log").arg(tenant.namespace()).arg(pod).arg(limit);
+            let call = Call::new("pod_log")
+                .arg(tenant.namespace())
+                .arg(pod)
+                .arg(limit);
             let output = live.read(&call).await?;
             match output.status {
                 0 => STANDARD

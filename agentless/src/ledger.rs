@@ -11,9 +11,14 @@ use crate::session::quote::Call;
 
 /// Reads the whole ledger; empty if there is none.
 pub(crate) async fn read(live: &Live, tenant: &Tenant) -> Result<Vec<u8>, Fault> {
-    let output = live.read(&Call::new("ledger_read").arg(tenant.namespace())).await?;
+    let output = live
+        .read(&Call::new("ledger_read").arg(tenant.namespace()))
+        .await?;
     if output.status != 0 {
-        return Err(Fault::failed("read the ledger", &said(output.status, &output.text)));
+        return Err(Fault::failed(
+            "read the ledger",
+            &said(output.status, &output.text),
+        ));
     }
     STANDARD
         .decode(output.text.trim())
@@ -35,7 +40,10 @@ pub(crate) async fn append(
     match output.status {
         0 => Ok(()),
         80 => Err(Refusal::LedgerMoved.into()),
-        status => Err(Fault::failed("append to the ledger", &said(status, &output.text))),
+        status => Err(Fault::failed(
+            "append to the ledger",
+            &said(status, &output.text),
+        )),
     }
 }
 

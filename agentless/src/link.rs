@@ -43,6 +43,7 @@ pub(crate) struct Link {
 /// An open connection.
 pub(crate) struct Live {
     handle: Handle<Checker>,
+    timeout: Duration,
     pub(crate) shell: Shell,
     pub(crate) containerd: Containerd,
     /// The address that was reached.
@@ -65,9 +66,21 @@ impl Live {
             .await
     }
 
+    /// A channel of its own for much data, so that control calls don't wait behind it; the
+    /// ordinary one if there is no other.
+    pub(crate) async fn bulk(&self) -> Containerd {
+        match Containerd::open(&self.handle, self.timeout).await {
+            Ok(containerd) => containerd,
+            Err(_) => self.containerd.clone(),
+        }
+    }
+
     async fn close(&self) {
         self.shell.bye();
-        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "en").await;
+        let _ = self
+            .handle
+            .disconnect(Disconnect::ByApplication, "", "en")
+            .await;
     }
 }
 
@@ -103,13 +116,63 @@ impl Link {
             return Ok(live.clone());
         }
         let (handle, address) = dial(&self.target, self.known.clone(), self.timeout).await?;
-        let (shell, containerd) = tokio::try_join!(
+        let (shell, opened) = tokio::join!(
             Shell::start(&handle, &self.target.user),
             Containerd::open(&handle, self.timeout),
-        )?;
-        let live = Arc::new(Live { handle, shell, containerd, address });
+        );
+        let shell = shell?;
+        let containerd = match opened {
+            Ok(containerd) => containerd,
+            Err(fault) => self.another_way(&handle, &shell, fault).await?,
+        };
+        let live = Arc::new(Live {
+            handle,
+            timeout: self.timeout,
+            shell,
+            containerd,
+            address,
+        });
         *slot = Some(live.clone());
         Ok(live)
+    }
+
+    /// Finds out why containerd's socket did not open, and tries a relay where that may help.
+    async fn another_way(
+        &self,
+        handle: &Handle<Checker>,
+        shell: &Shell,
+        fault: Fault,
+    ) -> Result<Containerd, Fault> {
+        let Fault::Unreachable {
+            layer: Layer::Containerd,
+            ..
+        } = fault
+        else {
+            return Err(fault);
+        };
+        let state = shell.run(&Call::new("containerd_state")).await;
+        let state = state.map(|output| output.text).unwrap_or_default();
+        let user = &self.target.user;
+        let (layer, why) = match state.trim() {
+            "denied" => match Containerd::open_relayed(handle, user, self.timeout).await {
+                Ok(containerd) => return Ok(containerd),
+                Err(fault) => {
+                    tracing::debug!(?fault, "no relay");
+                    denied(user)
+                }
+            },
+            "stopped" => (
+                Layer::Containerd,
+                "containerd is not running; `systemctl start containerd`, or see `journalctl -u containerd`"
+                    .to_owned(),
+            ),
+            "absent" => (
+                Layer::Containerd,
+                "containerd is not installed; `apt-get install containerd runc`".to_owned(),
+            ),
+            _ => return Err(fault),
+        };
+        Err(Fault::Unreachable { layer, why })
     }
 
     /// Takes the lock, or finds that it is held already.
@@ -135,7 +198,11 @@ impl Link {
     /// The connection that holds the lock: the only one that writes may go over.
     pub(crate) fn writer(&self, write: Write) -> Result<Writer<'_>, Fault> {
         match self.held() {
-            Some(live) => Ok(Writer { link: self, live, write }),
+            Some(live) => Ok(Writer {
+                link: self,
+                live,
+                write,
+            }),
             None => Err(Refusal::NotLocked.into()),
         }
     }
@@ -160,6 +227,18 @@ impl Link {
     }
 }
 
+/// Why containerd's socket did not open although containerd runs, and perl could not relay it.
+fn denied(user: &str) -> (Layer, String) {
+    if user == "root" {
+        let why = "containerd runs, but sshd does not open its socket for us; set `AllowStreamLocalForwarding yes` and `AllowTcpForwarding local` in sshd_config, or install perl there";
+        return (Layer::Forwarding, why.to_owned());
+    }
+    let why = format!(
+        "`{user}` may not open containerd's socket, and perl under sudo could not relay it; log in as root, or give the socket a group of `{user}` (`gid` under `[grpc]` in /etc/containerd/config.toml)"
+    );
+    (Layer::Permission, why)
+}
+
 /// A connection that holds the node's lock, for one action's writes.
 pub(crate) struct Writer<'a> {
     pub(crate) link: &'a Link,
@@ -180,7 +259,11 @@ impl Writer<'_> {
     /// Runs a mutating function on the node.
     pub(crate) async fn run(&self, call: &Call) -> Result<Output, Fault> {
         self.note(call.shown())?;
-        self.live.shell.run(call).await.map_err(|Ended| Fault::Lost(call.function().to_owned()))
+        self.live
+            .shell
+            .run(call)
+            .await
+            .map_err(|Ended| Fault::Lost(call.function().to_owned()))
     }
 
     /// Runs a mutating function that must succeed.
@@ -199,15 +282,22 @@ impl Writer<'_> {
 
 /// What a function of the node said when it failed.
 pub(crate) fn said(status: u32, text: &str) -> String {
-    if text.trim().is_empty() { format!("status {status}") } else { text.to_owned() }
+    if text.trim().is_empty() {
+        format!("status {status}")
+    } else {
+        text.to_owned()
+    }
 }
 
 impl Live {
     /// Runs a reading function.
     pub(crate) async fn read(&self, call: &Call) -> Result<Output, Fault> {
-        self.shell.run(call).await.map_err(|Ended| Fault::Unreachable {
-            layer: Layer::Session,
-            why: "the session ended during a read".to_owned(),
-        })
+        self.shell
+            .run(call)
+            .await
+            .map_err(|Ended| Fault::Unreachable {
+                layer: Layer::Session,
+                why: "the session ended during a read".to_owned(),
+            })
     }
 }

@@ -96,7 +96,9 @@ impl Override {
                 .and_then(|s| bytes.get(..s))
                 .and_then(|l| std::str::from_utf8(l).ok())
                 .and_then(|l| l.parse::<usize>().ok());
-            let (Some(space), Some(length)) = (space, length) else { return Err(bad) };
+            let (Some(space), Some(length)) = (space, length) else {
+                return Err(bad);
+            };
             let Some(record) = bytes.get(space + 1..length.saturating_sub(1)) else {
                 return Err(bad);
             };
@@ -126,9 +128,19 @@ fn check(header: &[u8; 512]) -> Result<(), TarError> {
     let sum: u64 = header
         .iter()
         .enumerate()
-        .map(|(i, b)| if (148..156).contains(&i) { 32 } else { u64::from(*b) })
+        .map(|(i, b)| {
+            if (148..156).contains(&i) {
+                32
+            } else {
+                u64::from(*b)
+            }
+        })
         .sum();
-    if number(&header[148..156])? == sum { Ok(()) } else { Err(TarError::Bad("a wrong checksum")) }
+    if number(&header[148..156])? == sum {
+        Ok(())
+    } else {
+        Err(TarError::Bad("a wrong checksum"))
+    }
 }
 
 /// Octal digits, or GNU's big-endian number with the first bit set.
@@ -144,13 +156,25 @@ fn number(field: &[u8]) -> Result<u64, TarError> {
     }
     let digits = text(field);
     let digits = digits.trim_matches(' ');
-    if digits.is_empty() { Ok(0) } else { u64::from_str_radix(digits, 8).map_err(|_| bad()) }
+    if digits.is_empty() {
+        Ok(0)
+    } else {
+        u64::from_str_radix(digits, 8).map_err(|_| bad())
+    }
 }
 
 fn name(header: &[u8; 512]) -> String {
     let name = text(&header[..100]);
-    let prefix = if &header[257..262] == b"ustar" { text(&header[345..500]) } else { String::new() };
-    if prefix.is_empty() { name } else { format!("{prefix}/{name}") }
+    let prefix = if &header[257..262] == b"ustar" {
+        text(&header[345..500])
+    } else {
+        String::new()
+    };
+    if prefix.is_empty() {
+        name
+    } else {
+        format!("{prefix}/{name}")
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -204,7 +228,13 @@ mod tests {
             entry("short", b'0', b"12345"),
         ])
         .expect("index");
-        assert_eq!(files["oci-layout"], Extent { offset: 512, size: 2 });
+        assert_eq!(
+            files["oci-layout"],
+            Extent {
+                offset: 512,
+                size: 2
+            }
+        );
         assert_eq!(files["blobs/sha256/long"].size, 3);
         assert_eq!(files["pax/n"].size, 5);
     }

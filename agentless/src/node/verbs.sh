@@ -31,19 +31,19 @@ network_down() {
   if [ -f /etc/berth/node/network ]; then
     read -r gateway4 gateway6 range4 range6 endpoints4 endpoints6 </etc/berth/node/network
     ip -force -batch - 2>/dev/null <<EOF
--4 route del local $endpoints4 dev lo
--6 route del local $endpoints6 dev lo
--4 route del unreachable $range4
--6 route del unreachable $range6
--4 addr del $gateway4/32 dev lo
--6 addr del $gateway6/128 dev lo
+route del local $endpoints4 dev lo
+route del local $endpoints6 dev lo
+route del unreachable $range4
+route del unreachable $range6
+addr del $gateway4/32 dev lo
+addr del $gateway6/128 dev lo
 EOF
   fi
   # In reverse: what was set last goes back first.
   [ -f /etc/berth/node/found ] && tac /etc/berth/node/found | while read -r file value; do
     [ -e "$file" ] && printf '%s' "$value" >"$file"
   done
-  rm -rf /etc/berth/node /etc/berth/claims /etc/berth/tenants
+  rm -rf /etc/berth/node /etc/berth/claims /etc/berth/tenants /run/berth/pods
   rmdir /etc/berth/reflexes /etc/berth/ledger /etc/berth 2>/dev/null
   return 0
 }
@@ -81,7 +81,7 @@ pod_up() {
   printf '%s\n' "$5" >"$dir/hostname"
   { [ -r $resolv ] && printf '%s\n' "$(<$resolv)"; } >"$dir/resolv.conf"
   chmod 644 "$dir/hosts" "$dir/hostname" "$dir/resolv.conf"
-  printf '%s\n' "$3 $4 $5" >"$dir/pod" || return
+  printf '%s\n' "$3 $4" >"$dir/pod" || return
   pod_wire "$1" "$2"
 }
 
@@ -190,40 +190,48 @@ reflex_up() {
     shift 2
   done
   chmod 755 "/etc/berth/reflexes" "/etc/berth/reflexes/$name"
+  # What `systemctl enable` does, without its three reloads of the manager.
+  for file in $(reflex_wants "$name"); do
+    mkdir -p "/etc/systemd/system/${file%/*}" || return
+    ln -sf "../${file##*/}" "/etc/systemd/system/$file" || return
+  done
   systemctl daemon-reload || return
-  "reflex_${name}_on" || return
+  # The drain unit acts when it stops, so it has to be up now; a changed timer has to start anew.
+  case $name in
+    boot) systemctl start --no-block berth-net.service berth-routes.service berth-drain.service ;;
+    rotate) systemctl restart --no-block berth-rotate.timer ;;
+  esac || return
   put "/etc/berth/reflexes/$name/version" "$version"
 }
 
-reflex_boot_on() {
-  systemctl enable --quiet berth-net.service berth-routes.service berth-drain.service 2>/dev/null
-  # The drain unit acts when it stops, so it has to be up now; the net unit has nothing to do.
-  systemctl start berth-net.service berth-routes.service berth-drain.service
+# Which target or service starts which unit.
+reflex_wants() {
+  case $1 in
+    boot)
+      printf '%s\n' containerd.service.wants/berth-net.service multi-user.target.wants/berth-routes.service \
+        containerd.service.wants/berth-drain.service
+      ;;
+    rotate) echo timers.target.wants/berth-rotate.timer ;;
+  esac
 }
 
-reflex_rotate_on() { systemctl enable --quiet --now berth-rotate.timer 2>/dev/null; }
-
 reflex_down() {
-  local unit units
-  # The drain unit stops pods only while the whole system stops, so removing it stops none.
-  case $1 in
-    boot) units='berth-net.service berth-routes.service berth-drain.service' ;;
-    rotate) units='berth-rotate.timer berth-rotate.service' ;;
-    *) return 1 ;;
-  esac
-  for unit in $units; do
-    systemctl disable --quiet --now "$unit" 2>/dev/null
-    rm -f "/etc/systemd/system/$unit"
+  local want
+  # The drain unit stops pods only while the whole system stops, so stopping it now stops none.
+  for want in $(reflex_wants "$1"); do
+    systemctl stop "${want##*/}" 2>/dev/null
+    rm -f "/etc/systemd/system/$want" "/etc/systemd/system/${want##*/}"
+    rmdir "/etc/systemd/system/${want%/*}" 2>/dev/null
   done
+  rm -f "/etc/systemd/system/berth-$1.service"
   rm -rf "/etc/berth/reflexes/$1"
   rmdir /etc/berth/reflexes 2>/dev/null
   systemctl daemon-reload
-  return 0
 }
 
 # user_find USER[:GROUP] LAYER…: numeric ids from the topmost passwd and group files of an image.
 user_find() {
-  local user=${1%%:*} group= dir uid= gid= name number rest passwd= groups=
+  local user=${1%%:*} group='' dir uid='' gid='' name number rest passwd='' groups=''
   case $1 in *:*) group=${1#*:} ;; esac
   shift
   for dir in "$@"; do
@@ -239,14 +247,17 @@ user_find() {
   case $group in
     '') ;;
     *[!0-9]*)
-      gid=
+      gid=''
       while IFS=: read -r name _ number _; do
         [ "$name" = "$group" ] && gid=$number && break
       done < <(head -c 1000000 "${groups:-/dev/null}")
       ;;
     *) gid=$group ;;
   esac
-  [ -n "$uid" ] && [ -n "$gid" ] || { echo 'its passwd and group files do not know it'; return 1; }
+  if [ -z "$uid" ] || [ -z "$gid" ]; then
+    echo 'its passwd and group files do not know it'
+    return 1
+  fi
   printf '%s %s\n' "$uid" "$gid"
 }
 

@@ -39,12 +39,12 @@ net_base() {
   setting /proc/sys/net/ipv4/ip_forward 1
   setting /proc/sys/net/ipv6/conf/all/forwarding 1
   ip -batch - <<EOF || return 1
--4 addr replace $gateway4/32 dev lo
--6 addr replace $gateway6/128 dev lo
--4 route replace local $endpoints4 dev lo src $gateway4
--6 route replace local $endpoints6 dev lo src $gateway6
--4 route replace unreachable $range4
--6 route replace unreachable $range6
+addr replace $gateway4/32 dev lo
+addr replace $gateway6/128 dev lo nodad
+route replace local $endpoints4 dev lo src $gateway4
+route replace local $endpoints6 dev lo src $gateway6
+route replace unreachable $range4
+route replace unreachable $range6
 EOF
   cat "/etc/berth/node/base.nft" /etc/berth/tenants/*/endpoints/*.nft 2>/dev/null | nft -f -
 }
@@ -65,9 +65,10 @@ net_routes() {
 }
 
 # Pins a pod's network, IPC and host-name namespaces, and wires the first: pod_wire NAMESPACE ID.
+# Its runtime specification sets the host name.
 pod_wire() {
   name="$1-$2"
-  read -r ip4 ip6 replica <"/etc/berth/tenants/$1/pods/$2/pod" || return 1
+  read -r ip4 ip6 <"/etc/berth/tenants/$1/pods/$2/pod" || return 1
   read -r gateway4 gateway6 range4 range6 _ <"/etc/berth/node/network" || return 1
   cni=$(cni_dir) || { printf '%s\n' "$cni"; return 1; }
   pins=/run/berth/pods/$name
@@ -75,12 +76,10 @@ pod_wire() {
   mkdir -p "$pins" && : >"/run/netns/$name" && : >"$pins/ipc" && : >"$pins/uts" || return 1
   # Duplicate address detection would hold IPv6 back for a second or two, on addresses that the
   # planner gave out.
-  # shellcheck disable=SC2016
   unshare "--net=/run/netns/$name" "--ipc=$pins/ipc" "--uts=$pins/uts" sh -c '
-    echo "$1" >/proc/sys/kernel/hostname
     echo 0 >/proc/sys/net/ipv6/conf/all/accept_dad
     echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
-    ip link set lo up' sh "$replica" || return 1
+    ip link set lo up' || return 1
   result=$(cni_conf "$ip4" "$ip6" | CNI_COMMAND=ADD CNI_CONTAINERID="$name" CNI_NETNS="/run/netns/$name" \
     CNI_IFNAME=eth0 CNI_PATH="$cni" "$cni/ptp") || { printf '%s\n' "$result"; return 1; }
   veth=${result#*\"veth} veth=veth${veth%%\"*}
@@ -101,7 +100,7 @@ pod_unwire() {
   pins=/run/berth/pods/$name
   if [ -e "/run/netns/$name" ]; then
     if cni=$(cni_dir) && read -r gateway4 gateway6 range4 range6 _ <"/etc/berth/node/network" 2>/dev/null &&
-      read -r ip4 ip6 _ <"/etc/berth/tenants/$1/pods/$2/pod" 2>/dev/null; then
+      read -r ip4 ip6 <"/etc/berth/tenants/$1/pods/$2/pod" 2>/dev/null; then
       cni_conf "$ip4" "$ip6" | CNI_COMMAND=DEL CNI_CONTAINERID="$name" CNI_NETNS="/run/netns/$name" \
         CNI_IFNAME=eth0 CNI_PATH="$cni" "$cni/ptp" >/dev/null 2>&1
     fi

@@ -46,7 +46,11 @@ pub(crate) async fn ensure(writer: &Writer<'_>, pod: &PodSpec) -> Result<(), Fau
     let image = image?;
     if command_line(pod, &image.config).is_empty() {
         let why = "it has neither entrypoint nor command; set `command`".to_owned();
-        return Err(Refusal::BadImage { image: pod.image.to_string(), why }.into());
+        return Err(Refusal::BadImage {
+            image: pod.image.to_string(),
+            why,
+        }
+        .into());
     }
     if found.container.is_some() || found.task.is_some() {
         clear(writer, &namespace, &id, 0).await?;
@@ -62,9 +66,14 @@ pub(crate) async fn ensure(writer: &Writer<'_>, pod: &PodSpec) -> Result<(), Fau
 }
 
 fn runs_as_written(found: &Found, pod: &PodSpec) -> bool {
-    let (Some(container), Some(task)) = (&found.container, &found.task) else { return false };
+    let (Some(container), Some(task)) = (&found.container, &found.task) else {
+        return false;
+    };
     let same = |key: &str, value: &str| {
-        container.labels.get(key).is_some_and(|label| label == value)
+        container
+            .labels
+            .get(key)
+            .is_some_and(|label| label == value)
     };
     labels::intact(container)
         && same("berth.dev/digest", pod.digest.as_str())
@@ -79,10 +88,15 @@ async fn create(
     namespace: &str,
     id: &str,
 ) -> Result<(), Fault> {
+    let start = std::time::Instant::now();
     let ((), (mounts, mut container)) = tokio::try_join!(
         wire(writer, pod, namespace, id),
         contain(writer, pod, image, namespace, id),
     )?;
+    tracing::debug!(
+        ms = start.elapsed().as_millis() as u64,
+        "wired and contained"
+    );
     let log = log_uri(namespace, id);
     let create = api::CreateTaskRequest {
         container_id: id.to_owned(),
@@ -98,7 +112,10 @@ async fn create(
         .await
         .map_err(|status| Fault::grpc(&format!("start {id}"), &status))?;
     writer.note("containerd: tasks.start")?;
-    let start = api::StartRequest { container_id: id.to_owned(), exec_id: String::new() };
+    let start = api::StartRequest {
+        container_id: id.to_owned(),
+        exec_id: String::new(),
+    };
     tasks()
         .start(within(namespace, start))
         .await
@@ -113,25 +130,31 @@ pub(crate) async fn relabel(
     namespace: &str,
     container: api::Container,
 ) -> Result<(), Fault> {
+    update(writer, namespace, container, &["labels"]).await
+}
+
+async fn update(
+    writer: &Writer<'_>,
+    namespace: &str,
+    container: api::Container,
+    fields: &[&str],
+) -> Result<(), Fault> {
     writer.note("containerd: containers.update")?;
-    let mask = prost_types::FieldMask { paths: vec!["labels".to_owned()] };
-    let update =
-        api::UpdateContainerRequest { container: Some(container), update_mask: Some(mask) };
+    let paths = fields.iter().map(|field| (*field).to_owned()).collect();
+    let update = api::UpdateContainerRequest {
+        container: Some(container),
+        update_mask: Some(prost_types::FieldMask { paths }),
+    };
     writer
         .containerd()
         .containers()
         .update(within(namespace, update))
         .await
-        .map_err(|status| Fault::grpc("containerd: label a container", &status))?;
+        .map_err(|status| Fault::grpc("containerd: update a container", &status))?;
     Ok(())
 }
 
-async fn wire(
-    writer: &Writer<'_>,
-    pod: &PodSpec,
-    namespace: &str,
-    id: &str,
-) -> Result<(), Fault> {
+async fn wire(writer: &Writer<'_>, pod: &PodSpec, namespace: &str, id: &str) -> Result<(), Fault> {
     let call = Call::new("pod_up")
         .arg(namespace)
         .arg(id)
@@ -146,7 +169,10 @@ async fn wire(
             by: output.text.trim().to_owned(),
         }
         .into()),
-        status => Err(Fault::failed(&format!("wire {id}"), &said(status, &output.text))),
+        status => Err(Fault::failed(
+            &format!("wire {id}"),
+            &said(status, &output.text),
+        )),
     }
 }
 
@@ -157,36 +183,36 @@ async fn contain(
     namespace: &str,
     id: &str,
 ) -> Result<(Vec<Mount>, api::Container), Fault> {
+    // The container comes before its snapshot: containerd's collector, which runs whenever
+    // something was removed, takes a snapshot that nothing refers to.
+    let known = numeric_user(&image.config.user);
+    let mut container = container(pod, image, known.unwrap_or_default())?;
     let containerd = writer.containerd();
-    let prepare = snap::PrepareSnapshotRequest {
-        snapshotter: SNAPSHOTTER.to_owned(),
-        key: id.to_owned(),
-        parent: chain_ids(&image.rootfs.diff_ids).pop().unwrap_or_default(),
-        labels: HashMap::new(),
+    writer.note("containerd: containers.create")?;
+    let create = api::CreateContainerRequest {
+        container: Some(container.clone()),
     };
-    writer.note("containerd: snapshots.prepare")?;
-    let mounts = match containerd.snapshots().prepare(within(namespace, prepare)).await {
-        Ok(prepared) => prepared.into_inner().mounts,
-        Err(status) if status.code() == Code::AlreadyExists => {
-            let get = snap::MountsRequest { snapshotter: SNAPSHOTTER.into(), key: id.to_owned() };
-            containerd
-                .snapshots()
-                .mounts(within(namespace, get))
-                .await
-                .map_err(|status| Fault::read("containerd: look at a snapshot", &status))?
-                .into_inner()
-                .mounts
-        }
-        Err(status) => return Err(Fault::grpc("containerd: prepare a snapshot", &status)),
-    };
-    let user = match numeric_user(&image.config.user) {
-        Some(user) => user,
-        None => look_up(writer, &image.config.user, &mounts).await?,
-    };
+    containerd
+        .containers()
+        .create(within(namespace, create))
+        .await
+        .map_err(|status| Fault::grpc("containerd: create a container", &status))?;
+    let mounts = prepare(writer, image, namespace, id).await?;
+    if known.is_none() {
+        let user = look_up(writer, &image.config.user, &mounts).await?;
+        container = self::container(pod, image, user)?;
+        update(writer, namespace, container.clone(), &["spec", "labels"]).await?;
+    }
+    Ok((mounts, container))
+}
+
+/// The container's record.
+fn container(pod: &PodSpec, image: &ImageConfig, user: User) -> Result<api::Container, Fault> {
+    let id = pod.id.to_string();
     let spec = serde_json::to_vec(&runtime(pod, &image.config, user))
         .map_err(|error| Fault::failed("runtime specification", &error.to_string()))?;
-    let container = api::Container {
-        id: id.to_owned(),
+    Ok(api::Container {
+        id: id.clone(),
         labels: labels::write(pod, &spec),
         image: record_name(&pod.image),
         runtime: Some(api::container::Runtime {
@@ -198,16 +224,39 @@ async fn contain(
             value: spec,
         }),
         snapshotter: SNAPSHOTTER.to_owned(),
-        snapshot_key: id.to_owned(),
+        snapshot_key: id,
         ..Default::default()
+    })
+}
+
+/// The pod's own layer over the image's.
+async fn prepare(
+    writer: &Writer<'_>,
+    image: &ImageConfig,
+    namespace: &str,
+    id: &str,
+) -> Result<Vec<Mount>, Fault> {
+    let prepare = snap::PrepareSnapshotRequest {
+        snapshotter: SNAPSHOTTER.to_owned(),
+        key: id.to_owned(),
+        parent: chain_ids(&image.rootfs.diff_ids).pop().unwrap_or_default(),
+        labels: HashMap::new(),
     };
-    writer.note("containerd: containers.create")?;
-    containerd
-        .containers()
-        .create(within(namespace, api::CreateContainerRequest { container: Some(container.clone()) }))
-        .await
-        .map_err(|status| Fault::grpc("containerd: create a container", &status))?;
-    Ok((mounts, container))
+    let mut snapshots = writer.containerd().snapshots();
+    writer.note("containerd: snapshots.prepare")?;
+    match snapshots.prepare(within(namespace, prepare)).await {
+        Ok(prepared) => Ok(prepared.into_inner().mounts),
+        Err(status) if status.code() == Code::AlreadyExists => {
+            let get = snap::MountsRequest {
+                snapshotter: SNAPSHOTTER.into(),
+                key: id.to_owned(),
+            };
+            let mounts = snapshots.mounts(within(namespace, get)).await;
+            let wrong = |status| Fault::read("containerd: look at a snapshot", &status);
+            Ok(mounts.map_err(wrong)?.into_inner().mounts)
+        }
+        Err(status) => Err(Fault::grpc("containerd: prepare a snapshot", &status)),
+    }
 }
 
 /// Looks a user's name up in the image's own passwd and group files.
@@ -241,13 +290,16 @@ async fn look_up(writer: &Writer<'_>, user: &str, mounts: &[Mount]) -> Result<Us
 async fn image(writer: &Writer<'_>, pod: &PodSpec) -> Result<Arc<ImageConfig>, Fault> {
     let images = &writer.link.images;
     let digest = pod.image.as_str();
-    if let Some(known) = images.lock().unwrap_or_else(PoisonError::into_inner).get(digest) {
+    if let Some(known) = images
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(digest)
+    {
         return Ok(known.clone());
     }
     let namespace = pod.tenant.namespace();
     let manifest: Manifest = document(writer, &namespace, pod, digest).await?;
-    let config: ImageConfig =
-        document(writer, &namespace, pod, &manifest.config.digest).await?;
+    let config: ImageConfig = document(writer, &namespace, pod, &manifest.config.digest).await?;
     let config = Arc::new(config);
     images
         .lock()
@@ -262,7 +314,11 @@ async fn document<T: serde::de::DeserializeOwned>(
     pod: &PodSpec,
     digest: &str,
 ) -> Result<T, Fault> {
-    let read = api::ReadContentRequest { digest: digest.to_owned(), offset: 0, size: 0 };
+    let read = api::ReadContentRequest {
+        digest: digest.to_owned(),
+        offset: 0,
+        size: 0,
+    };
     let wrong = |status: &tonic::Status| match status.code() {
         Code::NotFound => Fault::from(Refusal::Missing {
             what: format!("image {}", pod.image.short()),
@@ -285,6 +341,10 @@ async fn document<T: serde::de::DeserializeOwned>(
         }
     }
     serde_json::from_slice(&bytes).map_err(|error| {
-        Refusal::BadImage { image: pod.image.to_string(), why: format!("{digest}: {error}") }.into()
+        Refusal::BadImage {
+            image: pod.image.to_string(),
+            why: format!("{digest}: {error}"),
+        }
+        .into()
     })
 }
