@@ -83,25 +83,25 @@ impl Exit {
 /// Says an error and its causes, one line each, without saying anything twice.
 pub(crate) fn report(error: &(dyn Error + 'static)) {
     let first = error.to_string();
-    eprintln!("{} {first}", crate::paint::error("error:"));
+    hint!("{} {first}", crate::paint::error("error:"));
     let mut said = first;
     let mut cause = error.source();
     while let Some(error) = cause {
         let words = error.to_string();
         if !said.contains(&words) {
-            eprintln!("  because {words}");
+            hint!("  because {words}");
             said = words;
         }
         cause = error.source();
     }
     if let Some(ApplyError::Stale { changes }) = error.downcast_ref::<ApplyError>() {
         for change in changes {
-            eprintln!("  {change}");
+            hint!("  {change}");
         }
-        eprintln!("  plan again to see what to do now");
+        hint!("  plan again to see what to do now");
     }
     if let Some(ApplyError::Lock(HostError::Locked { claim, .. })) = error.downcast_ref() {
-        eprintln!(
+        hint!(
             "  since {}; it is free when that apply ends, or 15 s after its engine is gone",
             crate::paint::time(claim.since_ms)
         );

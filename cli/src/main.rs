@@ -1,6 +1,7 @@
 //! The `berth` binary: wires the crates, prints, exits. Nothing is decided here.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the crate that prints")]
+#[macro_use]
+mod out;
 
 mod commands;
 mod exit;

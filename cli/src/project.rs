@@ -104,7 +104,7 @@ impl Project {
             }
         };
         for diagnostic in &diagnostics {
-            eprint!("{}", render(diagnostic, &snapshot));
+            crate::out::put_error(&render(diagnostic, &snapshot));
         }
         let used: BTreeMap<String, &ImageDigest> =
             digests.iter().map(|(name, digest)| (name.to_string(), digest)).collect();
@@ -247,7 +247,7 @@ fn pin(
 
 fn mistakes(diagnostics: &[Diagnostic], snapshot: &Snapshot) -> ProjectError {
     for diagnostic in diagnostics {
-        eprint!("{}", render(diagnostic, snapshot));
+        crate::out::put_error(&render(diagnostic, snapshot));
     }
     ProjectError::Mistakes(count(diagnostics))
 }

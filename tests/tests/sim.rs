@@ -5,8 +5,9 @@
 //! engine gets there, nothing is doubled or lost, and a further plan is empty.
 
 use berth_engine::plan::body::Goal;
-use berth_engine::plan::graph::Graph;
+use berth_engine::plan::graph::{Graph, Strategy};
 use berth_engine::plan::names::{ImageDigest, WorkloadName};
+use berth_engine::run::observe::survey;
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
 use berth_tests::drive::{apply, plan, simulate, turn};
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
@@ -99,4 +100,148 @@ fn every_call(from: &Graph, to: &Graph, ends: &ImageDigest) {
     }
     println!("{histories} histories");
     assert!(histories > 100, "only {histories} histories");
+}
+
+/// A stream of numbers from a seed: SplitMix64 (Steele, Lea, Flood 2014).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        let index = self.roll(from.len() as u64) as usize;
+        from[index].clone()
+    }
+}
+
+/// A random text: one or two services, good or bad images, any strategy.
+fn text(dice: &mut Dice) -> Graph {
+    let strategies = [
+        ROLLING,
+        Strategy::Rolling { surge: 0, unavailable: 1 },
+        Strategy::Rolling { surge: 2, unavailable: 1 },
+        Strategy::Recreate,
+    ];
+    let mut graph = fleet(3);
+    for name in ["web", "api"] {
+        if name == "web" || dice.roll(2) == 0 {
+            let image = image(dice.pick(&['a', 'b', 'c', 'f']));
+            let replicas = 1 + u32::try_from(dice.roll(5)).unwrap_or(0);
+            graph = with(graph, name, web(image, replicas, dice.pick(&strategies)));
+        }
+    }
+    graph
+}
+
+/// One random history; the seed tells it all.
+async fn history(seed: u64) -> Result<(), String> {
+    let mut dice = Dice(seed);
+    let mut graph = text(&mut dice);
+    let twin = world(&graph);
+    twin.world().set_behaviour(&image('f'), Behaviour::NeverReady);
+    let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
+    twin.world().add_foreign(&nodes[1], "redis-test");
+    for _ in 0..2 + dice.roll(6) {
+        match dice.roll(6) {
+            0 | 1 => graph = text(&mut dice),
+            2 => {
+                let running: Vec<_> = twin.world().running().into_iter().collect();
+                if !running.is_empty() {
+                    let (node, pod) = dice.pick(&running);
+                    twin.world().stop_by_hand(&node, &pod);
+                }
+            }
+            3 => {
+                // The keeper too: then there is no ledger to read, and no plan.
+                let node = dice.pick(&nodes);
+                let cut = dice.roll(2) == 0;
+                twin.world().set_cut(&node, cut);
+            }
+            _ => {}
+        }
+        for _ in 0..dice.roll(3) {
+            let fault = dice.pick(&FAULTS);
+            let at = dice.roll(120);
+            twin.world().fault_in(at, fault);
+        }
+        let engine = twin.another_engine();
+        tokio::select! {
+            () = attempt(&engine, &graph) => {}
+            () = engine.killed() => {}
+        }
+        twin.world().clear_faults();
+    }
+    for node in &nodes {
+        twin.world().set_cut(node, false);
+    }
+    settle(&twin, &graph).await?;
+    ends_well(&twin, &graph).await
+}
+
+/// An engine's turn that may fail in any honest way.
+async fn attempt(engine: &Twin, graph: &Graph) {
+    let Ok(seen) = survey(engine, graph).await else { return };
+    let body = match seen.plan(graph, "program", Goal::Converge, 1) {
+        Ok(body) => body,
+        Err(violations) => panic!("the checker turned a plan down: {violations:?}"),
+    };
+    if !body.is_empty() && body.blocked.is_empty() {
+        let _ = apply(engine, graph, &seen, &body).await;
+    }
+}
+
+/// Every service has its replicas, one of each ordinal, of one sound template; nothing else of
+/// ours is there; and the foreign container still is.
+async fn ends_well(twin: &Twin, graph: &Graph) -> Result<(), String> {
+    let violations = twin.world().take_violations();
+    if !violations.is_empty() {
+        return Err(violations.join("; "));
+    }
+    let (survey, body) = plan(twin, graph, Goal::Converge).await;
+    if !body.is_empty() {
+        return Err("a further plan is not empty".to_owned());
+    }
+    let seen: Vec<_> = graph.nodes.keys().filter_map(|n| survey.observation.seen(n)).collect();
+    let foreign: usize = seen.iter().map(|seen| seen.spec.foreign.len()).sum();
+    if foreign != 1 {
+        return Err("the foreign container was touched".to_owned());
+    }
+    let mut expected = 0;
+    for (name, workload) in &graph.workloads {
+        let stands = match survey.ledger.head.held(name, workload) {
+            None => Some(&workload.template.image),
+            Some(pin) => pin.stands.as_ref().map(|stands| &stands.template.image),
+        };
+        let Some(image) = stands else { continue };
+        let pods =
+            || seen.iter().flat_map(|s| &s.spec.pods).filter(|(_, pod)| &pod.workload == name);
+        let ordinals: std::collections::BTreeSet<u32> =
+            pods().filter(|(_, pod)| &pod.image == image).map(|(id, _)| id.ordinal).collect();
+        if ordinals != (0..workload.replicas).collect() {
+            return Err(format!("{name} has {ordinals:?} of {}", workload.replicas));
+        }
+        expected += workload.replicas as usize;
+    }
+    let all: usize = seen.iter().map(|seen| seen.spec.pods.len()).sum();
+    if all != expected {
+        return Err(format!("{all} pods, {expected} expected"));
+    }
+    Ok(())
+}
+
+/// How many random histories a run takes; more by `BERTH_HISTORIES`.
+#[test]
+fn random_histories() {
+    let count = std::env::var("BERTH_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
+    let first = std::env::var("BERTH_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let failed: Vec<String> = (first..first + count)
+        .filter_map(|seed| simulate(history(seed)).err().map(|why| format!("seed {seed}: {why}")))
+        .collect();
+    assert!(failed.is_empty(), "{} of {count}:\n{}", failed.len(), failed.join("\n"));
 }

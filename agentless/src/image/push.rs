@@ -50,12 +50,7 @@ pub(crate) async fn ensure(
     if present(containerd, &namespace, digest).await? {
         return Ok(());
     }
-    let bad = |why: String| {
-        Fault::from(Refusal::BadImage {
-            image: digest.to_string(),
-            why,
-        })
-    };
+    let bad = |why: String| Fault::from(Refusal::BadImage { image: digest.to_string(), why });
     let path = match source {
         ImageSource::Present => {
             return Err(Refusal::Missing {
@@ -69,30 +64,20 @@ pub(crate) async fn ensure(
     let archive = matches!(source, ImageSource::Archive(_));
     let wanted = digest.to_string();
     let read = tokio::task::spawn_blocking(move || {
-        let source = if archive {
-            Source::archive(&path)?
-        } else {
-            Source::layout(&path)
-        };
+        let source = if archive { Source::archive(&path)? } else { Source::layout(&path) };
         let image = source.image(&wanted)?;
         Ok::<_, super::ImageError>((source, image))
     });
-    let (source, image) = read
-        .await
-        .map_err(|error| bad(error.to_string()))?
-        .map_err(|error| bad(chain(&error)))?;
+    let (source, image) =
+        read.await.map_err(|error| bad(error.to_string()))?.map_err(|error| bad(chain(&error)))?;
     let platform = (image.config.os.as_str(), image.config.architecture.as_str());
     let arch = architecture(&writer.live.shell.machine);
     if platform != ("linux", arch) {
         let (os, built) = platform;
-        return Err(bad(format!(
-            "it is built for {os}/{built}, and the node is linux/{arch}"
-        )));
+        return Err(bad(format!("it is built for {os}/{built}, and the node is linux/{arch}")));
     }
 
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let lease = format!("berth-{}", since.as_nanos());
     writer.note("containerd: leases.create")?;
     containerd
@@ -110,20 +95,11 @@ pub(crate) async fn ensure(
         .await
         .map_err(|status| Fault::grpc("containerd: create a lease", &status))?;
     let bulk = writer.live.bulk().await;
-    let push = Push {
-        writer,
-        containerd: &bulk,
-        namespace: &namespace,
-        lease: &lease,
-        digest,
-    };
+    let push = Push { writer, containerd: &bulk, namespace: &namespace, lease: &lease, digest };
     let result = push.all(&source, &image).await;
     // What failed half-way is held by the lease alone: without it, the collector takes it.
     writer.note("containerd: leases.delete")?;
-    let delete = api::DeleteRequest {
-        id: lease.clone(),
-        sync: result.is_err(),
-    };
+    let delete = api::DeleteRequest { id: lease.clone(), sync: result.is_err() };
     let released = containerd.leases().delete(within(&namespace, delete)).await;
     result?;
     released.map_err(|status| Fault::grpc("containerd: delete a lease", &status))?;
@@ -137,17 +113,8 @@ pub(crate) async fn remove(
     image: &ImageDigest,
 ) -> Result<(), Fault> {
     writer.note("containerd: images.delete")?;
-    let request = api::DeleteImageRequest {
-        name: record_name(image),
-        sync: true,
-        target: None,
-    };
-    match writer
-        .containerd()
-        .images()
-        .delete(within(&tenant.namespace(), request))
-        .await
-    {
+    let request = api::DeleteImageRequest { name: record_name(image), sync: true, target: None };
+    match writer.containerd().images().delete(within(&tenant.namespace(), request)).await {
         Err(status) if status.code() != Code::NotFound => {
             Err(Fault::grpc("containerd: delete an image", &status))
         }
@@ -160,9 +127,7 @@ async fn present(
     namespace: &str,
     digest: &ImageDigest,
 ) -> Result<bool, Fault> {
-    let get = api::GetImageRequest {
-        name: record_name(digest),
-    };
+    let get = api::GetImageRequest { name: record_name(digest) };
     let image = match containerd.images().get(within(namespace, get)).await {
         Ok(found) => found.into_inner().image.unwrap_or_default(),
         Err(status) if status.code() == Code::NotFound => return Ok(false),
@@ -175,10 +140,8 @@ async fn present(
 }
 
 async fn has_snapshot(containerd: &Containerd, namespace: &str, name: &str) -> Result<bool, Fault> {
-    let stat = snap::StatSnapshotRequest {
-        snapshotter: SNAPSHOTTER.to_owned(),
-        key: name.to_owned(),
-    };
+    let stat =
+        snap::StatSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: name.to_owned() };
     match containerd.snapshots().stat(within(namespace, stat)).await {
         Ok(_) => Ok(true),
         Err(status) if status.code() == Code::NotFound => Ok(false),
@@ -229,21 +192,13 @@ impl Push<'_> {
             tokio::try_join!(send, unpack)?;
         }
         let snapshot = format!("containerd.io/gc.ref.snapshot.{SNAPSHOTTER}");
-        self.blob(
-            source,
-            &image.manifest.config,
-            HashMap::from([(snapshot, top.clone())]),
-        )
-        .await?;
+        self.blob(source, &image.manifest.config, HashMap::from([(snapshot, top.clone())])).await?;
         let mut refs = HashMap::from([(
             "containerd.io/gc.ref.content.config".to_owned(),
             image.manifest.config.digest.clone(),
         )]);
         for (index, layer) in image.manifest.layers.iter().enumerate() {
-            refs.insert(
-                format!("containerd.io/gc.ref.content.l.{index}"),
-                layer.digest.clone(),
-            );
+            refs.insert(format!("containerd.io/gc.ref.content.l.{index}"), layer.digest.clone());
         }
         self.blob(source, &image.descriptor, refs).await?;
 
@@ -258,8 +213,7 @@ impl Push<'_> {
             return Ok(());
         };
         let parent = index.checked_sub(1).and_then(|below| chain.get(below));
-        self.unpack(layer, diff_id, name, parent.map_or("", String::as_str))
-            .await
+        self.unpack(layer, diff_id, name, parent.map_or("", String::as_str)).await
     }
 
     /// Sends a blob if the node lacks it.
@@ -269,15 +223,8 @@ impl Push<'_> {
         descriptor: &Descriptor,
         labels: HashMap<String, String>,
     ) -> Result<(), Fault> {
-        let info = api::InfoRequest {
-            digest: descriptor.digest.clone(),
-        };
-        match self
-            .containerd
-            .content()
-            .info(within(self.namespace, info))
-            .await
-        {
+        let info = api::InfoRequest { digest: descriptor.digest.clone() };
+        match self.containerd.content().info(within(self.namespace, info)).await {
             Ok(_) if labels.is_empty() => return Ok(()),
             // The labels of a blob that another image brought may lack this one's.
             Ok(_) => return self.label(&descriptor.digest, labels).await,
@@ -301,11 +248,7 @@ impl Push<'_> {
         }
         // Bytes that are not what the digest says must not be resumed from.
         let abort = api::AbortRequest { r#ref: name };
-        let _ = self
-            .containerd
-            .content()
-            .abort(within(self.namespace, abort))
-            .await;
+        let _ = self.containerd.content().abort(within(self.namespace, abort)).await;
         Err(match failed {
             Sent::Source(why) => self.bad(why),
             Sent::Status(status)
@@ -327,9 +270,7 @@ impl Push<'_> {
         labels: HashMap<String, String>,
         name: &str,
     ) -> Result<(), Sent> {
-        let blob = source
-            .open(&descriptor.digest)
-            .map_err(|e| Sent::Source(chain(&e)))?;
+        let blob = source.open(&descriptor.digest).map_err(|e| Sent::Source(chain(&e)))?;
         let total = i64::try_from(blob.size).unwrap_or(i64::MAX);
         let base = api::WriteContentRequest {
             action: api::WriteAction::Stat as i32,
@@ -341,18 +282,9 @@ impl Push<'_> {
         let (out, outgoing) = mpsc::channel(QUEUE);
         let _ = out.send(base.clone()).await;
         let request = leased(self.namespace, self.lease, ReceiverStream::new(outgoing));
-        let mut answers = self
-            .containerd
-            .content()
-            .write(request)
-            .await
-            .map_err(Sent::Status)?
-            .into_inner();
-        let first = answers
-            .message()
-            .await
-            .map_err(Sent::Status)?
-            .unwrap_or_default();
+        let mut answers =
+            self.containerd.content().write(request).await.map_err(Sent::Status)?.into_inner();
+        let first = answers.message().await.map_err(Sent::Status)?.unwrap_or_default();
         // If another tenant has the blob, all of it counts as sent, and the commit claims it.
         let resume = u64::try_from(first.offset).unwrap_or(0);
 
@@ -423,20 +355,14 @@ impl Push<'_> {
         match refused {
             Some(status) => Err(Sent::Status(status)),
             None if committed => Ok(()),
-            None => Err(Sent::Status(Status::unavailable(
-                "the write ended without a commit",
-            ))),
+            None => Err(Sent::Status(Status::unavailable("the write ended without a commit"))),
         }
     }
 
     async fn label(&self, digest: &str, labels: HashMap<String, String>) -> Result<(), Fault> {
         self.writer.note("containerd: content.update")?;
         let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
-        let info = api::Info {
-            digest: digest.to_owned(),
-            labels,
-            ..Default::default()
-        };
+        let info = api::Info { digest: digest.to_owned(), labels, ..Default::default() };
         let request = api::UpdateRequest {
             info: Some(info),
             update_mask: Some(prost_types::FieldMask { paths }),
@@ -461,24 +387,15 @@ impl Push<'_> {
             return Ok(());
         }
         let key = format!("{}-{name}", self.lease);
-        self.writer
-            .note("containerd: snapshots.prepare, diff.apply, snapshots.commit")?;
+        self.writer.note("containerd: snapshots.prepare, diff.apply, snapshots.commit")?;
         let done = self.apply(layer, diff_id, name, parent, &key).await;
         if done.is_err() {
-            let remove = snap::RemoveSnapshotRequest {
-                snapshotter: SNAPSHOTTER.to_owned(),
-                key,
-            };
-            let _ = self
-                .containerd
-                .snapshots()
-                .remove(within(self.namespace, remove))
-                .await;
+            let remove = snap::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key };
+            let _ = self.containerd.snapshots().remove(within(self.namespace, remove)).await;
         }
         done?;
         let uncompressed = ("containerd.io/uncompressed".to_owned(), diff_id.to_owned());
-        self.label(&layer.digest, HashMap::from([uncompressed]))
-            .await
+        self.label(&layer.digest, HashMap::from([uncompressed])).await
     }
 
     async fn apply(
@@ -503,24 +420,18 @@ impl Push<'_> {
             .map_err(|status| Fault::grpc("containerd: prepare a snapshot", &status))?
             .into_inner()
             .mounts;
-        let apply = api::ApplyRequest {
-            diff: Some(wire(layer)),
-            mounts,
-            ..Default::default()
-        };
+        let apply = api::ApplyRequest { diff: Some(wire(layer)), mounts, ..Default::default() };
         let applied = self
             .containerd
             .diff()
             .apply(leased(self.namespace, self.lease, apply))
             .await
-            .map_err(
-                |status| match Fault::grpc("containerd: unpack a layer", &status) {
-                    Fault::Refused(Refusal::Failed { why, .. }) => {
-                        self.bad(format!("layer {} does not unpack: {why}", layer.digest))
-                    }
-                    other => other,
-                },
-            )?
+            .map_err(|status| match Fault::grpc("containerd: unpack a layer", &status) {
+                Fault::Refused(Refusal::Failed { why, .. }) => {
+                    self.bad(format!("layer {} does not unpack: {why}", layer.digest))
+                }
+                other => other,
+            })?
             .into_inner()
             .applied
             .unwrap_or_default();
@@ -536,12 +447,7 @@ impl Push<'_> {
             key: key.to_owned(),
             labels: HashMap::new(),
         };
-        match self
-            .containerd
-            .snapshots()
-            .commit(leased(self.namespace, self.lease, commit))
-            .await
-        {
+        match self.containerd.snapshots().commit(leased(self.namespace, self.lease, commit)).await {
             Err(status) if status.code() != Code::AlreadyExists => {
                 Err(Fault::grpc("containerd: commit a snapshot", &status))
             }
@@ -558,16 +464,9 @@ impl Push<'_> {
             target: Some(wire(&image.descriptor)),
             ..Default::default()
         };
-        let create = api::CreateImageRequest {
-            image: Some(record.clone()),
-            source_date_epoch: None,
-        };
-        let status = match self
-            .containerd
-            .images()
-            .create(within(self.namespace, create))
-            .await
-        {
+        let create =
+            api::CreateImageRequest { image: Some(record.clone()), source_date_epoch: None };
+        let status = match self.containerd.images().create(within(self.namespace, create)).await {
             Ok(_) => return Ok(()),
             Err(status) => status,
         };
@@ -588,11 +487,7 @@ impl Push<'_> {
     }
 
     fn bad(&self, why: String) -> Fault {
-        Refusal::BadImage {
-            image: self.digest.to_string(),
-            why,
-        }
-        .into()
+        Refusal::BadImage { image: self.digest.to_string(), why }.into()
     }
 }
 
@@ -635,11 +530,7 @@ fn expiry(now: u64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")

@@ -91,14 +91,14 @@ impl Made {
     /// Prints the plan, with what is under way or was interrupted before it.
     pub(crate) fn show(&self) {
         if let Some(flight) = &self.head.in_flight {
-            println!(
+            say!(
                 "! revision {} by {} began at {} and has not ended: it runs still, or it was interrupted, and this plan goes on from where it got",
                 flight.revision,
                 flight.who,
                 paint::time(flight.since_ms)
             );
         }
-        print!("{}", paint::plan(&render::text(&self.body, &self.observation)));
+        put!("{}", paint::plan(&render::text(&self.body, &self.observation)));
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn agreed(question: &str, yes: &str) -> Result<bool, Box<dyn std::err
     if !std::io::stdin().is_terminal() {
         return Err("there is no terminal to ask on: say --yes".into());
     }
-    print!("{question} [{yes}/N] ");
+    put!("{question} [{yes}/N] ");
     std::io::stdout().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
@@ -139,6 +139,7 @@ pub(crate) async fn carry_out(host: &SshHost, project: &Project, made: &Made) ->
         for (pod, log) in logs.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             store.keep_log(&body.tenant, pod, log)?;
         }
+        store.remember(&body.tenant, &applied.lines)?;
     }
     Ok(ending(body, &applied, began))
 }
@@ -151,29 +152,29 @@ fn ending(body: &PlanBody, applied: &Applied, began: Instant) -> Exit {
                 Goal::Converge => format!("Revision {} done in {took}", body.revision),
                 Goal::Destroy => format!("{} has left the nodes, in {took}", body.tenant),
             };
-            println!("{}", paint::good(&words));
+            say!("{}", paint::good(&words));
             plan::exit_of(body, false)
         }
         Outcome::Reverted { workloads } => {
-            println!(
+            say!(
                 "{}",
                 paint::error(&format!("Revision {} was taken back after {took}", body.revision))
             );
             for (workload, why) in workloads {
-                println!("  {workload}: {why}");
+                say!("  {workload}: {why}");
             }
-            println!("  what ran before runs again, and is held until the text changes");
+            say!("  what ran before runs again, and is held until the text changes");
             Exit::Reverted
         }
         Outcome::Partial { problems } => {
-            println!(
+            say!(
                 "{}",
                 paint::error(&format!("Revision {} is not done, after {took}", body.revision))
             );
             for problem in problems {
-                println!("  {problem}");
+                say!("  {problem}");
             }
-            println!("  apply again to go on from here");
+            say!("  apply again to go on from here");
             Exit::Partial
         }
     }
@@ -190,23 +191,23 @@ fn tell(event: &Event, began: Instant, total: usize) {
         Event::Done { step, took_ms, note } => {
             let took = paint::dim(&paint::duration(*took_ms));
             let note = note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
-            println!("{stamp}  {} {took}{note}", step.work.title(&step.node));
+            say!("{stamp}  {} {took}{note}", step.work.title(&step.node));
         }
         Event::Failed { step, why } => {
-            println!("{stamp}  {} {}: {why}", paint::error("failed"), step.work.title(&step.node));
+            say!("{stamp}  {} {}: {why}", paint::error("failed"), step.work.title(&step.node));
         }
         Event::Waiting { step: _, pod, why } => {
-            println!("{stamp}  {} {pod}: {why}", paint::dim("waiting for"));
+            say!("{stamp}  {} {pod}: {why}", paint::dim("waiting for"));
         }
         Event::GateFailed { pod, node, why, log } => {
-            println!("{stamp}  {} {pod} on {node}: {why}", paint::error("gate failed"));
+            say!("{stamp}  {} {pod} on {node}: {why}", paint::error("gate failed"));
             let lines = paint::escaped(log);
             for line in lines.iter().skip(lines.len().saturating_sub(10)) {
-                println!("          {} {line}", paint::dim("|"));
+                say!("          {} {line}", paint::dim("|"));
             }
         }
         Event::Undo { workload, steps } => {
-            println!("{stamp}  {} {workload} goes back, {steps} steps", paint::notice("undo"));
+            say!("{stamp}  {} {workload} goes back, {steps} steps", paint::notice("undo"));
         }
     }
 }
@@ -219,7 +220,7 @@ fn stop_on_signal(stop: &Arc<AtomicBool>) {
             if stop.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
-            eprintln!("stopping after the steps that run; again to stop at once");
+            hint!("stopping after the steps that run; again to stop at once");
         }
     });
 }

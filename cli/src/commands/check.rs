@@ -38,7 +38,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     watcher.watch(&root, RecursiveMode::Recursive)?;
     loop {
         if let Err(error) = check(global) {
-            eprintln!("{error}");
+            hint!("{error}");
         }
         changes.recv()?;
         // Editors write in several strokes: what comes within a moment is one change.
@@ -55,6 +55,6 @@ fn check(global: &Global) -> Result<Exit, ProjectError> {
         graph.nodes.len(),
         graph.workloads.len()
     );
-    println!("{}", crate::paint::good(&words));
+    say!("{}", crate::paint::good(&words));
     Ok(Exit::Done)
 }

@@ -60,8 +60,8 @@ async fn story() -> Told {
     twin.world().set_behaviour(&digest("images/web-bad"), Behaviour::NeverReady);
 
     say("A fleet of three nodes, and a web service");
-    print!("{}", paint::dim(FLEET));
-    print!("{}", paint::dim(WEB));
+    put!("{}", paint::dim(FLEET));
+    put!("{}", paint::dim(WEB));
     say("berth apply: three replicas, spread over the nodes");
     turn(&twin, &v1, Goal::Converge).await?;
     say("berth plan: nothing to do");
@@ -79,7 +79,7 @@ async fn story() -> Told {
     if !broken.is_empty() {
         return Err(format!("a promise was broken: {}", broken.join("; ")).into());
     }
-    println!("at every moment three replicas were ready, and no request would have failed");
+    say!("at every moment three replicas were ready, and no request would have failed");
     twin.world().set_floor(&WorkloadName::new("web"), 0);
 
     say("a container is stopped by hand; berth drift, then berth apply");
@@ -99,7 +99,7 @@ async fn story() -> Told {
     first?;
     match second.err().and_then(|error| error.downcast::<ApplyError>().ok()) {
         Some(error) => match *error {
-            ApplyError::Lock(HostError::Locked { .. }) => println!("kept out: {error}"),
+            ApplyError::Lock(HostError::Locked { .. }) => say!("kept out: {error}"),
             ApplyError::Lock(_)
             | ApplyError::Stale { .. }
             | ApplyError::Ledger(_)
@@ -115,12 +115,12 @@ async fn story() -> Told {
     if !twin.world().is_clean() {
         return Err("something was left on a node".into());
     }
-    println!("nothing is left on any node");
+    say!("nothing is left on any node");
     Ok(())
 }
 
 fn say(words: &str) {
-    println!("\n{}", paint::bold(&format!("── {words}")));
+    say!("\n{}", paint::bold(&format!("── {words}")));
 }
 
 /// The example with one file changed, compiled and lowered; images get digests made from their
@@ -165,7 +165,7 @@ async fn apply(twin: &Twin, graph: &Graph, goal: Goal, loud: bool) -> Told {
         .plan(graph, "demo", goal, 0)
         .map_err(|violations| format!("the checker turned the plan down: {violations:?}"))?;
     if loud {
-        print!("{}", paint::plan(&render::text(&body, &seen.observation)));
+        put!("{}", paint::plan(&render::text(&body, &seen.observation)));
     }
     if body.is_empty() {
         return Ok(());
@@ -176,13 +176,13 @@ async fn apply(twin: &Twin, graph: &Graph, goal: Goal, loud: bool) -> Told {
         let at = format!("{:>7.1}s", began.elapsed().as_secs_f32());
         match event {
             Event::Done { step, .. } if loud => {
-                println!("{} {}", paint::dim(&at), step.work.title(&step.node))
+                say!("{} {}", paint::dim(&at), step.work.title(&step.node))
             }
             Event::GateFailed { pod, why, .. } => {
-                println!("{} {} {pod}: {why}", paint::dim(&at), paint::error("gate failed"))
+                say!("{} {} {pod}: {why}", paint::dim(&at), paint::error("gate failed"))
             }
             Event::Undo { workload, steps } => {
-                println!("{} undo of {workload}, {steps} steps", paint::dim(&at))
+                say!("{} undo of {workload}, {steps} steps", paint::dim(&at))
             }
             Event::Done { .. }
             | Event::Started(_)
@@ -200,8 +200,8 @@ async fn apply(twin: &Twin, graph: &Graph, goal: Goal, loud: bool) -> Told {
     };
     let applied = apply.apply(planned, &mut MemoryJournal::default()).await?;
     match applied.outcome {
-        Outcome::Done => println!("{}", paint::good("done")),
-        Outcome::Reverted { .. } => println!("{}", paint::error("taken back")),
+        Outcome::Done => say!("{}", paint::good("done")),
+        Outcome::Reverted { .. } => say!("{}", paint::error("taken back")),
         Outcome::Partial { problems } => return Err(problems.join("; ").into()),
     }
     Ok(())
@@ -218,7 +218,7 @@ async fn print_drift(twin: &Twin, graph: &Graph) -> Told {
         now_ms: 0,
     });
     for finding in findings {
-        println!("{}  {}  {}", finding.subject, finding.kind.word(), finding.words);
+        say!("{}  {}  {}", finding.subject, finding.kind.word(), finding.words);
     }
     Ok(())
 }

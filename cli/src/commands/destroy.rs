@@ -1,8 +1,10 @@
 //! `berth destroy`: everything of this environment off the nodes.
 
+use std::path::PathBuf;
+
 use berth_engine::plan::body::Goal;
 
-use super::apply::{Made, agreed, carry_out};
+use super::apply::{Made, agreed, carry_out, record};
 use super::{Ended, plan};
 use crate::exit::Exit;
 use crate::project::{Pins, Project};
@@ -14,6 +16,9 @@ pub(crate) struct Args {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+    /// Write every call and command that changed a node to this file, a JSON line each
+    #[arg(long, value_name = "FILE", hide = true)]
+    record: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -24,7 +29,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         let (seen, body) = plan::make(&host, &project, Goal::Destroy).await?;
         let made = Made { observation: seen.observation, head: seen.ledger.head, body };
         if made.body.steps.is_empty() && made.head.revision == 0 {
-            println!("Nothing of {} is on the nodes.", made.body.tenant);
+            say!("Nothing of {} is on the nodes.", made.body.tenant);
             host.close().await;
             return Ok(Exit::Done);
         }
@@ -35,6 +40,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         } else {
             Ok(Exit::Mistake)
         };
+        if let Some(path) = &args.record {
+            record(&host, path)?;
+        }
         host.close().await;
         ended
     })?

@@ -41,7 +41,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             .iter()
             .map(|f| serde_json::json!({ "kind": f.kind.word(), "subject": f.subject, "words": f.words }))
             .collect();
-        println!("{}", serde_json::to_string_pretty(&json)?);
+        say!("{}", serde_json::to_string_pretty(&json)?);
     } else {
         print(&findings);
     }
@@ -64,12 +64,12 @@ fn print(findings: &[Finding]) {
             Kind::Unknown | Kind::Held => paint::notice(&word),
             Kind::Pending | Kind::Foreign => paint::dim(&word),
         };
-        println!("{subject:width$}  {word}  {words}");
+        say!("{subject:width$}  {word}  {words}");
     }
     let act = findings.iter().filter(|f| f.kind == Kind::External).count();
     if act == 0 {
-        println!("{}", paint::good("no drift"));
+        say!("{}", paint::good("no drift"));
     } else {
-        println!("{act} to act on");
+        say!("{act} to act on");
     }
 }

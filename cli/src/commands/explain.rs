@@ -20,13 +20,13 @@ pub(crate) fn run(args: &Args) -> Ended {
         None => {
             for code in codes {
                 let title = page(code).and_then(|page| page.lines().next()).unwrap_or(code);
-                println!("{}", title.trim_start_matches("# "));
+                say!("{}", title.trim_start_matches("# "));
             }
             Ok(Exit::Done)
         }
         Some(code) => match page(&code.to_ascii_uppercase()) {
             Some(page) => {
-                print!("{page}");
+                put!("{page}");
                 Ok(Exit::Done)
             }
             None => Err(format!(

@@ -37,6 +37,17 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     })?;
     let store = fleet::store(&project);
     let (lines, exit) = match read {
+        Ok(ledger) if ledger.lines.is_empty() => {
+            let lines = store.as_ref().map(|store| store.recall(&graph.tenant)).transpose()?;
+            let lines = lines.unwrap_or_default();
+            if !lines.is_empty() {
+                say!(
+                    "{} has no ledger on its nodes now; this is the last one that was seen here",
+                    graph.tenant
+                );
+            }
+            (lines, Exit::Done)
+        }
         Ok(ledger) => {
             if let Some(store) = &store {
                 store.remember(&graph.tenant, &ledger.lines)?;
@@ -49,12 +60,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             if lines.is_empty() {
                 return Err(fault.into());
             }
-            eprintln!("{} {fault}; this is what was last seen here", paint::notice("note:"));
+            hint!("{} {fault}; this is what was last seen here", paint::notice("note:"));
             (lines, Exit::Partial)
         }
     };
     if lines.is_empty() {
-        println!("{}: nothing was applied yet", graph.tenant);
+        say!("{}: nothing was applied yet", graph.tenant);
     }
     for revision in revisions(&lines).iter().rev().take(args.limit) {
         print(revision);
@@ -108,7 +119,7 @@ fn print(revision: &Revision<'_>) {
         Some(_) | None => paint::notice("running, or interrupted"),
     };
     let commit = commit.as_deref().unwrap_or("-");
-    println!(
+    say!(
         "{:>4}  {}  {:20}  {:9}  {ended}",
         plan.revision,
         paint::time(begin.at_ms),
@@ -116,16 +127,16 @@ fn print(revision: &Revision<'_>) {
         commit
     );
     for line in summary {
-        println!("      {}", paint::dim(line));
+        say!("      {}", paint::dim(line));
     }
     for pin in pins {
-        println!("      {} {pin}", paint::error("gate failed"));
+        say!("      {} {pin}", paint::error("gate failed"));
     }
     if let Some(Entry::Finish { outcome: Outcome::Partial { problems }, .. }) =
         end.map(|l| &l.entry)
     {
         for problem in problems {
-            println!("      {problem}");
+            say!("      {problem}");
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             for (name, workload) in &project.graph.workloads {
                 let template = &workload.template;
                 let path = template.source.path().unwrap_or("-");
-                println!("{name}  {path}  {}", template.image);
+                say!("{name}  {path}  {}", template.image);
             }
             Ok(Exit::Done)
         }

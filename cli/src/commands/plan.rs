@@ -35,9 +35,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         let (seen, body) = make(&host, &project, Goal::Converge).await?;
         host.close().await;
         if args.json {
-            println!("{}", serde_json::to_string_pretty(&body)?);
+            say!("{}", serde_json::to_string_pretty(&body)?);
         } else {
-            print!("{}", crate::paint::plan(&render::text(&body, &seen.observation)));
+            put!("{}", crate::paint::plan(&render::text(&body, &seen.observation)));
         }
         let exit = exit_of(&body, args.exit_code);
         if let Some(path) = &args.out {

@@ -23,7 +23,9 @@ pub(crate) fn run(global: &Global) -> Ended {
         seen
     })??;
     if let Some(store) = fleet::store(&project) {
-        store.remember(&project.graph.tenant, &seen.ledger.lines)?;
+        if !seen.ledger.lines.is_empty() {
+            store.remember(&project.graph.tenant, &seen.ledger.lines)?;
+        }
     }
     let graph = &project.graph;
     head(graph, &seen.ledger);
@@ -55,9 +57,9 @@ fn head(graph: &Graph, ledger: &Ledger) {
         Entry::Begin { .. } | Entry::Pin { .. } => None,
     });
     let last = last.unwrap_or_else(|| "nothing applied yet".to_owned());
-    println!("{}  {last}", paint::bold(&graph.tenant.to_string()));
+    say!("{}  {last}", paint::bold(&graph.tenant.to_string()));
     if let Some(flight) = &ledger.head.in_flight {
-        println!(
+        say!(
             "! revision {} by {} began at {}: it runs, or was interrupted",
             flight.revision,
             flight.who,
@@ -87,9 +89,9 @@ fn service(
         let ports: Vec<_> = endpoint.ports.iter().map(|port| port.port.to_string()).collect();
         format!("  {} [{}] port {}", endpoint.address4, endpoint.address6, ports.join(", "))
     });
-    println!("service/{name}  {count}{}", address.unwrap_or_default());
+    say!("service/{name}  {count}{}", address.unwrap_or_default());
     if let Some(pin) = head.held(name, workload) {
-        println!("  {} since revision {}: {}", paint::notice("HELD"), pin.revision, pin.why);
+        say!("  {} since revision {}: {}", paint::notice("HELD"), pin.revision, pin.why);
     }
     for pod in &pods {
         pod.print();
@@ -130,7 +132,7 @@ impl Pod<'_> {
         };
         let serves = if self.serves { "" } else { "  takes no traffic" };
         let (id, node) = (self.id.to_string(), self.node.to_string());
-        println!(
+        say!(
             "  {id:14} {node:8} {:15} image {}  {state}{serves}",
             self.seen.ip4.to_string(),
             self.seen.image.short()
@@ -163,7 +165,7 @@ fn strangers(graph: &Graph, observation: &Observation) {
         .filter(|name| !graph.workloads.contains_key(*name))
         .collect();
     for name in names {
-        println!("service/{name}  {}", paint::notice("not in the text"));
+        say!("service/{name}  {}", paint::notice("not in the text"));
         for pod in pods_of(name, observation) {
             pod.print();
         }
@@ -174,13 +176,13 @@ fn strangers(graph: &Graph, observation: &Observation) {
 fn node(name: &NodeName, view: &NodeView) -> bool {
     match view {
         NodeView::Unknown(why) => {
-            println!("node/{name}  {} {why}", paint::error("UNKNOWN"));
+            say!("node/{name}  {} {why}", paint::error("UNKNOWN"));
             false
         }
         NodeView::Seen(seen) => {
             let facts = &seen.facts;
             let address = facts.address4.map(|a| a.to_string()).unwrap_or_default();
-            println!(
+            say!(
                 "node/{name}  {address}  {}  containerd {}  {}m CPU  {} memory  {} disk free",
                 facts.os,
                 facts.containerd,
@@ -189,14 +191,14 @@ fn node(name: &NodeName, view: &NodeView) -> bool {
                 rounded(seen.status.disk_free_bytes)
             );
             for missing in &facts.missing {
-                println!("  {} {}: {}", paint::error("lacks"), missing.what, missing.mend);
+                say!("  {} {}: {}", paint::error("lacks"), missing.what, missing.mend);
             }
             if seen.status.clock_skew_ms.unsigned_abs() > 5_000 {
                 let skew = paint::duration(seen.status.clock_skew_ms.unsigned_abs());
-                println!("  {} its clock is {skew} off", paint::notice("note:"));
+                say!("  {} its clock is {skew} off", paint::notice("note:"));
             }
             if seen.status.disk_free_bytes < 1 << 30 {
-                println!("  {} less than 1 GiB of disk is free", paint::notice("note:"));
+                say!("  {} less than 1 GiB of disk is free", paint::notice("note:"));
             }
             true
         }

@@ -37,10 +37,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     };
     let target = fleet::target(node, &project.root, global);
     let key = fleet::block_on(scan_host_key(&target, Duration::from_secs(10)))??;
-    println!("{} at {}:{} shows", args.node, target.host, target.port);
-    println!("  {} {}", key.algorithm, key.fingerprint_sha256);
-    println!("Compare it with what the machine's owner or its console says:");
-    println!("  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub");
+    say!("{} at {}:{} shows", args.node, target.host, target.port);
+    say!("  {} {}", key.algorithm, key.fingerprint_sha256);
+    say!("Compare it with what the machine's owner or its console says:");
+    say!("  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub");
     if !args.yes && !agreed("Trust this key?", "y")? {
         return Ok(Exit::Mistake);
     }
@@ -56,6 +56,6 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     }
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
     writeln!(file, "{}", key.known_hosts_line.trim_end())?;
-    println!("trusted, in {}", path.display());
+    say!("trusted, in {}", path.display());
     Ok(Exit::Done)
 }

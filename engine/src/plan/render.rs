@@ -202,7 +202,11 @@ fn nodes(out: &mut String, body: &PlanBody) {
         }
     }
     for (node, words) in lines {
-        let _ = writeln!(out, "~ node/{node}  {}", words.join(", "));
+        let (mark, verb) = match body.goal {
+            Goal::Converge => ('~', ""),
+            Goal::Destroy => ('-', "remove "),
+        };
+        let _ = writeln!(out, "{mark} node/{node}  {verb}{}", words.join(", "));
     }
     let tables: std::collections::BTreeMap<&WorkloadName, usize> =
         body.steps.iter().fold(std::collections::BTreeMap::new(), |mut map, step| {

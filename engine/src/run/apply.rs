@@ -19,7 +19,7 @@ use crate::plan::action::Action;
 use crate::plan::body::{Goal, Placed, PlanBody, Work};
 use crate::plan::freshness;
 use crate::plan::graph::Graph;
-use crate::plan::ledger::{Entry, Head, Outcome, Pin};
+use crate::plan::ledger::{Entry, Head, Line, Outcome, Pin};
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::Observation;
 
@@ -59,8 +59,8 @@ pub struct Applied {
     pub outcome: Outcome,
     /// Step by step.
     pub report: Report,
-    /// The ledger's head after it; nothing if the tenant has left.
-    pub head: Option<Head>,
+    /// The ledger's lines after it, or as they were last if the tenant has left.
+    pub lines: Vec<Line>,
 }
 
 /// Why nothing was applied, or why it ended early.
@@ -138,12 +138,9 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         claim: &LockClaim,
     ) -> Result<Applied, ApplyError> {
         let Planned { body, graph, observation, head: _, commit } = planned;
-        let ((), now, writer) = {
-            let opened = Writer::open(self.host, &body.keeper, &body.tenant, self.who);
-            let (now, writer) = tokio::join!(observe(self.host, graph), opened);
-            ((), now, writer?)
-        };
-        let mut writer = writer;
+        let opened = Writer::open(self.host, &body.keeper, &body.tenant, self.who);
+        let (now, writer) = tokio::join!(observe(self.host, graph), opened);
+        let mut writer = writer?;
         let changes = stale(body, observation, &now, &writer.ledger.head);
         if !changes.is_empty() {
             return Err(ApplyError::Stale { changes });
@@ -172,10 +169,6 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             Goal::Destroy => outcome == Outcome::Done && body.deferred.is_empty(),
             Goal::Converge => false,
         };
-        if leaves {
-            writer.remove().await?;
-            return Ok(Applied { outcome, report, head: None });
-        }
         let finish = Entry::Finish {
             revision: body.revision,
             outcome: outcome.clone(),
@@ -183,7 +176,11 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             placed: placed(planned, &report),
         };
         writer.append(self.clock.now_ms(), finish).await?;
-        Ok(Applied { outcome, report, head: Some(writer.ledger.head) })
+        let lines = std::mem::take(&mut writer.ledger.lines);
+        if leaves {
+            writer.remove().await?;
+        }
+        Ok(Applied { outcome, report, lines })
     }
 }
 

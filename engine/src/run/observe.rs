@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use super::host::Host;
+use super::host::{Host, HostError};
 use super::ledger::{self, LedgerFault};
 use crate::plan::body::{Goal, PlanBody};
 use crate::plan::check::{self, Violation};
@@ -17,6 +17,9 @@ pub async fn observe<H: Host>(host: &H, graph: &Graph) -> Observation {
     let reads = graph.nodes.keys().map(|name| async move {
         let view = match host.observe(name, &graph.tenant).await {
             Ok(seen) => NodeView::Seen(Box::new(seen)),
+            Err(HostError::Unreachable { node: _, layer, why }) => {
+                NodeView::Unknown(format!("{layer}: {why}"))
+            }
             Err(error) => NodeView::Unknown(error.to_string()),
         };
         (name.clone(), view)

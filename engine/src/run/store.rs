@@ -41,12 +41,19 @@ impl Store {
         Ok(Self { database, lines, logs })
     }
 
-    /// Remembers a tenant's ledger as it was read, under the lines' own hashes.
+    /// Remembers a tenant's ledger as it was read. A ledger that begins otherwise than the one
+    /// remembered (the tenant had left, and came again) takes its place.
     ///
     /// # Errors
     /// If it cannot be written durably.
     pub fn remember(&self, tenant: &Tenant, lines: &[Line]) -> Result<(), StoreError> {
         let mut batch = self.database.batch();
+        let known = self.recall(tenant)?;
+        if known.first().map(|line| &line.hash) != lines.first().map(|line| &line.hash) {
+            for index in 0..known.len() {
+                batch.remove(&self.lines, line_key(tenant, index));
+            }
+        }
         for (index, line) in lines.iter().enumerate() {
             let key = line_key(tenant, index);
             let value = serde_json::to_vec(line)?;
