@@ -28,21 +28,13 @@ struct Try {
 }
 
 fn claim(holder: &str, epoch: u64) -> LockClaim {
-    LockClaim {
-        holder: holder.into(),
-        since_ms: 1,
-        purpose: "try".into(),
-        epoch,
-    }
+    LockClaim { holder: holder.into(), since_ms: 1, purpose: "try".into(), epoch }
 }
 
 async fn timed<T>(what: &str, work: impl Future<Output = T>) -> T {
     let start = Instant::now();
     let done = work.await;
-    println!(
-        "  {:>7.1} ms  {what}",
-        start.elapsed().as_micros() as f64 / 1000.0
-    );
+    println!("  {:>7.1} ms  {what}", start.elapsed().as_micros() as f64 / 1000.0);
     done
 }
 
@@ -57,29 +49,13 @@ impl Try {
             nodes.push((node.clone(), ip.parse()?));
             let user = std::env::var("LOGIN").unwrap_or_else(|_| "root".into());
             let identity = Some(PathBuf::from(env("KEY")?));
-            targets.insert(
-                node,
-                Target {
-                    host: ip.into(),
-                    user,
-                    port: 22,
-                    identity,
-                },
-            );
+            targets.insert(node, Target { host: ip.into(), user, port: 22, identity });
         }
         let mut options = Options::for_project(PathBuf::from(env("IMAGES")?));
         options.known_hosts.push(PathBuf::from(env("KNOWN_HOSTS")?));
-        let tenant = Tenant {
-            project: "try".into(),
-            environment: "default".into(),
-        };
+        let tenant = Tenant { project: "try".into(), environment: "default".into() };
         let images = PathBuf::from(env("IMAGES")?);
-        Ok(Self {
-            host: SshHost::new(targets, options),
-            nodes,
-            images,
-            tenant,
-        })
+        Ok(Self { host: SshHost::new(targets, options), nodes, images, tenant })
     }
 
     fn network(&self, index: usize) -> Res<NodeNetwork> {
@@ -109,11 +85,7 @@ impl Try {
     fn pod(&self, node: usize, ordinal: u32, image: &ImageDigest) -> Res<PodSpec> {
         let last = 10 + ordinal;
         Ok(PodSpec {
-            id: PodId {
-                workload: "web".into(),
-                ordinal,
-                generation: 1,
-            },
+            id: PodId { workload: "web".into(), ordinal, generation: 1 },
             tenant: self.tenant.clone(),
             workload: WorkloadName::new("web"),
             digest: SpecDigest::new("ab".repeat(32)),
@@ -135,38 +107,23 @@ impl Try {
             workload: WorkloadName::new("web"),
             address4: "10.99.0.1".parse()?,
             address6: "fd00:99::1".parse()?,
-            ports: vec![EndpointPort {
-                protocol: Protocol::Tcp,
-                port: 80,
-                target: 8080,
-            }],
+            ports: vec![EndpointPort { protocol: Protocol::Tcp, port: 80, target: 8080 }],
             backends: pods
                 .iter()
-                .map(|p| Backend {
-                    pod: p.id.clone(),
-                    ip4: p.ip4,
-                    ip6: p.ip6,
-                })
+                .map(|p| Backend { pod: p.id.clone(), ip4: p.ip4, ip6: p.ip6 })
                 .collect(),
         })
     }
 
     async fn act(&self, node: &NodeName, what: &str, action: Action) -> Res {
-        timed(
-            &format!("{node} {what}"),
-            self.host.perform(node, &action, Duration::from_secs(60)),
-        )
-        .await?;
+        timed(&format!("{node} {what}"), self.host.perform(node, &action, Duration::from_secs(60)))
+            .await?;
         Ok(())
     }
 
     async fn lock_all(&self) -> Res {
         for (node, _) in &self.nodes {
-            timed(
-                &format!("{node} lock"),
-                self.host.lock(node, &claim("try", 1)),
-            )
-            .await?;
+            timed(&format!("{node} lock"), self.host.lock(node, &claim("try", 1))).await?;
         }
         Ok(())
     }
@@ -174,9 +131,7 @@ impl Try {
     async fn wait_ready(&self, node: &NodeName, pod: &PodSpec) -> Res {
         for address in [pod.ip4.into(), pod.ip6.into()] {
             let probe = Probe {
-                kind: ProbeKind::Http {
-                    path: "/ready".into(),
-                },
+                kind: ProbeKind::Http { path: "/ready".into() },
                 port: 8080,
                 every_ms: 100,
                 timeout_ms: 1000,
@@ -204,31 +159,20 @@ impl Try {
         let facts = image::read_layout(&self.images.join("web-1"))?;
         println!("{facts:?}");
         for (node, _) in &self.nodes {
-            let seen = timed(
-                &format!("{node} observe, cold"),
-                self.host.observe(node, &self.tenant),
-            )
-            .await?;
+            let seen =
+                timed(&format!("{node} observe, cold"), self.host.observe(node, &self.tenant))
+                    .await?;
             println!("{:?}", seen.facts);
         }
         self.lock_all().await?;
         let mut pods = Vec::new();
         for (index, (node, _)) in self.nodes.iter().enumerate() {
             let network = self.network(index)?;
-            self.act(node, "network", Action::EnsureNetwork { network })
-                .await?;
+            self.act(node, "network", Action::EnsureNetwork { network }).await?;
             for (reflex, version) in Reflex::CURRENT {
-                self.act(node, "reflex", Action::InstallReflex { reflex, version })
-                    .await?;
+                self.act(node, "reflex", Action::InstallReflex { reflex, version }).await?;
             }
-            self.act(
-                node,
-                "tenant",
-                Action::EnsureTenant {
-                    tenant: self.tenant.clone(),
-                },
-            )
-            .await?;
+            self.act(node, "tenant", Action::EnsureTenant { tenant: self.tenant.clone() }).await?;
             let action = || Action::EnsureImage {
                 tenant: self.tenant.clone(),
                 image: facts.digest.clone(),
@@ -238,38 +182,29 @@ impl Try {
             self.act(node, "image again", action()).await?;
             let pod = self.pod(index, u32::try_from(index)?, &facts.digest)?;
             let start = Instant::now();
-            self.act(node, "pod", Action::EnsurePod { pod: pod.clone() })
-                .await?;
+            self.act(node, "pod", Action::EnsurePod { pod: pod.clone() }).await?;
             self.wait_ready(node, &pod).await?;
             println!(
                 "  {:>7.1} ms  {node} from nothing to ready, both families",
                 start.elapsed().as_micros() as f64 / 1000.0
             );
-            self.act(node, "pod again", Action::EnsurePod { pod: pod.clone() })
-                .await?;
+            self.act(node, "pod again", Action::EnsurePod { pod: pod.clone() }).await?;
             pods.push(pod);
         }
         for (node, _) in &self.nodes {
             let endpoint = self.endpoint(&pods)?;
-            let swap = || Action::SwapEndpoint {
-                tenant: self.tenant.clone(),
-                endpoint: endpoint.clone(),
-            };
+            let swap =
+                || Action::SwapEndpoint { tenant: self.tenant.clone(), endpoint: endpoint.clone() };
             self.act(node, "endpoint", swap()).await?;
             self.act(node, "endpoint again", swap()).await?;
         }
         for (node, _) in &self.nodes {
-            let seen = timed(
-                &format!("{node} observe, warm"),
-                self.host.observe(node, &self.tenant),
-            )
-            .await?;
+            let seen =
+                timed(&format!("{node} observe, warm"), self.host.observe(node, &self.tenant))
+                    .await?;
             println!("{:?}\n{:?}", seen.spec.pods, seen.status);
             for id in seen.spec.pods.keys() {
-                println!(
-                    "  connections {}",
-                    self.host.connections(node, &self.tenant, id).await?
-                );
+                println!("  connections {}", self.host.connections(node, &self.tenant, id).await?);
                 let log = self.host.logs(node, &self.tenant, id, 200).await?;
                 println!("  log {}", String::from_utf8_lossy(&log));
             }
@@ -286,62 +221,29 @@ impl Try {
             self.act(
                 node,
                 "endpoint gone",
-                Action::RemoveEndpoint {
-                    tenant: tenant.clone(),
-                    endpoint,
-                },
+                Action::RemoveEndpoint { tenant: tenant.clone(), endpoint },
             )
             .await?;
             for pod in seen.spec.pods.into_keys() {
-                let action = Action::RemovePod {
-                    tenant: tenant.clone(),
-                    pod,
-                    grace_ms: 3000,
-                };
+                let action = Action::RemovePod { tenant: tenant.clone(), pod, grace_ms: 3000 };
                 self.act(node, "pod gone", action.clone()).await?;
                 self.act(node, "pod gone again", action).await?;
             }
             for image in seen.spec.images {
-                self.act(
-                    node,
-                    "image gone",
-                    Action::RemoveImage {
-                        tenant: tenant.clone(),
-                        image,
-                    },
-                )
-                .await?;
-            }
-            self.act(
-                node,
-                "tenant gone",
-                Action::RemoveTenant {
-                    tenant: tenant.clone(),
-                },
-            )
-            .await?;
-            for (reflex, _) in Reflex::CURRENT {
-                self.act(node, "reflex gone", Action::RemoveReflex { reflex })
+                self.act(node, "image gone", Action::RemoveImage { tenant: tenant.clone(), image })
                     .await?;
+            }
+            self.act(node, "tenant gone", Action::RemoveTenant { tenant: tenant.clone() }).await?;
+            for (reflex, _) in Reflex::CURRENT {
+                self.act(node, "reflex gone", Action::RemoveReflex { reflex }).await?;
             }
             if index == 0 {
                 self.host.ledger_append(node, &tenant, 0, b"a\n").await?;
-                timed(
-                    "ledger append",
-                    self.host.ledger_append(node, &tenant, 2, b"b\n"),
-                )
-                .await?;
-                println!(
-                    "{:?}",
-                    self.host.ledger_append(node, &tenant, 2, b"b\n").await
-                );
-                println!(
-                    "{:?}",
-                    String::from_utf8(self.host.ledger_read(node, &tenant).await?)?
-                );
+                timed("ledger append", self.host.ledger_append(node, &tenant, 2, b"b\n")).await?;
+                println!("{:?}", self.host.ledger_append(node, &tenant, 2, b"b\n").await);
+                println!("{:?}", String::from_utf8(self.host.ledger_read(node, &tenant).await?)?);
             }
-            self.act(node, "network gone", Action::RemoveNetwork)
-                .await?;
+            self.act(node, "network gone", Action::RemoveNetwork).await?;
             if index == 0 {
                 self.host.ledger_remove(node, &tenant).await?;
             }
@@ -356,18 +258,8 @@ impl Try {
         self.lock_all().await?;
         let (node, _) = &self.nodes[0];
         let corrupt = image::read_archive(&self.images.join("corrupt.tar"))?;
-        let other = Tenant {
-            project: "try".into(),
-            environment: "bad".into(),
-        };
-        self.act(
-            node,
-            "tenant",
-            Action::EnsureTenant {
-                tenant: other.clone(),
-            },
-        )
-        .await?;
+        let other = Tenant { project: "try".into(), environment: "bad".into() };
+        self.act(node, "tenant", Action::EnsureTenant { tenant: other.clone() }).await?;
         let action = Action::EnsureImage {
             tenant: other.clone(),
             image: corrupt.digest,
@@ -375,22 +267,14 @@ impl Try {
         };
         println!("{:?}", self.act(node, "corrupt", action).await);
         println!("{:?}", self.host.observe(node, &other).await?.spec.images);
-        self.act(node, "tenant gone", Action::RemoveTenant { tenant: other })
-            .await?;
+        self.act(node, "tenant gone", Action::RemoveTenant { tenant: other }).await?;
         let facts = image::read_layout(&self.images.join("web-1"))?;
         let mut pod = self.pod(0, 40, &facts.digest)?;
         pod.command = vec!["/nope".into()];
-        println!(
-            "{:?}",
-            self.act(node, "no such command", Action::EnsurePod { pod })
-                .await
-        );
+        println!("{:?}", self.act(node, "no such command", Action::EnsurePod { pod }).await);
         let mut pod = self.pod(0, 41, &facts.digest)?;
         pod.ip4 = "10.88.1.10".parse()?;
-        println!(
-            "{:?}",
-            self.act(node, "claimed", Action::EnsurePod { pod }).await
-        );
+        println!("{:?}", self.act(node, "claimed", Action::EnsurePod { pod }).await);
         let seen = self.host.observe(node, &self.tenant).await?;
         println!("{:?} {:?}", seen.spec.pods.keys(), seen.spec.claimed);
         Ok(())
@@ -407,9 +291,7 @@ impl Try {
                 .host
                 .perform(
                     node,
-                    &Action::EnsureTenant {
-                        tenant: self.tenant.clone(),
-                    },
+                    &Action::EnsureTenant { tenant: self.tenant.clone() },
                     Duration::from_secs(5),
                 )
                 .await;
@@ -422,10 +304,7 @@ impl Try {
 
     async fn lock(&self) -> Res {
         let (node, _) = &self.nodes[0];
-        println!(
-            "{:?}",
-            timed("lock", self.host.lock(node, &claim("second", 1))).await
-        );
+        println!("{:?}", timed("lock", self.host.lock(node, &claim("second", 1))).await);
         Ok(())
     }
 
@@ -433,40 +312,16 @@ impl Try {
     async fn push(&self) -> Res {
         self.lock_all().await?;
         let facts = image::read_layout(&self.images.join("big"))?;
-        let tenant = Tenant {
-            project: "try".into(),
-            environment: "push".into(),
-        };
+        let tenant = Tenant { project: "try".into(), environment: "push".into() };
         for (node, _) in &self.nodes {
-            self.act(
-                node,
-                "tenant",
-                Action::EnsureTenant {
-                    tenant: tenant.clone(),
-                },
-            )
-            .await?;
+            self.act(node, "tenant", Action::EnsureTenant { tenant: tenant.clone() }).await?;
             let source = ImageSource::Layout("big".into());
             let image = facts.digest.clone();
-            let action = Action::EnsureImage {
-                tenant: tenant.clone(),
-                image,
-                source,
-            };
+            let action = Action::EnsureImage { tenant: tenant.clone(), image, source };
             let start = Instant::now();
             self.act(node, "image", action).await?;
-            println!(
-                "  {:.0} MB/s",
-                facts.bytes as f64 / 1e6 / start.elapsed().as_secs_f64()
-            );
-            self.act(
-                node,
-                "tenant gone",
-                Action::RemoveTenant {
-                    tenant: tenant.clone(),
-                },
-            )
-            .await?;
+            println!("  {:.0} MB/s", facts.bytes as f64 / 1e6 / start.elapsed().as_secs_f64());
+            self.act(node, "tenant gone", Action::RemoveTenant { tenant: tenant.clone() }).await?;
         }
         Ok(())
     }
@@ -481,18 +336,12 @@ impl Try {
                 let pod = self.pod(index, 50 + round, &facts.digest)?;
                 let start = Instant::now();
                 self.host
-                    .perform(
-                        node,
-                        &Action::EnsurePod { pod: pod.clone() },
-                        Duration::from_secs(20),
-                    )
+                    .perform(node, &Action::EnsurePod { pod: pod.clone() }, Duration::from_secs(20))
                     .await?;
                 let target = ProbeTarget {
                     address: pod.ip4.into(),
                     probe: Probe {
-                        kind: ProbeKind::Http {
-                            path: "/ready".into(),
-                        },
+                        kind: ProbeKind::Http { path: "/ready".into() },
                         port: 8080,
                         every_ms: 1,
                         timeout_ms: 500,
@@ -505,14 +354,9 @@ impl Try {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 times.push((start.elapsed().as_millis(), made));
-                let action = Action::RemovePod {
-                    tenant: self.tenant.clone(),
-                    pod: pod.id,
-                    grace_ms: 2000,
-                };
-                self.host
-                    .perform(node, &action, Duration::from_secs(20))
-                    .await?;
+                let action =
+                    Action::RemovePod { tenant: self.tenant.clone(), pod: pod.id, grace_ms: 2000 };
+                self.host.perform(node, &action, Duration::from_secs(20)).await?;
             }
             times.sort_unstable();
             println!("{node}: ready (and made) in ms, sorted: {times:?}");
@@ -542,12 +386,8 @@ async fn main() -> Res {
         "pace" => tried.pace().await,
         _ => Err("try up|down|bad|hold|lock|pace|push".into()),
     };
-    let writes: std::collections::BTreeSet<String> = tried
-        .host
-        .recorded()
-        .iter()
-        .map(|r| format!("{} {}", r.node, r.write))
-        .collect();
+    let writes: std::collections::BTreeSet<String> =
+        tried.host.recorded().iter().map(|r| format!("{} {}", r.node, r.write)).collect();
     println!("writes: {writes:?}");
     timed("close", tried.host.close()).await;
     done

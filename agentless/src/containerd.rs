@@ -85,16 +85,10 @@ impl Containerd {
         user: &str,
         timeout: Duration,
     ) -> Result<Self, Fault> {
-        let channel = handle
-            .channel_open_session()
-            .await
-            .map_err(|error| not_open(&error))?;
+        let channel = handle.channel_open_session().await.map_err(|error| not_open(&error))?;
         let sudo = if user == "root" { "" } else { "sudo -n " };
         let command = format!("exec {sudo}perl -e '{RELAY}' {SOCKET}");
-        channel
-            .exec(false, command)
-            .await
-            .map_err(|error| not_open(&error))?;
+        channel.exec(false, command).await.map_err(|error| not_open(&error))?;
         Self::over(channel, timeout).await
     }
 

@@ -19,9 +19,8 @@ use crate::session::quote::Call;
 pub(crate) const MARK: u32 = 0xbe57_0000;
 
 /// The counts of slots that the base table has chains for.
-pub(crate) const SLOTS: [usize; 21] = [
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 256, 512, 1024, 2048, 4096,
-];
+pub(crate) const SLOTS: [usize; 21] =
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 256, 512, 1024, 2048, 4096];
 
 /// The most backends that an endpoint may have.
 const BACKEND_LIMIT: usize = 4096;
@@ -34,11 +33,7 @@ pub(crate) async fn swap(
 ) -> Result<(), Fault> {
     if endpoint.backends.len() > BACKEND_LIMIT {
         let why = format!("an endpoint has at most {BACKEND_LIMIT} backends");
-        return Err(Refusal::Failed {
-            what: "swap an endpoint".to_owned(),
-            why,
-        }
-        .into());
+        return Err(Refusal::Failed { what: "swap an endpoint".to_owned(), why }.into());
     }
     let json = serde_json::to_string(endpoint)
         .map_err(|error| Fault::failed("endpoint", &error.to_string()))?;
@@ -58,9 +53,7 @@ pub(crate) async fn remove(
     tenant: &Tenant,
     endpoint: &WorkloadName,
 ) -> Result<(), Fault> {
-    let call = Call::new("endpoint_remove")
-        .arg(tenant.namespace())
-        .arg(endpoint.slug());
+    let call = Call::new("endpoint_remove").arg(tenant.namespace()).arg(endpoint.slug());
     writer.must("remove an endpoint", &call).await.map(drop)
 }
 
@@ -68,10 +61,7 @@ fn slots(backends: usize) -> usize {
     if backends <= 16 {
         return backends;
     }
-    SLOTS
-        .into_iter()
-        .find(|n| *n >= backends * 8)
-        .unwrap_or(4096)
+    SLOTS.into_iter().find(|n| *n >= backends * 8).unwrap_or(4096)
 }
 
 /// The commands that add the endpoint's elements, and those that take them out again.
@@ -90,11 +80,7 @@ fn elements(endpoint: &Endpoint) -> (String, String) {
                 Protocol::Tcp => "tcp",
                 Protocol::Udp => "udp",
             };
-            let address = if family == 4 {
-                a4.to_string()
-            } else {
-                a6.to_string()
-            };
+            let address = if family == 4 { a4.to_string() } else { a6.to_string() };
             let key = format!("{address} . {protocol} . {}", port.port);
             if map == "svc" {
                 pairs.push(format!("{key} : goto s{n}"));
@@ -103,25 +89,17 @@ fn elements(endpoint: &Endpoint) -> (String, String) {
             }
             for (slot, backend) in endpoint.backends.iter().cycle().take(n).enumerate() {
                 let mark = MARK + u32::try_from(slot).unwrap_or(0);
-                let to = if family == 4 {
-                    backend.ip4.to_string()
-                } else {
-                    backend.ip6.to_string()
-                };
+                let to =
+                    if family == 4 { backend.ip4.to_string() } else { backend.ip6.to_string() };
                 pairs.push(format!("{key} . {mark:#x} : {to} . {}", port.target));
                 keys.push(format!("{key} . {mark:#x}"));
             }
         }
         if !pairs.is_empty() {
-            let _ = writeln!(
-                adds,
-                "add element inet berth {map}{family} {{ {} }}",
-                pairs.join(", ")
-            );
-            let delete = format!(
-                "delete element inet berth {map}{family} {{ {} }}\n",
-                keys.join(", ")
-            );
+            let _ =
+                writeln!(adds, "add element inet berth {map}{family} {{ {} }}", pairs.join(", "));
+            let delete =
+                format!("delete element inet berth {map}{family} {{ {} }}\n", keys.join(", "));
             deletes.insert_str(0, &delete);
         }
     }
@@ -140,18 +118,10 @@ mod tests {
             workload: WorkloadName::new("web"),
             address4: "10.99.0.1".parse().expect("address"),
             address6: "fd00:99::1".parse().expect("address"),
-            ports: vec![EndpointPort {
-                protocol: Protocol::Tcp,
-                port: 80,
-                target: 8080,
-            }],
+            ports: vec![EndpointPort { protocol: Protocol::Tcp, port: 80, target: 8080 }],
             backends: (0..backends)
                 .map(|i| Backend {
-                    pod: PodId {
-                        workload: "web".into(),
-                        ordinal: i.into(),
-                        generation: 1,
-                    },
+                    pod: PodId { workload: "web".into(), ordinal: i.into(), generation: 1 },
                     ip4: std::net::Ipv4Addr::from(0x0a58_0100 + u32::from(i)),
                     ip6: std::net::Ipv6Addr::from(0xfd00 + u128::from(i)),
                 })
@@ -183,19 +153,12 @@ mod tests {
             let (adds, _) = elements(&endpoint(u16::try_from(backends).expect("small")));
             let mut share = BTreeMap::new();
             for pair in adds.lines().next().expect("be4").split(", ") {
-                let to = pair
-                    .trim_end_matches(" }")
-                    .split(" : ")
-                    .nth(1)
-                    .map(str::to_owned);
+                let to = pair.trim_end_matches(" }").split(" : ").nth(1).map(str::to_owned);
                 *share.entry(to).or_insert(0) += 1;
             }
             let (least, most) = (share.values().min(), share.values().max());
             let (least, most) = (least.expect("some"), most.expect("some"));
-            assert!(
-                (most - least) * 8 <= *most || most == least,
-                "{backends}: {least} to {most}"
-            );
+            assert!((most - least) * 8 <= *most || most == least, "{backends}: {least} to {most}");
         }
     }
 }

@@ -41,14 +41,9 @@ impl Fault {
     /// Says what failed, in the node's words.
     pub(crate) fn failed(what: &str, why: &str) -> Self {
         if why.contains("o space left on device") {
-            return Self::Refused(Refusal::DiskFull {
-                path: full_path(what).to_owned(),
-            });
+            return Self::Refused(Refusal::DiskFull { path: full_path(what).to_owned() });
         }
-        Self::Refused(Refusal::Failed {
-            what: what.to_owned(),
-            why: words(why),
-        })
+        Self::Refused(Refusal::Failed { what: what.to_owned(), why: words(why) })
     }
 
     /// Turns the failure of a gRPC call into a refusal, or into [`Fault::Lost`] if no answer came.
@@ -64,10 +59,7 @@ impl Fault {
         if unanswered(status) {
             return Self::Unreachable {
                 layer: Layer::Containerd,
-                why: format!(
-                    "{what}: no answer from containerd: {}",
-                    words(status.message())
-                ),
+                why: format!("{what}: no answer from containerd: {}", words(status.message())),
             };
         }
         Self::failed(what, status.message())
@@ -87,11 +79,7 @@ fn unanswered(status: &Status) -> bool {
 }
 
 fn full_path(what: &str) -> &'static str {
-    if what.starts_with("containerd") {
-        "/var/lib/containerd"
-    } else {
-        "/etc/berth"
-    }
+    if what.starts_with("containerd") { "/var/lib/containerd" } else { "/etc/berth" }
 }
 
 /// Bounds and escapes what a node said: one line, no control characters.
@@ -123,10 +111,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_known_by_its_words() {
-        let fault = Fault::failed(
-            "containerd: write content",
-            "write /x: no space left on device",
-        );
+        let fault = Fault::failed("containerd: write content", "write /x: no space left on device");
         assert!(matches!(fault, Fault::Refused(Refusal::DiskFull { .. })));
     }
 }

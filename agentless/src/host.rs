@@ -42,21 +42,11 @@ impl SshHost {
         let links = targets
             .into_iter()
             .map(|(node, target)| {
-                let link = Link::new(
-                    node.clone(),
-                    target,
-                    &options,
-                    known.clone(),
-                    record.clone(),
-                );
+                let link = Link::new(node.clone(), target, &options, known.clone(), record.clone());
                 (node, Arc::new(link))
             })
             .collect();
-        Self {
-            links,
-            options,
-            record,
-        }
+        Self { links, options, record }
     }
 
     /// Every mutating call and command that was sent, in order.
@@ -105,18 +95,14 @@ async fn perform(writer: &Writer<'_>, action: &Action, options: &Options) -> Res
             reflex::install(writer, *reflex, *version).await
         }
         Action::EnsureTenant { tenant } => tenant::ensure(writer, tenant).await,
-        Action::EnsureImage {
-            tenant,
-            image,
-            source,
-        } => image::push::ensure(writer, tenant, image, source, &options.project_root).await,
+        Action::EnsureImage { tenant, image, source } => {
+            image::push::ensure(writer, tenant, image, source, &options.project_root).await
+        }
         Action::EnsurePod { pod } => pod::ensure::ensure(writer, pod).await,
         Action::SwapEndpoint { tenant, endpoint } => endpoint::swap(writer, tenant, endpoint).await,
-        Action::RemovePod {
-            tenant,
-            pod,
-            grace_ms,
-        } => pod::remove::clear(writer, &tenant.namespace(), &pod.to_string(), *grace_ms).await,
+        Action::RemovePod { tenant, pod, grace_ms } => {
+            pod::remove::clear(writer, &tenant.namespace(), &pod.to_string(), *grace_ms).await
+        }
         Action::RemoveEndpoint { tenant, endpoint } => {
             endpoint::remove(writer, tenant, endpoint).await
         }
@@ -195,17 +181,12 @@ impl Host for SshHost {
         let link = self.link(node)?;
         self.reading(link, async {
             let live = link.live().await?;
-            let call = Call::new("pod_connections")
-                .arg(tenant.namespace())
-                .arg(pod);
+            let call = Call::new("pod_connections").arg(tenant.namespace()).arg(pod);
             let output = live.read(&call).await?;
             match output.status {
                 // A pod that is not there serves nobody.
                 0 | 2 => Ok(pod::connections::count(&output.text)),
-                status => Err(Fault::failed(
-                    "count connections",
-                    &said(status, &output.text),
-                )),
+                status => Err(Fault::failed("count connections", &said(status, &output.text))),
             }
         })
         .await
@@ -222,10 +203,7 @@ impl Host for SshHost {
         self.reading(link, async {
             let live = link.live().await?;
             let limit = limit.min(LOG_LIMIT);
-            let call = Call::new("pod_log")
-                .arg(tenant.namespace())
-                .arg(pod)
-                .arg(limit);
+            let call = Call::new("pod_log").arg(tenant.namespace()).arg(pod).arg(limit);
             let output = live.read(&call).await?;
             match output.status {
                 0 => STANDARD

@@ -11,14 +11,9 @@ use crate::session::quote::Call;
 
 /// Reads the whole ledger; empty if there is none.
 pub(crate) async fn read(live: &Live, tenant: &Tenant) -> Result<Vec<u8>, Fault> {
-    let output = live
-        .read(&Call::new("ledger_read").arg(tenant.namespace()))
-        .await?;
+    let output = live.read(&Call::new("ledger_read").arg(tenant.namespace())).await?;
     if output.status != 0 {
-        return Err(Fault::failed(
-            "read the ledger",
-            &said(output.status, &output.text),
-        ));
+        return Err(Fault::failed("read the ledger", &said(output.status, &output.text)));
     }
     STANDARD
         .decode(output.text.trim())
@@ -32,18 +27,13 @@ pub(crate) async fn append(
     at: u64,
     bytes: &[u8],
 ) -> Result<(), Fault> {
-    let call = Call::new("ledger_append")
-        .arg(tenant.namespace())
-        .arg(at)
-        .data(&STANDARD.encode(bytes));
+    let call =
+        Call::new("ledger_append").arg(tenant.namespace()).arg(at).data(&STANDARD.encode(bytes));
     let output = writer.run(&call).await?;
     match output.status {
         0 => Ok(()),
         80 => Err(Refusal::LedgerMoved.into()),
-        status => Err(Fault::failed(
-            "append to the ledger",
-            &said(status, &output.text),
-        )),
+        status => Err(Fault::failed("append to the ledger", &said(status, &output.text))),
     }
 }
 

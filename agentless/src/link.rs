@@ -77,10 +77,7 @@ impl Live {
 
     async fn close(&self) {
         self.shell.bye();
-        let _ = self
-            .handle
-            .disconnect(Disconnect::ByApplication, "", "en")
-            .await;
+        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "en").await;
     }
 }
 
@@ -125,13 +122,7 @@ impl Link {
             Ok(containerd) => containerd,
             Err(fault) => self.another_way(&handle, &shell, fault).await?,
         };
-        let live = Arc::new(Live {
-            handle,
-            timeout: self.timeout,
-            shell,
-            containerd,
-            address,
-        });
+        let live = Arc::new(Live { handle, timeout: self.timeout, shell, containerd, address });
         *slot = Some(live.clone());
         Ok(live)
     }
@@ -143,11 +134,7 @@ impl Link {
         shell: &Shell,
         fault: Fault,
     ) -> Result<Containerd, Fault> {
-        let Fault::Unreachable {
-            layer: Layer::Containerd,
-            ..
-        } = fault
-        else {
+        let Fault::Unreachable { layer: Layer::Containerd, .. } = fault else {
             return Err(fault);
         };
         let state = shell.run(&Call::new("containerd_state")).await;
@@ -198,11 +185,7 @@ impl Link {
     /// The connection that holds the lock: the only one that writes may go over.
     pub(crate) fn writer(&self, write: Write) -> Result<Writer<'_>, Fault> {
         match self.held() {
-            Some(live) => Ok(Writer {
-                link: self,
-                live,
-                write,
-            }),
+            Some(live) => Ok(Writer { link: self, live, write }),
             None => Err(Refusal::NotLocked.into()),
         }
     }
@@ -259,11 +242,7 @@ impl Writer<'_> {
     /// Runs a mutating function on the node.
     pub(crate) async fn run(&self, call: &Call) -> Result<Output, Fault> {
         self.note(call.shown())?;
-        self.live
-            .shell
-            .run(call)
-            .await
-            .map_err(|Ended| Fault::Lost(call.function().to_owned()))
+        self.live.shell.run(call).await.map_err(|Ended| Fault::Lost(call.function().to_owned()))
     }
 
     /// Runs a mutating function that must succeed.
@@ -282,22 +261,15 @@ impl Writer<'_> {
 
 /// What a function of the node said when it failed.
 pub(crate) fn said(status: u32, text: &str) -> String {
-    if text.trim().is_empty() {
-        format!("status {status}")
-    } else {
-        text.to_owned()
-    }
+    if text.trim().is_empty() { format!("status {status}") } else { text.to_owned() }
 }
 
 impl Live {
     /// Runs a reading function.
     pub(crate) async fn read(&self, call: &Call) -> Result<Output, Fault> {
-        self.shell
-            .run(call)
-            .await
-            .map_err(|Ended| Fault::Unreachable {
-                layer: Layer::Session,
-                why: "the session ended during a read".to_owned(),
-            })
+        self.shell.run(call).await.map_err(|Ended| Fault::Unreachable {
+            layer: Layer::Session,
+            why: "the session ended during a read".to_owned(),
+        })
     }
 }

@@ -33,20 +33,12 @@ pub(crate) async fn ensure(writer: &Writer<'_>, network: &NodeNetwork) -> Result
     match output.status {
         0 => Ok(()),
         77 => Err(Refusal::Missing {
-            what: output
-                .text
-                .split(" is missing")
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
+            what: output.text.split(" is missing").next().unwrap_or_default().to_owned(),
             mend: "apt-get install nftables iproute2 util-linux containernetworking-plugins"
                 .to_owned(),
         }
         .into()),
-        status => Err(Fault::failed(
-            "set up the network",
-            &said(status, &output.text),
-        )),
+        status => Err(Fault::failed("set up the network", &said(status, &output.text))),
     }
 }
 
@@ -56,10 +48,7 @@ pub(crate) async fn remove(writer: &Writer<'_>) -> Result<(), Fault> {
     match output.status {
         0 => Ok(()),
         78 => Err(Refusal::InUse(format!("tenants are left on the node: {}", output.text)).into()),
-        status => Err(Fault::failed(
-            "remove the network",
-            &said(status, &output.text),
-        )),
+        status => Err(Fault::failed("remove the network", &said(status, &output.text))),
     }
 }
 
@@ -74,15 +63,8 @@ fn gateways(network: &NodeNetwork) -> (Ipv4Addr, Ipv6Addr) {
 /// The network as the node's shell reads it.
 fn line(network: &NodeNetwork) -> String {
     let (gateway4, gateway6) = gateways(network);
-    let NodeNetwork {
-        range4,
-        range6,
-        pods4: _,
-        pods6: _,
-        endpoints4,
-        endpoints6,
-        peers: _,
-    } = network;
+    let NodeNetwork { range4, range6, pods4: _, pods6: _, endpoints4, endpoints6, peers: _ } =
+        network;
     format!("{gateway4} {gateway6} {range4} {range6} {endpoints4} {endpoints6}")
 }
 
@@ -102,15 +84,8 @@ fn routes(network: &NodeNetwork) -> String {
 /// The base table. It replaces itself in one transaction, so that established connections never
 /// see a moment without it.
 fn table(network: &NodeNetwork) -> String {
-    let NodeNetwork {
-        range4,
-        range6,
-        pods4,
-        pods6,
-        endpoints4: e4,
-        endpoints6: e6,
-        peers: _,
-    } = network;
+    let NodeNetwork { range4, range6, pods4, pods6, endpoints4: e4, endpoints6: e6, peers: _ } =
+        network;
     let mut slots = String::new();
     for n in SLOTS {
         let _ = match n {

@@ -74,10 +74,7 @@ fn request(address: IpAddr, port: u16, path: &str) -> String {
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
     // A line break in a path would be another request.
-    let path: String = path
-        .chars()
-        .filter(|c| !c.is_control() && *c != ' ')
-        .collect();
+    let path: String = path.chars().filter(|c| !c.is_control() && *c != ' ').collect();
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: berth\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     )
@@ -107,10 +104,7 @@ async fn through_shell(
 ) -> Result<Result<(), String>, Fault> {
     let port = target.probe.port;
     let seconds = format!("{}.{:03}", timeout.as_secs(), timeout.subsec_millis());
-    let mut call = Call::new("probe_tcp")
-        .arg(target.address)
-        .arg(port)
-        .arg(seconds);
+    let mut call = Call::new("probe_tcp").arg(target.address).arg(port).arg(seconds);
     if let ProbeKind::Http { path } = &target.probe.kind {
         call = call.arg(request(target.address, port, path));
     }
@@ -135,10 +129,7 @@ mod tests {
     fn answers_are_judged_by_their_status() {
         assert_eq!(judge(b"HTTP/1.1 200 OK\r\n"), Ok(()));
         assert_eq!(judge(b"HTTP/1.0 302\r\n"), Ok(()));
-        assert_eq!(
-            judge(b"HTTP/1.1 503 Busy\r\n"),
-            Err("HTTP status 503".to_owned())
-        );
+        assert_eq!(judge(b"HTTP/1.1 503 Busy\r\n"), Err("HTTP status 503".to_owned()));
         assert!(judge(b"").is_err_and(|why| why.contains("closed")));
         assert!(judge(b"SSH-2.0\r\n").is_err_and(|why| why.contains("not an HTTP")));
     }

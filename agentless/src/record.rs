@@ -24,21 +24,11 @@ pub(crate) struct Record(Arc<Mutex<Vec<Recorded>>>);
 
 impl Record {
     pub(crate) fn push(&self, node: &NodeName, write: &Write, call: impl Into<String>) {
-        let recorded = Recorded {
-            node: node.clone(),
-            write: write.clone(),
-            call: call.into(),
-        };
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(recorded);
+        let recorded = Recorded { node: node.clone(), write: write.clone(), call: call.into() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(recorded);
     }
 
     pub(crate) fn all(&self) -> Vec<Recorded> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -9,11 +9,7 @@ use crate::fault::Fault;
 use crate::link::Writer;
 use crate::session::quote::Call;
 
-const BOOT: &str = concat!(
-    include_str!("node/wiring.sh"),
-    "\n",
-    include_str!("node/boot.sh")
-);
+const BOOT: &str = concat!(include_str!("node/wiring.sh"), "\n", include_str!("node/boot.sh"));
 const ROTATE: &str = include_str!("node/rotate.sh");
 
 const NET_UNIT: &str = "[Unit]
@@ -104,17 +100,11 @@ pub(crate) async fn install(
     for (file, text) in files(reflex) {
         call = call.arg(file).data(text.trim_end());
     }
-    writer
-        .must(&format!("install reflex {}", reflex.name()), &call)
-        .await
-        .map(drop)
+    writer.must(&format!("install reflex {}", reflex.name()), &call).await.map(drop)
 }
 
 /// Removes a reflex; no pod is touched.
 pub(crate) async fn remove(writer: &Writer<'_>, reflex: Reflex) -> Result<(), Fault> {
     let call = Call::new("reflex_down").arg(reflex.name());
-    writer
-        .must(&format!("remove reflex {}", reflex.name()), &call)
-        .await
-        .map(drop)
+    writer.must(&format!("remove reflex {}", reflex.name()), &call).await.map(drop)
 }

@@ -19,19 +19,12 @@ const COLLECT: Duration = Duration::from_secs(20);
 pub(crate) async fn ensure(writer: &Writer<'_>, tenant: &Tenant) -> Result<(), Fault> {
     let name = tenant.namespace();
     writer.note("containerd: namespaces.create")?;
-    let namespace = api::Namespace {
-        name: name.clone(),
-        ..Default::default()
-    };
-    let create = api::CreateNamespaceRequest {
-        namespace: Some(namespace),
-    };
+    let namespace = api::Namespace { name: name.clone(), ..Default::default() };
+    let create = api::CreateNamespaceRequest { namespace: Some(namespace) };
     let mut namespaces = writer.containerd().namespaces();
     let up = Call::new("tenant_up").arg(&name);
-    let (made, up) = tokio::join!(
-        namespaces.create(within(&name, create)),
-        writer.must("make folders", &up)
-    );
+    let (made, up) =
+        tokio::join!(namespaces.create(within(&name, create)), writer.must("make folders", &up));
     match made {
         Err(status) if status.code() != Code::AlreadyExists => {
             return Err(Fault::grpc("containerd: create a namespace", &status));
@@ -43,9 +36,7 @@ pub(crate) async fn ensure(writer: &Writer<'_>, tenant: &Tenant) -> Result<(), F
 /// Removes both, with the images that are left. Refused while there are pods.
 pub(crate) async fn remove(writer: &Writer<'_>, tenant: &Tenant) -> Result<(), Fault> {
     let name = tenant.namespace();
-    let list = api::ListContainersRequest {
-        filters: Vec::new(),
-    };
+    let list = api::ListContainersRequest { filters: Vec::new() };
     let containers = writer
         .containerd()
         .containers()
@@ -70,9 +61,7 @@ pub(crate) async fn remove(writer: &Writer<'_>, tenant: &Tenant) -> Result<(), F
 
 async fn drop_images(writer: &Writer<'_>, name: &str) -> Result<(), Fault> {
     let containerd = writer.containerd();
-    let list = api::ListImagesRequest {
-        filters: Vec::new(),
-    };
+    let list = api::ListImagesRequest { filters: Vec::new() };
     let images = containerd
         .images()
         .list(within(name, list))
@@ -83,11 +72,8 @@ async fn drop_images(writer: &Writer<'_>, name: &str) -> Result<(), Fault> {
     let last = images.len().saturating_sub(1);
     for (index, image) in images.into_iter().enumerate() {
         writer.note("containerd: images.delete")?;
-        let delete = api::DeleteImageRequest {
-            name: image.name,
-            sync: index == last,
-            target: None,
-        };
+        let delete =
+            api::DeleteImageRequest { name: image.name, sync: index == last, target: None };
         match containerd.images().delete(within(name, delete)).await {
             Err(status) if status.code() != Code::NotFound => {
                 return Err(Fault::grpc("containerd: delete an image", &status));
@@ -95,9 +81,7 @@ async fn drop_images(writer: &Writer<'_>, name: &str) -> Result<(), Fault> {
             _ => {}
         }
     }
-    let list = api::ListRequest {
-        filters: Vec::new(),
-    };
+    let list = api::ListRequest { filters: Vec::new() };
     let leases = containerd
         .leases()
         .list(within(name, list))
@@ -107,10 +91,7 @@ async fn drop_images(writer: &Writer<'_>, name: &str) -> Result<(), Fault> {
         .leases;
     for lease in leases {
         writer.note("containerd: leases.delete")?;
-        let delete = api::DeleteRequest {
-            id: lease.id,
-            sync: true,
-        };
+        let delete = api::DeleteRequest { id: lease.id, sync: true };
         match containerd.leases().delete(within(name, delete)).await {
             Err(status) if status.code() != Code::NotFound => {
                 return Err(Fault::grpc("containerd: delete a lease", &status));
@@ -126,15 +107,8 @@ async fn drop_namespace(writer: &Writer<'_>, name: &str) -> Result<(), Fault> {
     let until = tokio::time::Instant::now() + COLLECT;
     loop {
         writer.note("containerd: namespaces.delete")?;
-        let delete = api::DeleteNamespaceRequest {
-            name: name.to_owned(),
-        };
-        match writer
-            .containerd()
-            .namespaces()
-            .delete(within(name, delete))
-            .await
-        {
+        let delete = api::DeleteNamespaceRequest { name: name.to_owned() };
+        match writer.containerd().namespaces().delete(within(name, delete)).await {
             Ok(_) => return Ok(()),
             Err(status) if status.code() == Code::NotFound => return Ok(()),
             Err(status)

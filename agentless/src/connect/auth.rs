@@ -51,22 +51,13 @@ fn refused(user: &str, tried: &[String]) -> Fault {
             "no key to offer for `{user}`: set `ssh: {{ identity: … }}`, start ssh-agent, or make ~/.ssh/id_ed25519"
         )
     } else {
-        format!(
-            "no key was accepted for `{user}`; tried {}",
-            tried.join(", ")
-        )
+        format!("no key was accepted for `{user}`; tried {}", tried.join(", "))
     };
-    Fault::Unreachable {
-        layer: Layer::Auth,
-        why,
-    }
+    Fault::Unreachable { layer: Layer::Auth, why }
 }
 
 fn broken(error: &russh::Error) -> Fault {
-    Fault::Unreachable {
-        layer: Layer::Auth,
-        why: error.to_string(),
-    }
+    Fault::Unreachable { layer: Layer::Auth, why: error.to_string() }
 }
 
 /// RSA keys are signed with SHA-2; the name of the hash does not concern the others.
@@ -83,10 +74,7 @@ async fn file(
     let key = match load_secret_key(path, None) {
         Ok(key) => key,
         Err(russh::keys::Error::KeyIsEncrypted) => {
-            tried.push(format!(
-                "{} (has a passphrase: add it to ssh-agent)",
-                path.display()
-            ));
+            tried.push(format!("{} (has a passphrase: add it to ssh-agent)", path.display()));
             return Ok(false);
         }
         Err(error) => {
@@ -96,10 +84,7 @@ async fn file(
     };
     let hash = hash(key.algorithm());
     let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-    let result = handle
-        .authenticate_publickey(user, key)
-        .await
-        .map_err(|error| broken(&error))?;
+    let result = handle.authenticate_publickey(user, key).await.map_err(|error| broken(&error))?;
     tried.push(path.display().to_string());
     Ok(matches!(result, AuthResult::Success))
 }
@@ -130,21 +115,12 @@ async fn agent(
         let (result, comment) = match identity {
             AgentIdentity::PublicKey { key, comment } => {
                 let hash = hash(key.algorithm());
-                (
-                    handle
-                        .authenticate_publickey_with(user, key, hash, &mut agent)
-                        .await,
-                    comment,
-                )
+                (handle.authenticate_publickey_with(user, key, hash, &mut agent).await, comment)
             }
-            AgentIdentity::Certificate {
-                certificate,
-                comment,
-            } => {
+            AgentIdentity::Certificate { certificate, comment } => {
                 let hash = hash(certificate.algorithm());
-                let result = handle
-                    .authenticate_certificate_with(user, certificate, hash, &mut agent)
-                    .await;
+                let result =
+                    handle.authenticate_certificate_with(user, certificate, hash, &mut agent).await;
                 (result, comment)
             }
         };

@@ -142,28 +142,17 @@ pub(crate) async fn dial(
     let (stream, address) = tcp::connect(&target.host, target.port, timeout).await?;
     let verdict = Arc::new(Mutex::new(None));
     let preferred = preferred(known.algorithms(&target.host, target.port));
-    let checker = Checker {
-        target: target.clone(),
-        known,
-        verdict: verdict.clone(),
-    };
+    let checker = Checker { target: target.clone(), known, verdict: verdict.clone() };
     let connect = russh::client::connect_stream(Arc::new(config(preferred)), stream, checker);
     let mut handle = match tokio::time::timeout(timeout, connect).await {
         Ok(Ok(handle)) => handle,
         Ok(Err(error)) => {
-            let refused = verdict
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            let refused = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Err(match refused {
-                Some(why) => Fault::Unreachable {
-                    layer: Layer::HostKey,
-                    why,
-                },
-                None => Fault::Unreachable {
-                    layer: Layer::Ssh,
-                    why: format!("{address}: {error}"),
-                },
+                Some(why) => Fault::Unreachable { layer: Layer::HostKey, why },
+                None => {
+                    Fault::Unreachable { layer: Layer::Ssh, why: format!("{address}: {error}") }
+                }
             });
         }
         Err(_) => {

@@ -93,10 +93,7 @@ impl KnownHosts {
 
     fn add(&mut self, file: &Path, text: &str) {
         for (index, line) in text.lines().enumerate() {
-            let place = Place {
-                file: file.to_owned(),
-                line: index + 1,
-            };
+            let place = Place { file: file.to_owned(), line: index + 1 };
             self.entries.extend(parse(line, place));
         }
     }
@@ -104,24 +101,12 @@ impl KnownHosts {
     /// Judges a key that a host showed.
     pub(crate) fn judge(&self, host: &str, port: u16, key: &PublicKey) -> Verdict {
         let name = known_as(host, port);
-        let here: Vec<&Entry> = self
-            .entries
-            .iter()
-            .filter(|e| e.hosts.matches(&name))
-            .collect();
+        let here: Vec<&Entry> = self.entries.iter().filter(|e| e.hosts.matches(&name)).collect();
         let same = |e: &&&Entry| e.key.key_data() == key.key_data();
-        if let Some(e) = here
-            .iter()
-            .filter(|e| e.marker == Marker::Revoked)
-            .find(same)
-        {
+        if let Some(e) = here.iter().filter(|e| e.marker == Marker::Revoked).find(same) {
             return Verdict::Revoked(e.place.clone());
         }
-        if here
-            .iter()
-            .filter(|e| e.marker == Marker::None)
-            .any(|e| same(&e))
-        {
+        if here.iter().filter(|e| e.marker == Marker::None).any(|e| same(&e)) {
             return Verdict::Trusted;
         }
         let plain = || here.iter().filter(|e| e.marker == Marker::None);
@@ -148,21 +133,11 @@ impl KnownHosts {
             .collect();
         let mut all = vec![
             Algorithm::Ed25519,
-            Algorithm::Ecdsa {
-                curve: EcdsaCurve::NistP256,
-            },
-            Algorithm::Ecdsa {
-                curve: EcdsaCurve::NistP384,
-            },
-            Algorithm::Ecdsa {
-                curve: EcdsaCurve::NistP521,
-            },
-            Algorithm::Rsa {
-                hash: Some(HashAlg::Sha512),
-            },
-            Algorithm::Rsa {
-                hash: Some(HashAlg::Sha256),
-            },
+            Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+            Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+            Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+            Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+            Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
         ];
         all.sort_by_key(|a| {
             let family = match a {
@@ -178,11 +153,7 @@ impl KnownHosts {
 /// Spells a host the way known_hosts does: `[host]:port` unless the port is 22.
 pub(crate) fn known_as(host: &str, port: u16) -> String {
     let host = host.to_ascii_lowercase();
-    if port == 22 {
-        host
-    } else {
-        format!("[{host}]:{port}")
-    }
+    if port == 22 { host } else { format!("[{host}]:{port}") }
 }
 
 impl Hosts {
@@ -250,28 +221,13 @@ fn parse(line: &str, place: Place) -> Option<Entry> {
     let hosts = match first.strip_prefix("|1|") {
         Some(hashed) => {
             let (salt, hash) = hashed.split_once('|')?;
-            Hosts::Hashed {
-                salt: STANDARD.decode(salt).ok()?,
-                hash: STANDARD.decode(hash).ok()?,
-            }
+            Hosts::Hashed { salt: STANDARD.decode(salt).ok()?, hash: STANDARD.decode(hash).ok()? }
         }
-        None => Hosts::Patterns(
-            first
-                .to_ascii_lowercase()
-                .split(',')
-                .map(String::from)
-                .collect(),
-        ),
+        None => Hosts::Patterns(first.to_ascii_lowercase().split(',').map(String::from).collect()),
     };
     let algorithm = fields.next()?.to_owned();
     let key = PublicKey::from_openssh(&format!("{algorithm} {}", fields.next()?)).ok()?;
-    Some(Entry {
-        marker,
-        hosts,
-        algorithm,
-        key,
-        place,
-    })
+    Some(Entry { marker, hosts, algorithm, key, place })
 }
 
 #[cfg(test)]
@@ -285,24 +241,16 @@ mod tests {
 
     fn judge(file: &str, host: &str, port: u16, key: &str) -> Verdict {
         let mut known = KnownHosts::default();
-        known.add(
-            Path::new("known_hosts"),
-            &file.replace("$A", A).replace("$B", B),
-        );
+        known.add(Path::new("known_hosts"), &file.replace("$A", A).replace("$B", B));
         known.judge(host, port, &PublicKey::from_openssh(key).expect("key"))
     }
 
     fn at(line: usize) -> Place {
-        Place {
-            file: "known_hosts".into(),
-            line,
-        }
+        Place { file: "known_hosts".into(), line }
     }
 
     fn hashed(name: &str) -> String {
-        let mac = Hmac::<Sha1>::new_from_slice(b"salt")
-            .expect("hmac")
-            .chain_update(name);
+        let mac = Hmac::<Sha1>::new_from_slice(b"salt").expect("hmac").chain_update(name);
         let hash = STANDARD.encode(mac.finalize().into_bytes());
         format!("|1|{}|{hash} $A", STANDARD.encode("salt"))
     }
@@ -337,13 +285,7 @@ mod tests {
             ("@revoked * $A\nn1 $A", "n1", 22, A, Revoked(at(1))),
             ("n1 $A\n@revoked n1 $A", "n1", 22, A, Revoked(at(2))),
             ("@revoked n1 $B\nn1 $A", "n1", 22, A, Trusted),
-            (
-                "@cert-authority *.example $A",
-                "a.example",
-                22,
-                A,
-                AuthorityOnly(at(1)),
-            ),
+            ("@cert-authority *.example $A", "a.example", 22, A, AuthorityOnly(at(1))),
             ("@cert-authority n1 $A\nn1 $B", "n1", 22, B, Trusted),
             ("@nonsense n1 $A", "n1", 22, A, Unknown),
             ("n1 ssh-ed25519 AAAA!", "n1", 22, A, Unknown),
@@ -356,11 +298,7 @@ mod tests {
             ("|1|bad $A", "n1", 22, A, Unknown),
         ];
         for (file, host, port, key, expected) in cases {
-            assert_eq!(
-                judge(file, host, port, key),
-                expected,
-                "{file:?} {host} {port}"
-            );
+            assert_eq!(judge(file, host, port, key), expected, "{file:?} {host} {port}");
         }
     }
 

@@ -55,9 +55,8 @@ impl Handler for Reader {
 /// The layer where the way to the host ended.
 pub async fn scan_host_key(target: &Target, timeout: Duration) -> Result<HostKey, ScanError> {
     let ended = |layer, why| ScanError { layer, why };
-    let (stream, address) = tcp::connect(&target.host, target.port, timeout)
-        .await
-        .map_err(|fault| match fault {
+    let (stream, address) =
+        tcp::connect(&target.host, target.port, timeout).await.map_err(|fault| match fault {
             Fault::Unreachable { layer, why } => ended(layer, why),
             other => ended(Layer::Tcp, format!("{other:?}")),
         })?;
@@ -72,14 +71,9 @@ pub async fn scan_host_key(target: &Target, timeout: Duration) -> Result<HostKey
     };
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
     let key = seen.ok_or_else(|| ended(Layer::Ssh, format!("{address}: {why}")))?;
-    let spelled = key
-        .to_openssh()
-        .map_err(|error| ended(Layer::Ssh, error.to_string()))?;
+    let spelled = key.to_openssh().map_err(|error| ended(Layer::Ssh, error.to_string()))?;
     let mut words = spelled.split(' ');
-    let (algorithm, data) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    );
+    let (algorithm, data) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     Ok(HostKey {
         algorithm: algorithm.to_owned(),
         fingerprint_sha256: key.fingerprint(HashAlg::Sha256).to_string(),

@@ -128,19 +128,9 @@ fn check(header: &[u8; 512]) -> Result<(), TarError> {
     let sum: u64 = header
         .iter()
         .enumerate()
-        .map(|(i, b)| {
-            if (148..156).contains(&i) {
-                32
-            } else {
-                u64::from(*b)
-            }
-        })
+        .map(|(i, b)| if (148..156).contains(&i) { 32 } else { u64::from(*b) })
         .sum();
-    if number(&header[148..156])? == sum {
-        Ok(())
-    } else {
-        Err(TarError::Bad("a wrong checksum"))
-    }
+    if number(&header[148..156])? == sum { Ok(()) } else { Err(TarError::Bad("a wrong checksum")) }
 }
 
 /// Octal digits, or GNU's big-endian number with the first bit set.
@@ -156,25 +146,14 @@ fn number(field: &[u8]) -> Result<u64, TarError> {
     }
     let digits = text(field);
     let digits = digits.trim_matches(' ');
-    if digits.is_empty() {
-        Ok(0)
-    } else {
-        u64::from_str_radix(digits, 8).map_err(|_| bad())
-    }
+    if digits.is_empty() { Ok(0) } else { u64::from_str_radix(digits, 8).map_err(|_| bad()) }
 }
 
 fn name(header: &[u8; 512]) -> String {
     let name = text(&header[..100]);
-    let prefix = if &header[257..262] == b"ustar" {
-        text(&header[345..500])
-    } else {
-        String::new()
-    };
-    if prefix.is_empty() {
-        name
-    } else {
-        format!("{prefix}/{name}")
-    }
+    let prefix =
+        if &header[257..262] == b"ustar" { text(&header[345..500]) } else { String::new() };
+    if prefix.is_empty() { name } else { format!("{prefix}/{name}") }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -228,13 +207,7 @@ mod tests {
             entry("short", b'0', b"12345"),
         ])
         .expect("index");
-        assert_eq!(
-            files["oci-layout"],
-            Extent {
-                offset: 512,
-                size: 2
-            }
-        );
+        assert_eq!(files["oci-layout"], Extent { offset: 512, size: 2 });
         assert_eq!(files["blobs/sha256/long"].size, 3);
         assert_eq!(files["pax/n"].size, 5);
     }

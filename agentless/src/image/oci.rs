@@ -197,10 +197,7 @@ mod tests {
         let ids = vec![digest_of(b"a"), digest_of(b"b")];
         let chain = chain_ids(&ids);
         assert_eq!(chain[0], ids[0]);
-        assert_eq!(
-            chain[1],
-            digest_of(format!("{} {}", ids[0], ids[1]).as_bytes())
-        );
+        assert_eq!(chain[1], digest_of(format!("{} {}", ids[0], ids[1]).as_bytes()));
     }
 
     #[test]

@@ -74,42 +74,29 @@ pub(crate) struct Blob {
 
 impl Source {
     pub(crate) fn layout(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            kind: Kind::Layout,
-        }
+        Self { path: path.to_owned(), kind: Kind::Layout }
     }
 
     pub(crate) fn archive(path: &Path) -> Result<Self, ImageError> {
-        let io = |source| ImageError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let io = |source| ImageError::Io { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(io)?;
         let index = archive::index(&mut file).map_err(|error| match error {
             TarError::Io(source) => io(source),
-            TarError::Bad(why) => ImageError::Bad {
-                path: path.to_owned(),
-                why: format!("not a tar archive: {why}"),
-            },
+            TarError::Bad(why) => {
+                ImageError::Bad { path: path.to_owned(), why: format!("not a tar archive: {why}") }
+            }
         })?;
-        Ok(Self {
-            path: path.to_owned(),
-            kind: Kind::Archive(index),
-        })
+        Ok(Self { path: path.to_owned(), kind: Kind::Archive(index) })
     }
 
     /// Opens a blob.
     pub(crate) fn open(&self, digest: &str) -> Result<Blob, ImageError> {
-        let missing = || ImageError::MissingBlob {
-            path: self.path.clone(),
-            digest: digest.to_owned(),
-        };
+        let missing =
+            || ImageError::MissingBlob { path: self.path.clone(), digest: digest.to_owned() };
         if !is_digest(digest) {
             return Err(self.bad(format!("`{digest}` is not a sha256 digest")));
         }
-        self.open_file(&format!("blobs/{}", digest.replace(':', "/")))?
-            .ok_or_else(missing)
+        self.open_file(&format!("blobs/{}", digest.replace(':', "/")))?.ok_or_else(missing)
     }
 
     fn open_file(&self, inner: &str) -> Result<Option<Blob>, ImageError> {
@@ -118,13 +105,9 @@ impl Source {
                 let path = self.path.join(inner);
                 match File::open(&path) {
                     Ok(file) => {
-                        let meta = file
-                            .metadata()
-                            .map_err(|source| ImageError::Io { path, source })?;
-                        Ok(meta.is_file().then_some(Blob {
-                            file,
-                            size: meta.len(),
-                        }))
+                        let meta =
+                            file.metadata().map_err(|source| ImageError::Io { path, source })?;
+                        Ok(meta.is_file().then_some(Blob { file, size: meta.len() }))
                     }
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
                     Err(source) => Err(ImageError::Io { path, source }),
@@ -134,16 +117,10 @@ impl Source {
                 let Some(extent) = index.get(inner) else {
                     return Ok(None);
                 };
-                let io = |source| ImageError::Io {
-                    path: self.path.clone(),
-                    source,
-                };
+                let io = |source| ImageError::Io { path: self.path.clone(), source };
                 let mut file = File::open(&self.path).map_err(io)?;
                 file.seek(SeekFrom::Start(extent.offset)).map_err(io)?;
-                Ok(Some(Blob {
-                    file,
-                    size: extent.size,
-                }))
+                Ok(Some(Blob { file, size: extent.size }))
             }
         }
     }
@@ -174,26 +151,17 @@ impl Source {
         let listed: Vec<String> = index
             .manifests
             .iter()
-            .filter_map(|d| {
-                d.platform
-                    .as_ref()
-                    .map(|p| format!("{}/{}", p.os, p.architecture))
-            })
+            .filter_map(|d| d.platform.as_ref().map(|p| format!("{}/{}", p.os, p.architecture)))
             .collect();
         if let [_] = index.manifests.as_slice() {
             let only = index.manifests.into_iter().next();
             return only.ok_or_else(|| self.bad("the index is empty".to_owned()));
         }
         let fits = |d: &Descriptor| {
-            d.platform
-                .as_ref()
-                .is_some_and(|p| p.os == "linux" && p.architecture == architecture)
+            d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture)
         };
         index.manifests.into_iter().find(fits).ok_or_else(|| {
-            self.bad(format!(
-                "no linux/{architecture} image; it lists [{}]",
-                listed.join(", ")
-            ))
+            self.bad(format!("no linux/{architecture} image; it lists [{}]", listed.join(", ")))
         })
     }
 
@@ -209,10 +177,8 @@ impl Source {
         } else {
             manifest.media_type.clone()
         };
-        let config: ImageConfig = self.json(
-            &self.document(&manifest.config.digest)?,
-            &manifest.config.digest,
-        )?;
+        let config: ImageConfig =
+            self.json(&self.document(&manifest.config.digest)?, &manifest.config.digest)?;
         if config.rootfs.diff_ids.len() != manifest.layers.len() {
             return Err(self.bad("manifest and configuration disagree on the layers".to_owned()));
         }
@@ -230,17 +196,8 @@ impl Source {
             }
         }
         let size = bytes.len() as u64;
-        let descriptor = Descriptor {
-            media_type,
-            digest: digest.to_owned(),
-            size,
-            platform: None,
-        };
-        Ok(Image {
-            descriptor,
-            manifest,
-            config,
-        })
+        let descriptor = Descriptor { media_type, digest: digest.to_owned(), size, platform: None };
+        Ok(Image { descriptor, manifest, config })
     }
 
     /// Reads a document and checks its digest.
@@ -265,10 +222,7 @@ impl Source {
         blob.file
             .take(blob.size)
             .read_to_end(&mut bytes)
-            .map_err(|source| ImageError::Io {
-                path: self.path.clone(),
-                source,
-            })?;
+            .map_err(|source| ImageError::Io { path: self.path.clone(), source })?;
         Ok(bytes)
     }
 
@@ -285,10 +239,7 @@ impl Source {
     }
 
     fn bad(&self, why: String) -> ImageError {
-        ImageError::Bad {
-            path: self.path.clone(),
-            why,
-        }
+        ImageError::Bad { path: self.path.clone(), why }
     }
 }
 
@@ -339,11 +290,7 @@ mod tests {
             manifest.len()
         );
         fs::write(dir.path().join("index.json"), index).expect("write");
-        Made {
-            dir,
-            layer,
-            manifest: digest,
-        }
+        Made { dir, layer, manifest: digest }
     }
 
     fn file_of(made: &Made, digest: &str) -> PathBuf {
@@ -381,35 +328,23 @@ mod tests {
     fn a_short_layer_and_a_changed_manifest_are_named() {
         let made = make();
         fs::write(file_of(&made, &made.layer), b"lay").expect("write");
-        assert!(matches!(
-            read_layout(made.dir.path()),
-            Err(ImageError::BadBlob { .. })
-        ));
+        assert!(matches!(read_layout(made.dir.path()), Err(ImageError::BadBlob { .. })));
         let made = make();
         let path = file_of(&made, &made.manifest);
         let mut text = fs::read_to_string(&path).expect("read");
         text.push(' ');
         fs::write(&path, text).expect("write");
-        assert!(matches!(
-            read_layout(made.dir.path()),
-            Err(ImageError::BadBlob { .. })
-        ));
+        assert!(matches!(read_layout(made.dir.path()), Err(ImageError::BadBlob { .. })));
     }
 
     #[test]
     fn neither_an_empty_folder_nor_a_text_is_an_image() {
         let dir = tempfile::tempdir().expect("tempdir");
-        assert!(matches!(
-            read_layout(dir.path()),
-            Err(ImageError::Bad { .. })
-        ));
+        assert!(matches!(read_layout(dir.path()), Err(ImageError::Bad { .. })));
         let file = dir.path().join("x.tar");
         fs::write(&file, "hello").expect("write");
         assert!(matches!(read_archive(&file), Err(ImageError::Bad { .. })));
-        assert!(matches!(
-            read_archive(&dir.path().join("y")),
-            Err(ImageError::Io { .. })
-        ));
+        assert!(matches!(read_archive(&dir.path().join("y")), Err(ImageError::Io { .. })));
     }
 
     #[test]

@@ -37,79 +37,44 @@ pub(crate) async fn burst(containerd: &Containerd, namespace: &str) -> Result<Bu
         others(containerd, namespace),
     )?;
     let (tenant, others) = others;
-    Ok(Burst {
-        version,
-        containers,
-        tasks,
-        images,
-        snapshots,
-        tenant,
-        others,
-    })
+    Ok(Burst { version, containers, tasks, images, snapshots, tenant, others })
 }
 
 async fn version(containerd: &Containerd) -> Result<String, Fault> {
     let answer = containerd.version().version(()).await;
-    Ok(answer
-        .map_err(|status| Fault::read("version", &status))?
-        .into_inner()
-        .version)
+    Ok(answer.map_err(|status| Fault::read("version", &status))?.into_inner().version)
 }
 
 async fn containers(
     containerd: &Containerd,
     namespace: &str,
 ) -> Result<Vec<api::Container>, Fault> {
-    let list = api::ListContainersRequest {
-        filters: Vec::new(),
-    };
+    let list = api::ListContainersRequest { filters: Vec::new() };
     let answer = containerd.containers().list(within(namespace, list)).await;
-    Ok(answer
-        .map_err(|status| Fault::read("containers", &status))?
-        .into_inner()
-        .containers)
+    Ok(answer.map_err(|status| Fault::read("containers", &status))?.into_inner().containers)
 }
 
 async fn tasks(containerd: &Containerd, namespace: &str) -> Result<Vec<Process>, Fault> {
-    let list = api::ListTasksRequest {
-        filter: String::new(),
-    };
+    let list = api::ListTasksRequest { filter: String::new() };
     let answer = containerd.tasks().list(within(namespace, list)).await;
-    Ok(answer
-        .map_err(|status| Fault::read("tasks", &status))?
-        .into_inner()
-        .tasks)
+    Ok(answer.map_err(|status| Fault::read("tasks", &status))?.into_inner().tasks)
 }
 
 async fn images(containerd: &Containerd, namespace: &str) -> Result<Vec<api::Image>, Fault> {
-    let list = api::ListImagesRequest {
-        filters: Vec::new(),
-    };
+    let list = api::ListImagesRequest { filters: Vec::new() };
     let answer = containerd.images().list(within(namespace, list)).await;
-    Ok(answer
-        .map_err(|status| Fault::read("images", &status))?
-        .into_inner()
-        .images)
+    Ok(answer.map_err(|status| Fault::read("images", &status))?.into_inner().images)
 }
 
 async fn snapshots(containerd: &Containerd, namespace: &str) -> Result<BTreeSet<String>, Fault> {
     let wrong = |status| Fault::read("snapshots", &status);
-    let list = snap::ListSnapshotsRequest {
-        snapshotter: SNAPSHOTTER.to_owned(),
-        filters: Vec::new(),
-    };
-    let mut parts = containerd
-        .snapshots()
-        .list(within(namespace, list))
-        .await
-        .map_err(wrong)?
-        .into_inner();
+    let list =
+        snap::ListSnapshotsRequest { snapshotter: SNAPSHOTTER.to_owned(), filters: Vec::new() };
+    let mut parts =
+        containerd.snapshots().list(within(namespace, list)).await.map_err(wrong)?.into_inner();
     let mut names = BTreeSet::new();
     while let Some(part) = parts.message().await.map_err(wrong)? {
-        let committed = part
-            .info
-            .into_iter()
-            .filter(|i| i.kind == snap::Kind::Committed as i32);
+        let committed = part.info.into_iter().filter(|i| i.kind == snap::Kind::Committed as i32);
         names.extend(committed.map(|info| info.name));
     }
     Ok(names)
@@ -119,13 +84,9 @@ async fn others(
     containerd: &Containerd,
     ours: &str,
 ) -> Result<(bool, Vec<(String, Vec<api::Container>)>), Fault> {
-    let list = api::ListNamespacesRequest {
-        filter: String::new(),
-    };
+    let list = api::ListNamespacesRequest { filter: String::new() };
     let answer = containerd.namespaces().list(within(ours, list)).await;
-    let names = answer
-        .map_err(|status| Fault::read("namespaces", &status))?
-        .into_inner();
+    let names = answer.map_err(|status| Fault::read("namespaces", &status))?.into_inner();
     let mut tenant = false;
     let mut lists = tokio::task::JoinSet::new();
     for namespace in names.namespaces.into_iter().take(NAMESPACE_LIMIT) {

@@ -88,9 +88,7 @@ pub(crate) fn parse(text: &str) -> Result<Kernel, Cut> {
             }
             Fact::Tenant => kernel.tenant = true,
             Fact::Endpoint(endpoint) => {
-                kernel
-                    .endpoints
-                    .insert(endpoint.workload.clone(), *endpoint);
+                kernel.endpoints.insert(endpoint.workload.clone(), *endpoint);
             }
             Fact::Wired(id, pinned) => {
                 kernel.wired.insert(id.to_owned(), pinned);
@@ -113,10 +111,7 @@ fn number(input: &str) -> IResult<&str, u64> {
 }
 
 fn json<'a, T: serde::de::DeserializeOwned>(input: &'a str) -> IResult<&'a str, Box<T>> {
-    map_opt(rest, |text: &'a str| {
-        serde_json::from_str(text).ok().map(Box::new)
-    })
-    .parse(input)
+    map_opt(rest, |text: &'a str| serde_json::from_str(text).ok().map(Box::new)).parse(input)
 }
 
 fn small(input: &str) -> IResult<&str, u32> {
@@ -124,38 +119,23 @@ fn small(input: &str) -> IResult<&str, u32> {
 }
 
 fn reflex(input: &str) -> IResult<&str, Reflex> {
-    map_opt(word, |name| {
-        Reflex::CURRENT
-            .iter()
-            .map(|(r, _)| *r)
-            .find(|r| r.name() == name)
-    })
-    .parse(input)
+    map_opt(word, |name| Reflex::CURRENT.iter().map(|(r, _)| *r).find(|r| r.name() == name))
+        .parse(input)
 }
 
 /// Seconds with a fraction, as `stat` prints them; either mark may stand before the fraction.
 fn seconds(input: &str) -> IResult<&str, u64> {
-    map_opt(
-        (number, take_till(|c: char| c == ' ')),
-        |(whole, fraction): (u64, &str)| {
-            let digits: String = fraction
-                .chars()
-                .filter(char::is_ascii_digit)
-                .chain("000".chars())
-                .take(3)
-                .collect();
-            whole.checked_mul(1000)?.checked_add(digits.parse().ok()?)
-        },
-    )
+    map_opt((number, take_till(|c: char| c == ' ')), |(whole, fraction): (u64, &str)| {
+        let digits: String =
+            fraction.chars().filter(char::is_ascii_digit).chain("000".chars()).take(3).collect();
+        whole.checked_mul(1000)?.checked_add(digits.parse().ok()?)
+    })
     .parse(input)
 }
 
 /// The folder of a task, by the path of its `init.pid`.
 fn task(input: &str) -> IResult<&str, &str> {
-    map_opt(rest, |path: &str| {
-        path.strip_suffix("/init.pid")?.rsplit('/').next()
-    })
-    .parse(input)
+    map_opt(rest, |path: &str| path.strip_suffix("/init.pid")?.rsplit('/').next()).parse(input)
 }
 
 fn address(input: &str) -> IResult<&str, IpAddr> {
@@ -169,19 +149,12 @@ fn fact(line: &str) -> IResult<&str, Fact<'_>> {
             map(preceded(tag("memory "), number), Fact::MemoryKib),
             map(preceded(tag("cpus "), number), Fact::Cpus),
             map(preceded(tag("os "), rest), Fact::Os),
+            map(preceded(tag("now "), map_res(digit1, str::parse)), Fact::Now),
+            map(preceded(tag("disk "), separated_pair(number, char(' '), number)), |(n, s)| {
+                Fact::Disk(n, s)
+            }),
             map(
-                preceded(tag("now "), map_res(digit1, str::parse)),
-                Fact::Now,
-            ),
-            map(
-                preceded(tag("disk "), separated_pair(number, char(' '), number)),
-                |(n, s)| Fact::Disk(n, s),
-            ),
-            map(
-                preceded(
-                    tag("addr "),
-                    (word, alt((tag(" inet6 "), tag(" inet "))), address),
-                ),
+                preceded(tag("addr "), (word, alt((tag(" inet6 "), tag(" inet "))), address)),
                 |(name, _, ip)| Fact::Address(name, ip),
             ),
             map(preceded(tag("missing "), rest), Fact::Missing),
@@ -189,21 +162,16 @@ fn fact(line: &str) -> IResult<&str, Fact<'_>> {
         )),
         alt((
             map(preceded(tag("network "), json), Fact::Network),
-            map(
-                preceded(tag("reflex "), separated_pair(reflex, char(' '), small)),
-                |(r, v)| Fact::Reflex(r, v),
-            ),
-            map(
-                preceded(tag("claim "), map_res(rest, str::parse)),
-                Fact::Claim,
-            ),
+            map(preceded(tag("reflex "), separated_pair(reflex, char(' '), small)), |(r, v)| {
+                Fact::Reflex(r, v)
+            }),
+            map(preceded(tag("claim "), map_res(rest, str::parse)), Fact::Claim),
             map(preceded(tag("endpoint "), json), Fact::Endpoint),
             map(preceded(tag("wired "), rest), |id| Fact::Wired(id, true)),
             map(preceded(tag("unwired "), rest), |id| Fact::Wired(id, false)),
-            map(
-                preceded(tag("started "), separated_pair(seconds, char(' '), task)),
-                |(ms, id)| Fact::Started(ms, id),
-            ),
+            map(preceded(tag("started "), separated_pair(seconds, char(' '), task)), |(ms, id)| {
+                Fact::Started(ms, id)
+            }),
             map(tag("tenant"), |_| Fact::Tenant),
             map(tag("end"), |_| Fact::End),
         )),

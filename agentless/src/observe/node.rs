@@ -28,12 +28,10 @@ pub(crate) async fn observe(live: &Live, tenant: &Tenant) -> Result<NodeObservat
         async {
             let output = live.read(&call).await?;
             let answered = now_ms();
-            parse(&output.text)
-                .map(|kernel| (kernel, answered))
-                .map_err(|_| Fault::Unreachable {
-                    layer: Layer::Session,
-                    why: "the node's answer was cut off".to_owned(),
-                })
+            parse(&output.text).map(|kernel| (kernel, answered)).map_err(|_| Fault::Unreachable {
+                layer: Layer::Session,
+                why: "the node's answer was cut off".to_owned(),
+            })
         },
         burst(&live.containerd, &namespace),
     );
@@ -44,9 +42,7 @@ pub(crate) async fn observe(live: &Live, tenant: &Tenant) -> Result<NodeObservat
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -60,37 +56,24 @@ fn assemble(
     let mut pods = BTreeMap::new();
     let mut states = BTreeMap::new();
     let mut foreign = BTreeSet::new();
-    let tasks: BTreeMap<&str, &Process> = burst
-        .tasks
-        .iter()
-        .map(|task| (task.id.as_str(), task))
-        .collect();
+    let tasks: BTreeMap<&str, &Process> =
+        burst.tasks.iter().map(|task| (task.id.as_str(), task)).collect();
     let images: BTreeSet<ImageDigest> = burst
         .images
         .iter()
-        .filter(|i| {
-            i.labels
-                .get(UNPACKED)
-                .is_some_and(|s| burst.snapshots.contains(s))
-        })
+        .filter(|i| i.labels.get(UNPACKED).is_some_and(|s| burst.snapshots.contains(s)))
         .filter_map(|i| i.name.strip_prefix("berth.local/"))
         .map(ImageDigest::new)
         .collect();
     let ours = tenant.namespace();
     for container in &burst.containers {
         let Some((id, mut seen)) = labels::read(container) else {
-            foreign.insert(Foreign {
-                namespace: ours.clone(),
-                id: container.id.clone(),
-            });
+            foreign.insert(Foreign { namespace: ours.clone(), id: container.id.clone() });
             continue;
         };
         let wired = kernel.wired.get(&container.id).copied().unwrap_or(false);
         seen.intact &= wired;
-        states.insert(
-            id.clone(),
-            status(container, tasks.get(container.id.as_str()), &kernel),
-        );
+        states.insert(id.clone(), status(container, tasks.get(container.id.as_str()), &kernel));
         pods.insert(id, seen);
     }
     let mut others: BTreeMap<String, Requests> = BTreeMap::new();
@@ -103,10 +86,8 @@ fn assemble(
                     sum.memory_bytes = sum.memory_bytes.saturating_add(asked.memory_bytes);
                 }
                 None => {
-                    foreign.insert(Foreign {
-                        namespace: namespace.clone(),
-                        id: container.id.clone(),
-                    });
+                    foreign
+                        .insert(Foreign { namespace: namespace.clone(), id: container.id.clone() });
                 }
             }
         }
@@ -136,11 +117,7 @@ fn assemble(
             claimed: kernel.claims,
             foreign,
         },
-        status: NodeStatus {
-            pods: states,
-            disk_free_bytes: kernel.disk_free_bytes,
-            clock_skew_ms,
-        },
+        status: NodeStatus { pods: states, disk_free_bytes: kernel.disk_free_bytes, clock_skew_ms },
     }
 }
 
@@ -160,10 +137,7 @@ fn status(
         },
         // A paused pod answers nobody, and that is what the word is for.
         TaskStatus::Stopped | TaskStatus::Paused | TaskStatus::Pausing | TaskStatus::Unknown => {
-            PodStatus::Stopped {
-                exit_code: task.exit_status,
-                restarts,
-            }
+            PodStatus::Stopped { exit_code: task.exit_status, restarts }
         }
         TaskStatus::Created => PodStatus::Created,
     }
@@ -172,21 +146,13 @@ fn status(
 /// The node's addresses between nodes: the one that our connection reached, if it is an
 /// interface's own, and an IPv6 address of the same interface.
 fn addresses(reached: IpAddr, kernel: &Kernel) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
-    let outward = || {
-        kernel
-            .addresses
-            .iter()
-            .filter(|(name, _)| name != "lo" && !name.starts_with("veth"))
-    };
+    let outward =
+        || kernel.addresses.iter().filter(|(name, _)| name != "lo" && !name.starts_with("veth"));
     let interface = outward()
         .find(|(_, ip)| *ip == reached)
         .or_else(|| outward().find(|(_, ip)| ip.is_ipv4()))
         .map(|(name, _)| name.clone());
-    let here = || {
-        outward()
-            .filter(|(name, _)| Some(name) == interface.as_ref())
-            .map(|(_, ip)| ip)
-    };
+    let here = || outward().filter(|(name, _)| Some(name) == interface.as_ref()).map(|(_, ip)| ip);
     let address4 = match reached {
         IpAddr::V4(ip) if outward().any(|(_, known)| *known == reached) => Some(ip),
         _ => here().find_map(|ip| match ip {
@@ -216,8 +182,5 @@ fn missing(what: &str) -> Missing {
         Some(plugin) => format!("CNI plugin {plugin}"),
         None => what.to_owned(),
     };
-    Missing {
-        what,
-        mend: format!("apt-get install {package}"),
-    }
+    Missing { what, mend: format!("apt-get install {package}") }
 }

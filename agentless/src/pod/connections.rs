@@ -8,15 +8,9 @@ use std::collections::BTreeSet;
 
 /// Counts connections that came from outside.
 pub(crate) fn count(text: &str) -> u32 {
-    let lines: Vec<(&str, &str)> = text
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .collect();
-    let listening: BTreeSet<&str> = lines
-        .iter()
-        .filter(|(state, _)| *state == "0A")
-        .map(|(_, port)| *port)
-        .collect();
+    let lines: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(' ')).collect();
+    let listening: BTreeSet<&str> =
+        lines.iter().filter(|(state, _)| *state == "0A").map(|(_, port)| *port).collect();
     let served = lines
         .iter()
         .filter(|(state, port)| *state == "03" || (*state == "01" && listening.contains(port)));

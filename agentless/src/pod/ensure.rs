@@ -46,11 +46,7 @@ pub(crate) async fn ensure(writer: &Writer<'_>, pod: &PodSpec) -> Result<(), Fau
     let image = image?;
     if command_line(pod, &image.config).is_empty() {
         let why = "it has neither entrypoint nor command; set `command`".to_owned();
-        return Err(Refusal::BadImage {
-            image: pod.image.to_string(),
-            why,
-        }
-        .into());
+        return Err(Refusal::BadImage { image: pod.image.to_string(), why }.into());
     }
     if found.container.is_some() || found.task.is_some() {
         clear(writer, &namespace, &id, 0).await?;
@@ -69,12 +65,8 @@ fn runs_as_written(found: &Found, pod: &PodSpec) -> bool {
     let (Some(container), Some(task)) = (&found.container, &found.task) else {
         return false;
     };
-    let same = |key: &str, value: &str| {
-        container
-            .labels
-            .get(key)
-            .is_some_and(|label| label == value)
-    };
+    let same =
+        |key: &str, value: &str| container.labels.get(key).is_some_and(|label| label == value);
     labels::intact(container)
         && same("berth.dev/digest", pod.digest.as_str())
         && same("berth.dev/ip4", &pod.ip4.to_string())
@@ -93,10 +85,7 @@ async fn create(
         wire(writer, pod, namespace, id),
         contain(writer, pod, image, namespace, id),
     )?;
-    tracing::debug!(
-        ms = start.elapsed().as_millis() as u64,
-        "wired and contained"
-    );
+    tracing::debug!(ms = start.elapsed().as_millis() as u64, "wired and contained");
     let log = log_uri(namespace, id);
     let create = api::CreateTaskRequest {
         container_id: id.to_owned(),
@@ -112,10 +101,7 @@ async fn create(
         .await
         .map_err(|status| Fault::grpc(&format!("start {id}"), &status))?;
     writer.note("containerd: tasks.start")?;
-    let start = api::StartRequest {
-        container_id: id.to_owned(),
-        exec_id: String::new(),
-    };
+    let start = api::StartRequest { container_id: id.to_owned(), exec_id: String::new() };
     tasks()
         .start(within(namespace, start))
         .await
@@ -155,12 +141,8 @@ async fn update(
 }
 
 async fn wire(writer: &Writer<'_>, pod: &PodSpec, namespace: &str, id: &str) -> Result<(), Fault> {
-    let call = Call::new("pod_up")
-        .arg(namespace)
-        .arg(id)
-        .arg(pod.ip4)
-        .arg(pod.ip6)
-        .arg(pod.id.replica());
+    let call =
+        Call::new("pod_up").arg(namespace).arg(id).arg(pod.ip4).arg(pod.ip6).arg(pod.id.replica());
     let output = writer.run(&call).await?;
     match output.status {
         0 => Ok(()),
@@ -169,10 +151,7 @@ async fn wire(writer: &Writer<'_>, pod: &PodSpec, namespace: &str, id: &str) -> 
             by: output.text.trim().to_owned(),
         }
         .into()),
-        status => Err(Fault::failed(
-            &format!("wire {id}"),
-            &said(status, &output.text),
-        )),
+        status => Err(Fault::failed(&format!("wire {id}"), &said(status, &output.text))),
     }
 }
 
@@ -189,9 +168,7 @@ async fn contain(
     let mut container = container(pod, image, known.unwrap_or_default())?;
     let containerd = writer.containerd();
     writer.note("containerd: containers.create")?;
-    let create = api::CreateContainerRequest {
-        container: Some(container.clone()),
-    };
+    let create = api::CreateContainerRequest { container: Some(container.clone()) };
     containerd
         .containers()
         .create(within(namespace, create))
@@ -247,10 +224,7 @@ async fn prepare(
     match snapshots.prepare(within(namespace, prepare)).await {
         Ok(prepared) => Ok(prepared.into_inner().mounts),
         Err(status) if status.code() == Code::AlreadyExists => {
-            let get = snap::MountsRequest {
-                snapshotter: SNAPSHOTTER.into(),
-                key: id.to_owned(),
-            };
+            let get = snap::MountsRequest { snapshotter: SNAPSHOTTER.into(), key: id.to_owned() };
             let mounts = snapshots.mounts(within(namespace, get)).await;
             let wrong = |status| Fault::read("containerd: look at a snapshot", &status);
             Ok(mounts.map_err(wrong)?.into_inner().mounts)
@@ -290,21 +264,14 @@ async fn look_up(writer: &Writer<'_>, user: &str, mounts: &[Mount]) -> Result<Us
 async fn image(writer: &Writer<'_>, pod: &PodSpec) -> Result<Arc<ImageConfig>, Fault> {
     let images = &writer.link.images;
     let digest = pod.image.as_str();
-    if let Some(known) = images
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(digest)
-    {
+    if let Some(known) = images.lock().unwrap_or_else(PoisonError::into_inner).get(digest) {
         return Ok(known.clone());
     }
     let namespace = pod.tenant.namespace();
     let manifest: Manifest = document(writer, &namespace, pod, digest).await?;
     let config: ImageConfig = document(writer, &namespace, pod, &manifest.config.digest).await?;
     let config = Arc::new(config);
-    images
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(digest.to_owned(), config.clone());
+    images.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_owned(), config.clone());
     Ok(config)
 }
 
@@ -314,11 +281,7 @@ async fn document<T: serde::de::DeserializeOwned>(
     pod: &PodSpec,
     digest: &str,
 ) -> Result<T, Fault> {
-    let read = api::ReadContentRequest {
-        digest: digest.to_owned(),
-        offset: 0,
-        size: 0,
-    };
+    let read = api::ReadContentRequest { digest: digest.to_owned(), offset: 0, size: 0 };
     let wrong = |status: &tonic::Status| match status.code() {
         Code::NotFound => Fault::from(Refusal::Missing {
             what: format!("image {}", pod.image.short()),
@@ -341,10 +304,6 @@ async fn document<T: serde::de::DeserializeOwned>(
         }
     }
     serde_json::from_slice(&bytes).map_err(|error| {
-        Refusal::BadImage {
-            image: pod.image.to_string(),
-            why: format!("{digest}: {error}"),
-        }
-        .into()
+        Refusal::BadImage { image: pod.image.to_string(), why: format!("{digest}: {error}") }.into()
     })
 }

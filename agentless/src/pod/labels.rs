@@ -52,10 +52,8 @@ pub(crate) fn write(pod: &PodSpec, spec: &[u8]) -> HashMap<String, String> {
         ("grace", grace_ms.to_string()),
         ("revision", revision.to_string()),
     ];
-    let mut labels: HashMap<String, String> = pairs
-        .into_iter()
-        .map(|(key, value)| (format!("{OURS}{key}"), value))
-        .collect();
+    let mut labels: HashMap<String, String> =
+        pairs.into_iter().map(|(key, value)| (format!("{OURS}{key}"), value)).collect();
     let seal = seal(&labels, spec);
     labels.insert(SEAL.to_owned(), seal);
     labels
@@ -76,10 +74,8 @@ pub(crate) fn not_restarting(labels: &mut HashMap<String, String>) -> bool {
 }
 
 fn seal(labels: &HashMap<String, String>, spec: &[u8]) -> String {
-    let mut ours: Vec<(&String, &String)> = labels
-        .iter()
-        .filter(|(key, _)| key.starts_with(OURS) && *key != SEAL)
-        .collect();
+    let mut ours: Vec<(&String, &String)> =
+        labels.iter().filter(|(key, _)| key.starts_with(OURS) && *key != SEAL).collect();
     ours.sort();
     let mut text = digest_of(spec);
     for (key, value) in ours {
@@ -116,10 +112,7 @@ pub(crate) fn read(container: &Container) -> Option<(PodId, PodSeen)> {
 /// What a container asks for, if its labels say so.
 pub(crate) fn requests(container: &Container) -> Option<Requests> {
     let get = |key: &str| container.labels.get(&format!("{OURS}{key}"))?.parse().ok();
-    Some(Requests {
-        cpu_millis: get("cpu")?,
-        memory_bytes: get("memory")?,
-    })
+    Some(Requests { cpu_millis: get("cpu")?, memory_bytes: get("memory")? })
 }
 
 /// How often the restart monitor has started it.
@@ -135,12 +128,6 @@ pub(crate) fn intact(container: &Container) -> bool {
     container.labels.get(SEAL) == Some(&seal(&container.labels, spec))
         && image.is_some_and(|i| record_name(&ImageDigest::new(i.clone())) == container.image)
         && container.snapshot_key == container.id
-        && container
-            .labels
-            .get("containerd.io/restart.status")
-            .is_some_and(|s| s == "running")
-        && container
-            .labels
-            .get("containerd.io/restart.policy")
-            .is_some_and(|p| p == "always")
+        && container.labels.get("containerd.io/restart.status").is_some_and(|s| s == "running")
+        && container.labels.get("containerd.io/restart.policy").is_some_and(|p| p == "always")
 }

@@ -34,10 +34,7 @@ pub(crate) async fn find(writer: &Writer<'_>, namespace: &str, id: &str) -> Resu
     let mut containers = containerd.containers();
     let mut tasks = containerd.tasks();
     let get = api::GetContainerRequest { id: id.to_owned() };
-    let get_task = api::GetRequest {
-        container_id: id.to_owned(),
-        exec_id: String::new(),
-    };
+    let get_task = api::GetRequest { container_id: id.to_owned(), exec_id: String::new() };
     let (container, task) = tokio::join!(
         containers.get(within(namespace, get)),
         tasks.get(within(namespace, get_task)),
@@ -84,26 +81,19 @@ pub(crate) async fn clear(
     writer.note("containerd: containers.delete")?;
     let delete = api::DeleteContainerRequest { id: id.to_owned() };
     let mut containers = writer.containerd().containers();
-    done(
-        "containerd: delete a container",
-        containers.delete(within(namespace, delete)).await,
-    )?;
+    done("containerd: delete a container", containers.delete(within(namespace, delete)).await)?;
     // The monitor may have started it again between its list and our label.
     if let Some(task) = find(writer, namespace, id).await?.task {
         stop(writer, namespace, id, &task, 0).await?;
     }
     writer.note("containerd: snapshots.remove")?;
-    let remove = snap::RemoveSnapshotRequest {
-        snapshotter: SNAPSHOTTER.to_owned(),
-        key: id.to_owned(),
-    };
+    let remove =
+        snap::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: id.to_owned() };
     let mut snapshots = writer.containerd().snapshots();
     let down = Call::new("pod_down").arg(namespace).arg(id);
     let what = format!("unwire {id}");
-    let (removed, down) = tokio::join!(
-        snapshots.remove(within(namespace, remove)),
-        writer.must(&what, &down)
-    );
+    let (removed, down) =
+        tokio::join!(snapshots.remove(within(namespace, remove)), writer.must(&what, &down));
     done("containerd: remove a snapshot", removed)?;
     down.map(drop)
 }
@@ -120,19 +110,14 @@ async fn stop(
     if !matches!(status, TaskStatus::Stopped | TaskStatus::Created) {
         let wait = || {
             let mut tasks = writer.containerd().tasks();
-            let wait = api::WaitRequest {
-                container_id: id.to_owned(),
-                exec_id: String::new(),
-            };
+            let wait = api::WaitRequest { container_id: id.to_owned(), exec_id: String::new() };
             async move { tasks.wait(within(namespace, wait)).await }
         };
         let mut gone = false;
         // A paused process can't act on a term signal.
         if grace_ms > 0 && status == TaskStatus::Running {
             kill(writer, namespace, id, TERM, false).await?;
-            gone = tokio::time::timeout(Duration::from_millis(grace_ms), wait())
-                .await
-                .is_ok();
+            gone = tokio::time::timeout(Duration::from_millis(grace_ms), wait()).await.is_ok();
         }
         if !gone {
             kill(writer, namespace, id, KILL, true).await?;
@@ -142,9 +127,7 @@ async fn stop(
         kill(writer, namespace, id, KILL, true).await?;
     }
     writer.note("containerd: tasks.delete")?;
-    let delete = || api::DeleteTaskRequest {
-        container_id: id.to_owned(),
-    };
+    let delete = || api::DeleteTaskRequest { container_id: id.to_owned() };
     let mut tasks = writer.containerd().tasks();
     let mut deleted = tasks.delete(within(namespace, delete())).await;
     // The exit is known to the waiter a moment before the task's own state says so.
@@ -168,18 +151,10 @@ async fn kill(
     all: bool,
 ) -> Result<(), Fault> {
     writer.note(&format!("containerd: tasks.kill {signal}"))?;
-    let kill = api::KillRequest {
-        container_id: id.to_owned(),
-        exec_id: String::new(),
-        signal,
-        all,
-    };
+    let kill =
+        api::KillRequest { container_id: id.to_owned(), exec_id: String::new(), signal, all };
     done(
         "containerd: signal a task",
-        writer
-            .containerd()
-            .tasks()
-            .kill(within(namespace, kill))
-            .await,
+        writer.containerd().tasks().kill(within(namespace, kill)).await,
     )
 }

@@ -41,13 +41,8 @@ const MASKED: [&str; 10] = [
     "/sys/firmware",
 ];
 
-const READ_ONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Numeric ids, as a runtime wants them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,10 +54,7 @@ pub(crate) struct User {
 /// Reads the user of an image where it needs no look-up: numbers, root, or nothing.
 pub(crate) fn numeric_user(text: &str) -> Option<User> {
     match text.split_once(':') {
-        Some((uid, gid)) => Some(User {
-            uid: uid.parse().ok()?,
-            gid: gid.parse().ok()?,
-        }),
+        Some((uid, gid)) => Some(User { uid: uid.parse().ok()?, gid: gid.parse().ok()? }),
         None if matches!(text, "" | "0" | "root") => Some(User::default()),
         None => None,
     }
@@ -70,39 +62,24 @@ pub(crate) fn numeric_user(text: &str) -> Option<User> {
 
 /// The command line of a pod: its own words where it has some, else the image's.
 pub(crate) fn command_line(pod: &PodSpec, image: &RunConfig) -> Vec<String> {
-    let entry = if pod.command.is_empty() {
-        &image.entrypoint
-    } else {
-        &pod.command
-    };
-    let args = if pod.args.is_empty() && pod.command.is_empty() {
-        &image.cmd
-    } else {
-        &pod.args
-    };
+    let entry = if pod.command.is_empty() { &image.entrypoint } else { &pod.command };
+    let args = if pod.args.is_empty() && pod.command.is_empty() { &image.cmd } else { &pod.args };
     entry.iter().chain(args).cloned().collect()
 }
 
 /// The environment: the image's, then the pod's over it.
 fn environment(pod: &PodSpec, image: &RunConfig) -> Vec<String> {
-    let mut env: Vec<(String, String)> = vec![
-        ("PATH".into(), PATH.into()),
-        ("HOSTNAME".into(), pod.id.replica()),
-    ];
+    let mut env: Vec<(String, String)> =
+        vec![("PATH".into(), PATH.into()), ("HOSTNAME".into(), pod.id.replica())];
     let image = image.env.iter().filter_map(|pair| pair.split_once('='));
-    let ours = pod
-        .env
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()));
+    let ours = pod.env.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     for (key, value) in image.chain(ours) {
         match env.iter_mut().find(|(known, _)| known == key) {
             Some(pair) => pair.1 = value.to_owned(),
             None => env.push((key.to_owned(), value.to_owned())),
         }
     }
-    env.into_iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect()
+    env.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
 }
 
 /// Builds the specification.
@@ -131,11 +108,7 @@ pub(crate) fn runtime(pod: &PodSpec, image: &RunConfig, user: User) -> Value {
     if pod.memory_bytes > 0 {
         resources["memory"] = json!({ "limit": pod.memory_bytes });
     }
-    let cwd = if image.working_dir.is_empty() {
-        "/"
-    } else {
-        &image.working_dir
-    };
+    let cwd = if image.working_dir.is_empty() { "/" } else { &image.working_dir };
     json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -189,10 +162,7 @@ pub(crate) mod tests {
     pub(crate) fn pod() -> PodSpec {
         PodSpec {
             id: "web-0.g1".parse().expect("id"),
-            tenant: Tenant {
-                project: "shop".into(),
-                environment: "default".into(),
-            },
+            tenant: Tenant { project: "shop".into(), environment: "default".into() },
             workload: WorkloadName::new("web"),
             digest: SpecDigest::new("d"),
             image: ImageDigest::new("sha256:i"),
@@ -221,11 +191,7 @@ pub(crate) mod tests {
     fn words_of_the_pod_replace_the_image_s() {
         let line = |command: &[&str], args: &[&str]| {
             let own = |w: &[&str]| w.iter().map(|w| (*w).to_owned()).collect();
-            let pod = PodSpec {
-                command: own(command),
-                args: own(args),
-                ..pod()
-            };
+            let pod = PodSpec { command: own(command), args: own(args), ..pod() };
             command_line(&pod, &image()).join(" ")
         };
         assert_eq!(line(&[], &[]), "/entry cmd");

@@ -16,16 +16,8 @@ pub(crate) struct Call {
 impl Call {
     /// Calls a function that the node's library defines.
     pub(crate) fn new(function: &'static str) -> Self {
-        debug_assert!(
-            function
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b == b'_')
-        );
-        Self {
-            function,
-            line: function.to_owned(),
-            secret: false,
-        }
+        debug_assert!(function.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        Self { function, line: function.to_owned(), secret: false }
     }
 
     /// Adds an argument.
@@ -53,11 +45,7 @@ impl Call {
 
     /// Prints the call for the record of writes, without data.
     pub(crate) fn shown(&self) -> &str {
-        if self.secret {
-            self.function
-        } else {
-            &self.line
-        }
+        if self.secret { self.function } else { &self.line }
     }
 }
 
@@ -99,12 +87,7 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .expect("a shell");
-        child
-            .stdin
-            .take()
-            .expect("stdin")
-            .write_all(script.as_bytes())
-            .expect("write");
+        child.stdin.take().expect("stdin").write_all(script.as_bytes()).expect("write");
         child.wait_with_output().expect("output").stdout
     }
 
@@ -125,11 +108,10 @@ mod tests {
 
     #[test]
     fn nasty_words_arrive() {
-        let words: Vec<String> = [
-            "", "'", "''", "$(id)", "`id`", "\\", "a\nb", "-n", "*", "~", "!x", "\"", ";&|", " ",
-        ]
-        .map(String::from)
-        .into();
+        let words: Vec<String> =
+            ["", "'", "''", "$(id)", "`id`", "\\", "a\nb", "-n", "*", "~", "!x", "\"", ";&|", " "]
+                .map(String::from)
+                .into();
         let expected: String = words.iter().map(|w| format!("{w}\u{1}")).collect();
         assert_eq!(through_sh("sh", &words), expected.into_bytes());
     }

@@ -81,10 +81,7 @@ impl Drop for Shell {
 }
 
 fn ended(why: impl Into<String>) -> Fault {
-    Fault::Unreachable {
-        layer: Layer::Session,
-        why: why.into(),
-    }
+    Fault::Unreachable { layer: Layer::Session, why: why.into() }
 }
 
 impl Shell {
@@ -92,9 +89,7 @@ impl Shell {
     pub(crate) async fn start(handle: &Handle<Checker>, user: &str) -> Result<Self, Fault> {
         match tokio::time::timeout(GREETING, Self::open(handle, user)).await {
             Ok(shell) => shell,
-            Err(_) => Err(ended(format!(
-                "the node's shell did not answer in {GREETING:?}"
-            ))),
+            Err(_) => Err(ended(format!("the node's shell did not answer in {GREETING:?}"))),
         }
     }
 
@@ -110,10 +105,7 @@ impl Shell {
             LIBRARY.len()
         );
         channel.exec(false, command).await.map_err(broken)?;
-        channel
-            .data_bytes(LIBRARY.as_bytes().to_vec())
-            .await
-            .map_err(broken)?;
+        channel.data_bytes(LIBRARY.as_bytes().to_vec()).await.map_err(broken)?;
         let (mut reader, writer) = channel.split();
 
         let mut frames = Frames::default();
@@ -181,22 +173,12 @@ impl Shell {
                 }
             }
         });
-        Ok(Self {
-            out,
-            calls,
-            next: AtomicU64::new(1),
-            tasks: vec![write, read, beat],
-            machine,
-        })
+        Ok(Self { out, calls, next: AtomicU64::new(1), tasks: vec![write, read, beat], machine })
     }
 
     /// Whether the session still runs, as far as is known.
     pub(crate) fn alive(&self) -> bool {
-        !self
-            .calls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .ended
+        !self.calls.lock().unwrap_or_else(PoisonError::into_inner).ended
     }
 
     /// Runs a function of the node's library.
@@ -218,11 +200,7 @@ impl Shell {
             .map_err(|error| Fault::failed("lock", &error.to_string()))?
             .replace('\n', " ");
         let call = Call::new("take_lock").arg(claim.epoch).arg(json);
-        let arguments = call
-            .line()
-            .strip_prefix("take_lock ")
-            .unwrap_or_default()
-            .to_owned();
+        let arguments = call.line().strip_prefix("take_lock ").unwrap_or_default().to_owned();
         let answer = self
             .exchange(|id| format!("lock {id} {arguments}\n"))
             .await
@@ -256,13 +234,7 @@ impl Shell {
             if calls.ended {
                 return Err(Ended);
             }
-            calls.pending.insert(
-                id,
-                Pending {
-                    text: Vec::new(),
-                    done: Some(done),
-                },
-            );
+            calls.pending.insert(id, Pending { text: Vec::new(), done: Some(done) });
         }
         self.out.send(frame(id).into_bytes()).map_err(|_| Ended)?;
         answer.await.map_err(|_| Ended)
@@ -329,17 +301,12 @@ fn answer(frames: &mut Frames, calls: &Mutex<Calls>) -> Result<(), Ended> {
                 return Err(Ended);
             }
         } else if let Some(status) = rest.strip_prefix(b"= ") {
-            let status = std::str::from_utf8(status)
-                .ok()
-                .and_then(|s| s.trim().parse().ok());
+            let status = std::str::from_utf8(status).ok().and_then(|s| s.trim().parse().ok());
             if let Some(mut pending) = calls.pending.remove(&id)
                 && let Some(done) = pending.done.take()
             {
                 let text = String::from_utf8_lossy(&pending.text).into_owned();
-                let _ = done.send(Output {
-                    status: status.unwrap_or(255),
-                    text,
-                });
+                let _ = done.send(Output { status: status.unwrap_or(255), text });
             }
         }
     }
@@ -394,10 +361,7 @@ mod tests {
     fn one_answer(bytes: &[u8]) -> Output {
         let (done, mut answer_in) = oneshot::channel();
         let calls = Mutex::new(Calls::default());
-        let pending = Pending {
-            text: Vec::new(),
-            done: Some(done),
-        };
+        let pending = Pending { text: Vec::new(), done: Some(done) };
         calls.lock().expect("lock").pending.insert(7, pending);
         let mut frames = Frames::default();
         for part in bytes.chunks(1000) {
@@ -429,12 +393,6 @@ mod tests {
     #[test]
     fn a_status_comes_back() {
         let answer = one_answer(&through_bash("7 0 (exit 3)\n"));
-        assert_eq!(
-            answer,
-            Output {
-                status: 3,
-                text: String::new()
-            }
-        );
+        assert_eq!(answer, Output { status: 3, text: String::new() });
     }
 }
