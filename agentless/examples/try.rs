@@ -1,7 +1,7 @@
 //! Drives real nodes through the Host port, by hand: `try SCENARIO` in the lab's network namespace.
 //!
 //! Reads `NODES` (`n1=10.77.0.11,…`), `KEY`, `KNOWN_HOSTS`, `IMAGES` (a folder of layouts).
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::float_arithmetic)]
 
 use std::collections::BTreeMap;
 use std::error::Error;
