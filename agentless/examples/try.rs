@@ -238,9 +238,11 @@ impl Try {
                 self.act(node, "reflex gone", Action::RemoveReflex { reflex }).await?;
             }
             if index == 0 {
-                self.host.ledger_append(node, &tenant, 0, b"a\n").await?;
-                timed("ledger append", self.host.ledger_append(node, &tenant, 2, b"b\n")).await?;
-                println!("{:?}", self.host.ledger_append(node, &tenant, 2, b"b\n").await);
+                let at = self.host.ledger_read(node, &tenant).await?.len() as u64;
+                self.host.ledger_append(node, &tenant, at, b"a\n").await?;
+                timed("ledger append", self.host.ledger_append(node, &tenant, at + 2, b"b\n"))
+                    .await?;
+                println!("{:?}", self.host.ledger_append(node, &tenant, at + 2, b"b\n").await);
                 println!("{:?}", String::from_utf8(self.host.ledger_read(node, &tenant).await?)?);
             }
             self.act(node, "network gone", Action::RemoveNetwork).await?;
