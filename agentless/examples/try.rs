@@ -1,7 +1,7 @@
 //! Drives real nodes through the Host port, by hand: `try SCENARIO` in the lab's network namespace.
 //!
 //! Reads `NODES` (`n1=10.77.0.11,…`), `KEY`, `KNOWN_HOSTS`, `IMAGES` (a folder of layouts).
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::float_arithmetic)]
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -238,9 +238,11 @@ impl Try {
                 self.act(node, "reflex gone", Action::RemoveReflex { reflex }).await?;
             }
             if index == 0 {
-                self.host.ledger_append(node, &tenant, 0, b"a\n").await?;
-                timed("ledger append", self.host.ledger_append(node, &tenant, 2, b"b\n")).await?;
-                println!("{:?}", self.host.ledger_append(node, &tenant, 2, b"b\n").await);
+                let at = self.host.ledger_read(node, &tenant).await?.len() as u64;
+                self.host.ledger_append(node, &tenant, at, b"a\n").await?;
+                timed("ledger append", self.host.ledger_append(node, &tenant, at + 2, b"b\n"))
+                    .await?;
+                println!("{:?}", self.host.ledger_append(node, &tenant, at + 2, b"b\n").await);
                 println!("{:?}", String::from_utf8(self.host.ledger_read(node, &tenant).await?)?);
             }
             self.act(node, "network gone", Action::RemoveNetwork).await?;

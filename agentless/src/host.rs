@@ -57,7 +57,8 @@ impl SshHost {
     /// Gives back every lock and ends every connection.
     pub async fn close(&self) {
         let mut closing = tokio::task::JoinSet::new();
-        for link in self.links.values().cloned() {
+        for link in self.links.values() {
+            let link = link.clone();
             closing.spawn(async move { link.close().await });
         }
         while closing.join_next().await.is_some() {}

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::containerd::within;
 use crate::fault::Fault;
-use crate::link::{Writer, said};
+use crate::link::Writer;
 use crate::session::quote::Call;
 
 /// How long containerd's collector may take to empty a namespace.
@@ -27,7 +27,7 @@ pub(crate) async fn ensure(writer: &Writer<'_>, tenant: &Tenant) -> Result<(), F
         tokio::join!(namespaces.create(within(&name, create)), writer.must("make folders", &up));
     match made {
         Err(status) if status.code() != Code::AlreadyExists => {
-            return Err(Fault::grpc("containerd: create a namespace", &status));
+            Err(Fault::grpc("containerd: create a namespace", &status))
         }
         _ => up.map(drop),
     }
@@ -49,12 +49,7 @@ pub(crate) async fn remove(writer: &Writer<'_>, tenant: &Tenant) -> Result<(), F
         let ids: Vec<&str> = containers.iter().take(10).map(|c| c.id.as_str()).collect();
         return Err(Refusal::InUse(format!("{name} still has {}", ids.join(", "))).into());
     }
-    let output = writer.run(&Call::new("tenant_down").arg(&name)).await?;
-    match output.status {
-        0 => {}
-        78 => return Err(Refusal::InUse(format!("{name} still has {}", output.text)).into()),
-        status => return Err(Fault::failed("remove folders", &said(status, &output.text))),
-    }
+    writer.must("remove folders", &Call::new("tenant_down").arg(&name)).await?;
     drop_images(writer, &name).await?;
     drop_namespace(writer, &name).await
 }

@@ -7,6 +7,8 @@
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::graph::{Graph, Strategy};
 use berth_engine::plan::names::{ImageDigest, WorkloadName};
+use berth_engine::plan::planner::{self, Inputs};
+use berth_engine::plan::render;
 use berth_engine::run::observe::survey;
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
 use berth_tests::drive::{apply, plan, simulate, turn};
@@ -189,7 +191,18 @@ async fn attempt(engine: &Twin, graph: &Graph) {
     let Ok(seen) = survey(engine, graph).await else { return };
     let body = match seen.plan(graph, "program", Goal::Converge, 1) {
         Ok(body) => body,
-        Err(violations) => panic!("the checker turned a plan down: {violations:?}"),
+        Err(violations) => {
+            let body = planner::plan(&Inputs {
+                graph,
+                program: "program",
+                observation: &seen.observation,
+                head: &seen.ledger.head,
+                goal: Goal::Converge,
+                now_ms: 1,
+            });
+            let text = render::text(&body, &seen.observation);
+            panic!("the checker turned a plan down: {violations:?}\n{text}")
+        }
     };
     if !body.is_empty() && body.blocked.is_empty() {
         let _ = apply(engine, graph, &seen, &body).await;

@@ -5,6 +5,7 @@
 //! way, and a blob whose digest is not its name never becomes content.
 
 pub(crate) mod archive;
+mod blob;
 pub(crate) mod oci;
 pub(crate) mod push;
 pub(crate) mod source;

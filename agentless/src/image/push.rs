@@ -5,7 +5,6 @@
 //! image that is listed is complete and unpacked.
 
 use std::collections::HashMap;
-use std::io::Read as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_engine::plan::action::ImageSource;
@@ -14,21 +13,15 @@ use berth_engine::run::host::Refusal;
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::snapshots as snap;
 use containerd_client::types::Descriptor as WireDescriptor;
-use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status};
+use tonic::Code;
 
-use super::oci::{Descriptor, chain_ids, spell};
+use super::blob::chain;
+use super::oci::{Descriptor, chain_ids};
 use super::source::{Image, Source};
 use crate::containerd::{Containerd, SNAPSHOTTER, leased, within};
 use crate::fault::Fault;
 use crate::link::Writer;
 
-/// Bytes a message: as large as the SSH window can take at once; 16 MiB fails on the wire.
-const CHUNK: usize = 1024 * 1024;
-/// Messages that may wait in memory.
-const QUEUE: usize = 3;
 /// The label by which an image says which snapshot it was unpacked to.
 pub(crate) const UNPACKED: &str = "berth.dev/unpacked";
 
@@ -160,12 +153,13 @@ pub(crate) fn architecture(machine: &str) -> &str {
     }
 }
 
-struct Push<'a> {
-    writer: &'a Writer<'a>,
-    containerd: &'a Containerd,
-    namespace: &'a str,
-    lease: &'a str,
-    digest: &'a ImageDigest,
+/// One image on its way to one node.
+pub(super) struct Push<'a> {
+    pub(super) writer: &'a Writer<'a>,
+    pub(super) containerd: &'a Containerd,
+    pub(super) namespace: &'a str,
+    pub(super) lease: &'a str,
+    pub(super) digest: &'a ImageDigest,
 }
 
 impl Push<'_> {
@@ -214,165 +208,6 @@ impl Push<'_> {
         };
         let parent = index.checked_sub(1).and_then(|below| chain.get(below));
         self.unpack(layer, diff_id, name, parent.map_or("", String::as_str)).await
-    }
-
-    /// Sends a blob if the node lacks it.
-    async fn blob(
-        &self,
-        source: &Source,
-        descriptor: &Descriptor,
-        labels: HashMap<String, String>,
-    ) -> Result<(), Fault> {
-        let info = api::InfoRequest { digest: descriptor.digest.clone() };
-        match self.containerd.content().info(within(self.namespace, info)).await {
-            Ok(_) if labels.is_empty() => return Ok(()),
-            // The labels of a blob that another image brought may lack this one's.
-            Ok(_) => return self.label(&descriptor.digest, labels).await,
-            Err(status) if status.code() == Code::NotFound => {}
-            Err(status) => return Err(Fault::read("containerd: look at content", &status)),
-        }
-        self.writer.note("containerd: content.write")?;
-        let name = format!("berth-{}", descriptor.digest);
-        let failed = match self.send(source, descriptor, labels.clone(), &name).await {
-            Ok(()) => return Ok(()),
-            Err(failed) => failed,
-        };
-        if let Sent::Status(status) = &failed
-            && status.code() == Code::AlreadyExists
-        {
-            return if labels.is_empty() {
-                Ok(())
-            } else {
-                self.label(&descriptor.digest, labels).await
-            };
-        }
-        // Bytes that are not what the digest says must not be resumed from.
-        let abort = api::AbortRequest { r#ref: name };
-        let _ = self.containerd.content().abort(within(self.namespace, abort)).await;
-        Err(match failed {
-            Sent::Source(why) => self.bad(why),
-            Sent::Status(status)
-                if status.code() == Code::FailedPrecondition
-                    || status.message().contains("unexpected commit digest") =>
-            {
-                self.bad(format!("blob {}: {}", descriptor.digest, status.message()))
-            }
-            Sent::Status(status) => Fault::grpc("containerd: write content", &status),
-        })
-    }
-
-    /// Streams a blob without waiting for each message's answer. What an earlier attempt left is
-    /// resumed from, after hashing the bytes before it, too.
-    async fn send(
-        &self,
-        source: &Source,
-        descriptor: &Descriptor,
-        labels: HashMap<String, String>,
-        name: &str,
-    ) -> Result<(), Sent> {
-        let blob = source.open(&descriptor.digest).map_err(|e| Sent::Source(chain(&e)))?;
-        let total = i64::try_from(blob.size).unwrap_or(i64::MAX);
-        let base = api::WriteContentRequest {
-            action: api::WriteAction::Stat as i32,
-            r#ref: name.to_owned(),
-            total,
-            expected: descriptor.digest.clone(),
-            ..Default::default()
-        };
-        let (out, outgoing) = mpsc::channel(QUEUE);
-        let _ = out.send(base.clone()).await;
-        let request = leased(self.namespace, self.lease, ReceiverStream::new(outgoing));
-        let mut answers =
-            self.containerd.content().write(request).await.map_err(Sent::Status)?.into_inner();
-        let first = answers.message().await.map_err(Sent::Status)?.unwrap_or_default();
-        // If another tenant has the blob, all of it counts as sent, and the commit claims it.
-        let resume = u64::try_from(first.offset).unwrap_or(0);
-
-        let digest = descriptor.digest.clone();
-        let read = tokio::task::spawn_blocking(move || -> Result<(), String> {
-            let mut file = blob.file.take(blob.size);
-            let mut hash = Sha256::new();
-            let mut at: u64 = 0;
-            while at < blob.size {
-                let mut data = Vec::with_capacity(CHUNK);
-                let read = (&mut file)
-                    .take(CHUNK as u64)
-                    .read_to_end(&mut data)
-                    .map_err(|error| format!("blob {digest}: {error}"))?;
-                if read == 0 {
-                    return Err(format!("blob {digest} ends early"));
-                }
-                hash.update(&data);
-                let from = at;
-                at += read as u64;
-                if at <= resume {
-                    continue;
-                }
-                if let Ok(skip) = usize::try_from(resume.saturating_sub(from)) {
-                    data.drain(..skip.min(data.len()));
-                }
-                let write = api::WriteContentRequest {
-                    action: api::WriteAction::Write as i32,
-                    offset: i64::try_from(from.max(resume)).unwrap_or(i64::MAX),
-                    data,
-                    ..base.clone()
-                };
-                // The receiver is gone if containerd has refused; it says why in its answer.
-                if out.blocking_send(write).is_err() {
-                    return Ok(());
-                }
-            }
-            let actual = spell(&hash.finalize());
-            if actual != digest {
-                return Err(format!("blob {digest} has the digest {actual}"));
-            }
-            let commit = api::WriteContentRequest {
-                action: api::WriteAction::Commit as i32,
-                offset: total,
-                labels,
-                ..base
-            };
-            let _ = out.blocking_send(commit);
-            Ok(())
-        });
-        let mut committed = false;
-        let mut refused = None;
-        loop {
-            match answers.message().await {
-                Ok(Some(answer)) => {
-                    committed |= answer.action == api::WriteAction::Commit as i32;
-                }
-                Ok(None) => break,
-                Err(status) => {
-                    refused = Some(status);
-                    break;
-                }
-            }
-        }
-        drop(answers);
-        let read = read.await.unwrap_or_else(|error| Err(error.to_string()));
-        read.map_err(Sent::Source)?;
-        match refused {
-            Some(status) => Err(Sent::Status(status)),
-            None if committed => Ok(()),
-            None => Err(Sent::Status(Status::unavailable("the write ended without a commit"))),
-        }
-    }
-
-    async fn label(&self, digest: &str, labels: HashMap<String, String>) -> Result<(), Fault> {
-        self.writer.note("containerd: content.update")?;
-        let paths = labels.keys().map(|key| format!("labels.{key}")).collect();
-        let info = api::Info { digest: digest.to_owned(), labels, ..Default::default() };
-        let request = api::UpdateRequest {
-            info: Some(info),
-            update_mask: Some(prost_types::FieldMask { paths }),
-        };
-        self.containerd
-            .content()
-            .update(leased(self.namespace, self.lease, request))
-            .await
-            .map_err(|status| Fault::grpc("containerd: label content", &status))?;
-        Ok(())
     }
 
     /// Makes a layer a committed snapshot over the one below.
@@ -486,15 +321,9 @@ impl Push<'_> {
         Ok(())
     }
 
-    fn bad(&self, why: String) -> Fault {
+    pub(super) fn bad(&self, why: String) -> Fault {
         Refusal::BadImage { image: self.digest.to_string(), why }.into()
     }
-}
-
-/// Why a blob was not sent: our side, or containerd's.
-enum Sent {
-    Source(String),
-    Status(Status),
 }
 
 fn wire(descriptor: &Descriptor) -> WireDescriptor {
@@ -504,18 +333,6 @@ fn wire(descriptor: &Descriptor) -> WireDescriptor {
         size: i64::try_from(descriptor.size).unwrap_or(i64::MAX),
         annotations: HashMap::new(),
     }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// An hour from a time in seconds since 1970, as RFC 3339 writes it. Days become a date by

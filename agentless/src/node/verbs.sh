@@ -52,11 +52,12 @@ tenant_up() {
   mkdir -p "/etc/berth/tenants/$1/pods" "/etc/berth/tenants/$1/endpoints" "/var/log/berth/$1" /run/berth
 }
 
-# Everything of a tenant that has no pods any more.
+# Everything of a tenant that has no containers any more, wiring that was cut off half-way included.
 tenant_down() {
   local left group
-  left=$(ls -A "/etc/berth/tenants/$1/pods" 2>/dev/null)
-  [ -z "$left" ] || { printf '%s' "${left//$'\n'/, }"; return 78; }
+  for left in "/etc/berth/tenants/$1"/pods/*; do
+    [ -d "$left" ] && pod_down "$1" "${left##*/}"
+  done
   for left in "/etc/berth/tenants/$1"/endpoints/*.out; do
     [ -f "$left" ] && nft -f "$left" 2>/dev/null
   done

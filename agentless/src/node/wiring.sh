@@ -68,6 +68,8 @@ net_routes() {
 # Its runtime specification sets the host name.
 pod_wire() {
   name="$1-$2"
+  # What an attempt that was cut off left.
+  [ ! -e "/run/netns/$name" ] || pod_unwire "$1" "$2"
   read -r ip4 ip6 <"/etc/berth/tenants/$1/pods/$2/pod" || return 1
   read -r gateway4 gateway6 range4 range6 _ <"/etc/berth/node/network" || return 1
   cni=$(cni_dir) || { printf '%s\n' "$cni"; return 1; }

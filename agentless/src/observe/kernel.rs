@@ -217,7 +217,7 @@ end
         assert_eq!(kernel.reflexes, BTreeMap::from([(Reflex::Boot, 1)]));
         assert_eq!(kernel.claims.len(), 1);
         assert!(kernel.tenant && kernel.network.is_none());
-        assert_eq!(kernel.wired["web-1.g2"], false);
+        assert!(!kernel.wired["web-1.g2"]);
         assert_eq!(kernel.started_ms["web-0.g1"], 1_795_000_000_500);
     }
 

@@ -78,6 +78,7 @@ pub(crate) async fn clear(
     if let Some(task) = found.task {
         stop(writer, namespace, id, &task, grace_ms).await?;
     }
+<<<<<<< HEAD
     writer.note("containerd: containers.delete")?;
     let delete = api::DeleteContainerRequest { id: id.to_owned() };
     let mut containers = writer.containerd().containers();
@@ -86,6 +87,8 @@ pub(crate) async fn clear(
     if let Some(task) = find(writer, namespace, id).await?.task {
         stop(writer, namespace, id, &task, 0).await?;
     }
+=======
+>>>>>>> agentless
     writer.note("containerd: snapshots.remove")?;
     let remove =
         snap::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: id.to_owned() };
@@ -95,7 +98,21 @@ pub(crate) async fn clear(
     let (removed, down) =
         tokio::join!(snapshots.remove(within(namespace, remove)), writer.must(&what, &down));
     done("containerd: remove a snapshot", removed)?;
-    down.map(drop)
+    down?;
+    // The container goes last: while it is there, the pod is seen, and so is what is left of it.
+    writer.note("containerd: containers.delete")?;
+    let delete = api::DeleteContainerRequest { id: id.to_owned() };
+    let mut containers = writer.containerd().containers();
+    done("containerd: delete a container", containers.delete(within(namespace, delete)).await)?;
+    // The monitor may have started it again between its list and our label.
+    if let Some(task) = find(writer, namespace, id).await?.task {
+        stop(writer, namespace, id, &task, 0).await?;
+        let again =
+            snap::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: id.to_owned() };
+        let removed = snapshots.remove(within(namespace, again)).await;
+        return done("containerd: remove a snapshot", removed);
+    }
+    Ok(())
 }
 
 /// Ends a task: asks, waits, kills; then deletes it.

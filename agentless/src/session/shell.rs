@@ -149,9 +149,8 @@ impl Shell {
             while let Some(message) = reader.wait().await {
                 match message {
                     ChannelMsg::Data { data } => {
-                        if frames.push(&data).is_err() || answer(&mut frames, &answers).is_err() {
-                            break;
-                        }
+                        let read = frames.push(&data).and_then(|()| answer(&mut frames, &answers));
+                        let Ok(()) = read else { break };
                     }
                     ChannelMsg::ExtendedData { data, .. } => {
                         tracing::debug!(said = %words(&String::from_utf8_lossy(&data)), "session");

@@ -135,20 +135,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             fills.push(plan)
         }
     }
-    for (_, here) in by_ordinal.range(wanted.replicas..) {
-        let out: Vec<_> = here.iter().filter(|(_, h)| h.is_known()).copied().collect();
-        if let Some((first, _)) = out.first() {
-            removals.push(Move {
-                ordinal: first.ordinal,
-                out: owned(&out),
-                into: None,
-                create: false,
-                restore: None,
-                start_first: true,
-                why: String::new(),
-            });
-        }
-    }
+    surplus(&by_ordinal, wanted.replicas, &mut decision, &mut removals);
 
     let waves = in_waves(&wanted.rollout.strategy, fills, replacements, removals);
     let before = case.head.reached.get(case.name);
@@ -195,6 +182,42 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         });
     }
     decision
+}
+
+/// Takes out the replicas above the number wanted; but as many of them go on serving as there are
+/// wanted ones on nodes that did not answer, since those count as absent.
+fn surplus(
+    by_ordinal: &BTreeMap<u32, Pods<'_>>,
+    wanted: u32,
+    decision: &mut Decision,
+    removals: &mut Vec<Move>,
+) {
+    let unknown =
+        by_ordinal.range(..wanted).filter(|(_, here)| here.iter().any(|(_, h)| !h.is_known()));
+    let mut stand_in = unknown.count();
+    for (ordinal, here) in by_ordinal.range(wanted..) {
+        if stand_in > 0
+            && let Some((id, pod)) = here.iter().find(|(_, h)| h.may_serve())
+        {
+            stand_in -= 1;
+            decision.kept.insert((*id).clone(), pod.placed.clone());
+            let words = "serves on until the replicas on unreachable nodes are seen again";
+            decision.deferred.push(format!("{id} is one too many, and {words}"));
+            continue;
+        }
+        let out: Vec<_> = here.iter().filter(|(_, h)| h.is_known()).copied().collect();
+        if !out.is_empty() {
+            removals.push(Move {
+                ordinal: *ordinal,
+                out: owned(&out),
+                into: None,
+                create: false,
+                restore: None,
+                start_first: true,
+                why: "one too many".to_owned(),
+            });
+        }
+    }
 }
 
 /// Decides how a workload leaves that should not be there any more.
