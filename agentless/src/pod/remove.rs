@@ -78,17 +78,6 @@ pub(crate) async fn clear(
     if let Some(task) = found.task {
         stop(writer, namespace, id, &task, grace_ms).await?;
     }
-<<<<<<< HEAD
-    writer.note("containerd: containers.delete")?;
-    let delete = api::DeleteContainerRequest { id: id.to_owned() };
-    let mut containers = writer.containerd().containers();
-    done("containerd: delete a container", containers.delete(within(namespace, delete)).await)?;
-    // The monitor may have started it again between its list and our label.
-    if let Some(task) = find(writer, namespace, id).await?.task {
-        stop(writer, namespace, id, &task, 0).await?;
-    }
-=======
->>>>>>> agentless
     writer.note("containerd: snapshots.remove")?;
     let remove =
         snap::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: id.to_owned() };

@@ -76,6 +76,8 @@ struct TwinNode {
     images: BTreeSet<ImageDigest>,
     pods: BTreeMap<PodId, TwinPod>,
     endpoints: BTreeMap<WorkloadName, Endpoint>,
+    /// Endpoints not written since the node was cut off: their tables may be old (an honest limit).
+    stale: BTreeSet<WorkloadName>,
     foreign: BTreeSet<Foreign>,
     generations: BTreeMap<String, u64>,
     lock: Option<(u64, LockClaim)>,
@@ -257,6 +259,7 @@ impl World {
         if let Some(node) = self.nodes.get_mut(node) {
             node.cut = cut;
             node.lock = None;
+            node.stale = node.endpoints.keys().cloned().collect();
         }
     }
 
@@ -364,6 +367,7 @@ impl World {
                 });
             }
             Action::SwapEndpoint { tenant: _, endpoint } => {
+                node.stale.remove(&endpoint.workload);
                 node.endpoints.insert(endpoint.workload.clone(), endpoint.clone());
             }
             Action::RemovePod { tenant: _, pod, grace_ms: _ } => {
@@ -390,11 +394,15 @@ impl World {
         Ok(())
     }
 
-    /// Every table leads to ready pods only, and to as many as was promised.
+    /// Every table leads to ready pods only, and to as many as was promised; except those of a
+    /// node that was cut off, until they are written again.
     fn judge(&mut self) {
         let mut found = Vec::new();
         for (name, node) in &self.nodes {
             for (workload, endpoint) in &node.endpoints {
+                if node.stale.contains(workload) {
+                    continue;
+                }
                 let mut ready = 0;
                 for backend in &endpoint.backends {
                     let pod = self.nodes.values().find_map(|n| n.pods.get(&backend.pod));
