@@ -221,6 +221,8 @@ pub enum Verb {
     Destroy,
     /// It stands back: a pin holds it.
     Held(Box<Pin>),
+    /// A pin held it, and ends with this plan, since its release has changed in the text.
+    Released(Box<Pin>),
 }
 
 /// One field's change.

@@ -45,6 +45,11 @@ pub fn held(name: &WorkloadName, pin: &Pin) -> Change {
     }
 }
 
+/// Describes a workload whose pin ends.
+pub fn released(name: &WorkloadName, pin: &Pin) -> Change {
+    Change { verb: Verb::Released(Box::new(pin.clone())), ..held(name, pin) }
+}
+
 /// Compares two forms, leaf by leaf, in the order of their paths.
 fn fields(before: &Value, after: &Value) -> Vec<FieldChange> {
     let mut changes = Vec::new();

@@ -26,8 +26,15 @@ pub struct Lockfile {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LockfileError {
     /// It is not what Berth writes.
-    #[error("berth.lock cannot be read: {0}")]
-    Unreadable(String),
+    #[error(
+        "berth.lock line {line} cannot be read: {why}; settle a merge's conflict there, or delete the file and run `berth plan`"
+    )]
+    Unreadable {
+        /// Counted from 1.
+        line: usize,
+        /// The parser's words.
+        why: String,
+    },
     /// A newer Berth wrote it.
     #[error("berth.lock is of version {0}, and this Berth knows {VERSION}: use a newer Berth")]
     Newer(u32),
@@ -54,8 +61,12 @@ impl Lockfile {
     /// # Errors
     /// If it is not a lock file, or of a newer format.
     pub fn parse(text: &str) -> Result<Self, LockfileError> {
-        let file: File =
-            toml::from_str(text).map_err(|e| LockfileError::Unreadable(e.message().to_owned()))?;
+        let file: File = toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let before = text.get(..start).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            LockfileError::Unreadable { line, why: error.message().to_owned() }
+        })?;
         if file.version > VERSION {
             return Err(LockfileError::Newer(file.version));
         }

@@ -101,10 +101,13 @@ fn effective(inputs: &Inputs<'_>, body: &mut PlanBody) -> BTreeMap<WorkloadName,
             }
         }
     }
-    let lifted = head.pins.keys().filter(|name| {
-        graph.workloads.get(*name).is_none_or(|workload| head.held(name, workload).is_none())
-    });
-    body.unpinned = lifted.cloned().collect();
+    for (name, pin) in &head.pins {
+        let held = graph.workloads.get(name).is_some_and(|w| head.held(name, w).is_some());
+        if !held {
+            body.unpinned.insert(name.clone());
+            body.changes.push(change::released(name, pin));
+        }
+    }
     wanted
 }
 

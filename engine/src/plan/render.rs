@@ -33,8 +33,12 @@ pub fn text(body: &PlanBody, observation: &Observation) -> String {
     head(&mut out, body, observation);
     for change in &body.changes {
         self::change(&mut out, change);
-        let branch =
-            body.branches.iter().find(|(name, _)| change.resource == format!("service/{name}"));
+        let changes = match change.verb {
+            Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => true,
+            Verb::Held(_) | Verb::Released(_) => false,
+        };
+        let mut branches = body.branches.iter().filter(|_| changes);
+        let branch = branches.find(|(name, _)| change.resource == format!("service/{name}"));
         if let Some((name, branch)) = branch {
             self::branch(&mut out, body, name, branch);
         }
@@ -73,7 +77,7 @@ fn mark(verb: &Verb) -> char {
         Verb::Add => '+',
         Verb::Change | Verb::Heal => '~',
         Verb::Destroy => '-',
-        Verb::Held(_) => '=',
+        Verb::Held(_) | Verb::Released(_) => '=',
     }
 }
 
@@ -93,11 +97,19 @@ fn change(out: &mut String, change: &Change) {
             );
             return;
         }
+        Verb::Released(pin) => {
+            let _ = writeln!(
+                out,
+                "= {resource}  not held any more: the text has changed since revision {}",
+                pin.revision
+            );
+            return;
+        }
         Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => {
             let word = match verb {
                 Verb::Heal => "  heal",
                 Verb::Destroy => "  DESTROY",
-                Verb::Add | Verb::Change | Verb::Held(_) => "",
+                Verb::Add | Verb::Change | Verb::Held(_) | Verb::Released(_) => "",
             };
             let _ = writeln!(out, "{} {resource}{word}", mark(verb));
         }

@@ -98,7 +98,14 @@ impl Checker<'_, '_> {
             let at = field.path.first().map_or(missing_at, |step| self.loc(step.at));
             let diagnostic = self.decls.unknown_field(at, &name, ty, declared, near);
             self.report(diagnostic);
-            self.silently(&field.value);
+            // A value is judged as what was meant; without a guess, only its names are.
+            match near.and_then(|near| declared.iter().find(|decl| *decl.name == *near)) {
+                Some(decl) => {
+                    let why = Why { at: decl.at, text: "the field is declared here" };
+                    self.check(&field.value, &decl.ty, Some(why));
+                }
+                None => self.silently(&field.value),
+            }
         }
         for decl in declared {
             let given = given.iter().any(|(name, _)| *name == decl.name);
