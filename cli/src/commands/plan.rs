@@ -25,14 +25,18 @@ pub(crate) struct Args {
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
+    /// Show what `berth destroy` would do
+    #[arg(long, conflicts_with = "out")]
+    destroy: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let project = Project::load(global, Pins::Keep)?;
+    let goal = if args.destroy { Goal::Destroy } else { Goal::Converge };
     fleet::block_on(async {
         let host = fleet::host(&project, global);
-        let (seen, body) = make(&host, &project, Goal::Converge).await?;
+        let (seen, body) = make(&host, &project, goal).await?;
         host.close().await;
         if args.json {
             say!("{}", serde_json::to_string_pretty(&body)?);
