@@ -7,6 +7,8 @@ use berth_engine::run::apply::ApplyError;
 use berth_engine::run::host::HostError;
 use berth_engine::run::ledger::LedgerFault;
 
+use crate::saved::SavedError;
+
 /// What `berth --help` says of exit codes.
 pub(crate) const HELP: &str = "\
 Exit codes:
@@ -62,8 +64,11 @@ impl Exit {
             if error.is::<LedgerFault>() {
                 return Self::Partial;
             }
-            if error.is::<crate::saved::SavedError>() {
-                return Self::Refused;
+            if let Some(saved) = error.downcast_ref::<SavedError>() {
+                return match saved {
+                    SavedError::File { .. } | SavedError::Unreadable { .. } => Self::Mistake,
+                    SavedError::Expired(_) | SavedError::Differs(_) => Self::Refused,
+                };
             }
             cause = error.source();
         }

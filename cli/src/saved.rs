@@ -52,7 +52,9 @@ pub(crate) enum SavedError {
         error: std::io::Error,
     },
     /// It is not a plan file.
-    #[error("{path} is not a plan file of this Berth: {why}")]
+    #[error(
+        "{path} is not a plan file of this Berth ({why}); save one with `berth plan --out FILE`"
+    )]
     Unreadable {
         /// Which.
         path: String,

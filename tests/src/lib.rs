@@ -1,4 +1,5 @@
 //! What the tests share: small projects in code, and one way of driving an engine.
 
+pub mod cases;
 pub mod drive;
 pub mod project;

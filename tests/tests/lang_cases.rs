@@ -4,44 +4,7 @@
 //! ` ```value ` are what is expected. Absent stages go unchecked; `UPDATE=1` rewrites them in place.
 
 use berth_lang::{CODES, CompileRequest, Workspace};
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-
-/// A fence: its info string, and the lines inside it.
-struct Fence {
-    info: String,
-    body: String,
-}
-
-/// A line of prose, or a fence.
-enum Part {
-    Line(String),
-    Fence(Fence),
-}
-
-fn parts(text: &str) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let mut open: Option<Fence> = None;
-    for line in text.lines() {
-        open = match (open, line.strip_prefix("```")) {
-            (None, Some(info)) => Some(Fence { info: info.trim().to_owned(), body: String::new() }),
-            (None, None) => {
-                parts.push(Part::Line(line.to_owned()));
-                None
-            }
-            (Some(fence), Some(_)) => {
-                parts.push(Part::Fence(fence));
-                None
-            }
-            (Some(mut fence), None) => {
-                fence.body.push_str(line);
-                fence.body.push('\n');
-                Some(fence)
-            }
-        };
-    }
-    parts
-}
+use berth_tests::cases::{Part, parts, run_all};
 
 /// Runs one case; rewrites its expectations, and says whether they were right.
 fn run(case: &mut [Part]) -> Vec<String> {
@@ -112,51 +75,9 @@ fn origin(
     format!("{}:{} {text}", span.file, file.position(span.start))
 }
 
-fn files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let entries = std::fs::read_dir(folder).expect("the cases' folder");
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
-    paths.sort();
-    paths
-}
-
 #[test]
 fn cases_hold() {
-    let update = std::env::var_os("UPDATE").is_some();
-    let mut report = String::new();
-    for path in files("cases/lang") {
-        let text = std::fs::read_to_string(&path).expect("a case file");
-        let mut parts = parts(&text);
-        let mut heading = String::new();
-        let starts: Vec<usize> = (0..parts.len())
-            .filter(|&index| matches!(&parts[index], Part::Line(line) if line.starts_with("# ") || line.starts_with("## ")))
-            .chain([parts.len()])
-            .collect();
-        for window in starts.windows(2) {
-            let case = &mut parts[window[0]..window[1]];
-            if let Some(Part::Line(line)) = case.first() {
-                heading.clone_from(line);
-            }
-            for wrong in run(case) {
-                let _ = writeln!(report, "{} {heading}\n{wrong}", path.display());
-            }
-        }
-        if update {
-            let mut out = String::new();
-            for part in &parts {
-                match part {
-                    Part::Line(line) => writeln!(out, "{line}"),
-                    Part::Fence(fence) => writeln!(out, "```{}\n{}```", fence.info, fence.body),
-                }
-                .expect("writing to a string");
-            }
-            if out != text {
-                std::fs::write(&path, out).expect("rewriting a case file");
-            }
-        }
-    }
-    assert!(update || report.is_empty(), "{report}");
+    run_all("cases/lang", run);
 }
 
 /// A page per code: it says something, and its example (if it has one) yields that code.

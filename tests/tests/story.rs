@@ -20,7 +20,6 @@ fn the_whole_story() {
         twin.world().set_behaviour(&image('f'), Behaviour::NeverReady);
 
         let first = turn(&twin, &v1, Goal::Converge).await;
-        println!("{}", render::text(&first.body, &first.survey.observation));
         let applied = first.applied.expect("work").expect("applied");
         assert_eq!(applied.outcome, Outcome::Done, "{:?}", applied.report);
         assert_eq!(twin.world().running().len(), 3);
@@ -39,7 +38,6 @@ fn the_whole_story() {
         assert!(turn(&twin, &v1, Goal::Converge).await.applied.is_none(), "a second plan is empty");
 
         let roll = turn(&twin, &v2, Goal::Converge).await;
-        println!("{}", render::text(&roll.body, &roll.survey.observation));
         assert_eq!(roll.applied.expect("work").expect("applied").outcome, Outcome::Done);
         assert!(turn(&twin, &v2, Goal::Converge).await.applied.is_none());
 
@@ -47,7 +45,6 @@ fn the_whole_story() {
         let applied = undone.applied.expect("work").expect("applied");
         assert!(matches!(applied.outcome, Outcome::Reverted { .. }), "{:?}", applied);
         let held = turn(&twin, &bad, Goal::Converge).await;
-        println!("{}", render::text(&held.body, &held.survey.observation));
         assert!(held.applied.is_none(), "it stays undone");
         assert!(matches!(held.body.changes[0].verb, Verb::Held(_)));
 
@@ -59,12 +56,10 @@ fn the_whole_story() {
         let (on, pod) = twin.world().running().first().cloned().expect("a pod");
         twin.world().stop_by_hand(&on, &pod);
         let heal = turn(&twin, &v1, Goal::Converge).await;
-        println!("{}", render::text(&heal.body, &heal.survey.observation));
         assert_eq!(heal.body.changes[0].verb, Verb::Heal);
         assert_eq!(heal.applied.expect("work").expect("applied").outcome, Outcome::Done);
 
         let end = turn(&twin, &v1, Goal::Destroy).await;
-        println!("{}", render::text(&end.body, &end.survey.observation));
         assert_eq!(end.applied.expect("work").expect("applied").outcome, Outcome::Done);
         assert!(twin.world().is_clean());
         assert_eq!(twin.world().take_violations(), Vec::<String>::new());

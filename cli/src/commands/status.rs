@@ -22,10 +22,9 @@ pub(crate) fn run(global: &Global) -> Ended {
         host.close().await;
         seen
     })??;
-    if let Some(store) = fleet::store(&project) {
-        if !seen.ledger.lines.is_empty() {
-            store.remember(&project.graph.tenant, &seen.ledger.lines)?;
-        }
+    let store = fleet::store(&project).filter(|_| !seen.ledger.lines.is_empty());
+    if let Some(store) = store {
+        store.remember(&project.graph.tenant, &seen.ledger.lines)?;
     }
     let graph = &project.graph;
     head(graph, &seen.ledger);
@@ -187,8 +186,8 @@ fn node(name: &NodeName, view: &NodeView) -> bool {
                 facts.os,
                 facts.containerd,
                 facts.cpu_millis,
-                rounded(facts.memory_bytes),
-                rounded(seen.status.disk_free_bytes)
+                bytes(facts.memory_bytes),
+                bytes(seen.status.disk_free_bytes)
             );
             for missing in &facts.missing {
                 say!("  {} {}: {}", paint::error("lacks"), missing.what, missing.mend);
@@ -202,14 +201,5 @@ fn node(name: &NodeName, view: &NodeView) -> bool {
             }
             true
         }
-    }
-}
-
-fn rounded(size: u64) -> String {
-    let gib = 1 << 30;
-    if size >= gib {
-        format!("{}.{}GiB", size / gib, size % gib * 10 / gib)
-    } else {
-        bytes(size & !((1 << 20) - 1))
     }
 }

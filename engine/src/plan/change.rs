@@ -176,12 +176,17 @@ pub fn millis(ms: u64) -> String {
     }
 }
 
-/// Bytes for people, exactly where a unit fits: `64MiB`.
+/// Bytes for people, exactly where a unit fits (`64MiB`), to a tenth otherwise (`23.4GiB`).
 pub fn bytes(bytes: u64) -> String {
-    for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-        if bytes >= size && bytes.is_multiple_of(size) {
-            return format!("{}{unit}", bytes / size);
-        }
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let fits = |size: u64| bytes >= size && bytes.is_multiple_of(size);
+    if let Some((unit, size)) =
+        UNITS.into_iter().find(|(_, size)| fits(*size) && bytes / size < 8192)
+    {
+        return format!("{}{unit}", bytes / size);
     }
-    format!("{bytes}B")
+    match UNITS.into_iter().find(|(_, size)| bytes >= *size) {
+        Some((unit, size)) => format!("{}.{}{unit}", bytes / size, bytes % size * 10 / size),
+        None => format!("{bytes}B"),
+    }
 }

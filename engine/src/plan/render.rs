@@ -51,7 +51,11 @@ pub fn text(body: &PlanBody, observation: &Observation) -> String {
         let _ = writeln!(out, "! {deferred}");
     }
     if body.is_empty() && body.blocked.is_empty() {
-        out.push_str("Nothing to do: the nodes are what the text says.\n");
+        out.push_str(if body.deferred.is_empty() {
+            "Nothing to do: the nodes are what the text says.\n"
+        } else {
+            "Nothing to do on the nodes that answered.\n"
+        });
     } else {
         summary(&mut out, body);
     }
@@ -134,17 +138,14 @@ fn branch(out: &mut String, body: &PlanBody, name: &WorkloadName, branch: &Branc
         return;
     }
     let gate = branch.health.as_ref().map_or_else(|| "running".to_owned(), super::change::probe);
-    match &branch.release {
-        Some(_) => {
-            let _ = writeln!(
-                out,
-                "  {}, floor {}, gate {gate}, deadline {}",
-                strategy_words(&branch.rollout.strategy),
-                branch.floor,
-                millis(branch.rollout.deadline_ms)
-            );
-        }
-        None => {}
+    if branch.release.is_some() {
+        let _ = writeln!(
+            out,
+            "  {}, floor {}, gate {gate}, deadline {}",
+            strategy_words(&branch.rollout.strategy),
+            branch.floor,
+            millis(branch.rollout.deadline_ms)
+        );
     }
     let _ = writeln!(out, "  {:5} {:POD_COLUMN$} {:POD_COLUMN$} why", "wave", "stop", "start");
     for (number, wave) in branch.waves.iter().enumerate() {
@@ -224,7 +225,7 @@ fn nodes(out: &mut String, body: &PlanBody) {
         body.steps.iter().fold(std::collections::BTreeMap::new(), |mut map, step| {
             if let (Some(branch), Work::Act(super::action::Action::SwapEndpoint { .. })) =
                 (&step.branch, &step.work)
-                && !body.branches.get(branch).is_some_and(|b| !b.waves.is_empty())
+                && body.branches.get(branch).is_none_or(|b| b.waves.is_empty())
             {
                 *map.entry(branch).or_default() += 1;
             }
@@ -239,7 +240,8 @@ fn nodes(out: &mut String, body: &PlanBody) {
 fn blocked(out: &mut String, blocked: &Blocked) {
     match blocked {
         Blocked::NoRoom { workload, ordinal, nodes, mend } => {
-            let _ = writeln!(out, "! {workload}[{ordinal}]  BLOCKED: no node takes it");
+            let _ =
+                writeln!(out, "! service/{workload} replica {ordinal}  BLOCKED: no node takes it");
             for (node, rejections) in nodes {
                 let words: Vec<_> = rejections.iter().map(rejection).collect();
                 let _ = writeln!(out, "    {node}: {}", words.join("; "));

@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::action::{Backend, Endpoint, EndpointPort, PodSpec};
 use super::body::{Blocked, Branch, Move, Placed, Rejection, Wave};
 use super::canon::{release_digest, template_digest};
+use super::change::bytes;
 use super::graph::{OnFail, PodTemplate, Port, Rollout, Strategy, Workload};
 use super::ledger::Head;
 use super::names::{NodeName, PodId, SpecDigest, Tenant, WorkloadName};
@@ -484,7 +485,7 @@ fn smallest_mend(nodes: &BTreeMap<NodeName, Vec<Rejection>>, requests: Requests)
         let [only] = list else { return None };
         match only {
             Rejection::Memory { needs, free } => {
-                Some((needs - free, format!("ask for at most {free} bytes of memory")))
+                Some((needs - free, format!("ask for at most {} of memory", bytes(*free))))
             }
             Rejection::Cpu { needs, free } => {
                 Some((needs - free, format!("ask for at most {free}m of CPU")))
@@ -500,8 +501,9 @@ fn smallest_mend(nodes: &BTreeMap<NodeName, Vec<Rejection>>, requests: Requests)
     match best {
         Some((_, node, mend)) => format!("to have {node}: {mend}"),
         None => format!(
-            "add a node with at least {}m of CPU and {} bytes of memory free",
-            requests.cpu_millis, requests.memory_bytes
+            "add a node with at least {}m of CPU and {} of memory free",
+            requests.cpu_millis,
+            bytes(requests.memory_bytes)
         ),
     }
 }

@@ -1,0 +1,155 @@
+//! Plans and what came of them, on the twin: markdown in `cases/plan`, a heading a case, stages in
+//! the order of the file.
+//!
+//! ` ```berth web.berth ` sets a file. ` ```world ` does something to the nodes, a line each
+//! (`never-ready images/web`, `stop web-0.g1`, `cut n3`, `heal n3`, `shrink n1 64MiB`). ` ```plan ` is the
+//! plan's text; ` ```apply ` applies it and lists the steps done, in order, and the outcome.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use berth_engine::plan::body::{Goal, PlanBody};
+use berth_engine::plan::graph::Graph;
+use berth_engine::plan::ledger::Outcome;
+use berth_engine::plan::lower::{self, ImageName};
+use berth_engine::plan::names::{ImageDigest, NodeName};
+use berth_engine::plan::render;
+use berth_engine::run::apply::{Apply, Planned};
+use berth_engine::run::clock::SimulatedClock;
+use berth_engine::run::event::Event;
+use berth_engine::run::journal::MemoryJournal;
+use berth_engine::run::observe::{Survey, survey};
+use berth_engine::run::twin::{Behaviour, Twin};
+use berth_lang::{CompileRequest, Workspace};
+use berth_tests::cases::{Part, run_all};
+use berth_tests::drive::simulate;
+
+struct Stage {
+    workspace: Workspace,
+    twin: Twin,
+    nodes: std::collections::BTreeSet<NodeName>,
+}
+
+impl Stage {
+    fn graph(&mut self) -> Result<Graph, String> {
+        let snapshot = self.workspace.snapshot();
+        let compiled = snapshot.compile(&CompileRequest::default());
+        let plain = |list: &[berth_lang::Diagnostic]| -> String {
+            list.iter().map(|d| d.render_plain(&snapshot)).collect()
+        };
+        let program = compiled.program.ok_or_else(|| plain(&compiled.diagnostics))?;
+        let digests: BTreeMap<ImageName, ImageDigest> = lower::images(&program)
+            .into_iter()
+            .map(|(name, _)| (name.clone(), digest(&name)))
+            .collect();
+        let graph = lower::lower(&program, "default", &digests).map_err(|list| plain(&list))?;
+        for name in graph.nodes.keys() {
+            if self.nodes.insert(name.clone()) {
+                self.twin.world().add_node(name, 2000, 2 << 30);
+            }
+        }
+        Ok(graph)
+    }
+
+    async fn plan(&mut self) -> Result<(Graph, Survey, PlanBody), String> {
+        let graph = self.graph()?;
+        let seen = survey(&self.twin, &graph).await.map_err(|fault| format!("{fault}\n"))?;
+        let body = seen
+            .plan(&graph, "program", Goal::Converge, 0)
+            .map_err(|violations| format!("turned down: {violations:?}\n"))?;
+        Ok((graph, seen, body))
+    }
+
+    async fn apply(&mut self) -> Result<String, String> {
+        let (graph, seen, body) = self.plan().await?;
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (clock, stop) = (SimulatedClock::starting_at(0), AtomicBool::new(false));
+        let watch = |event: Event| {
+            let line = match event {
+                Event::Done { step, .. } => step.work.title(&step.node),
+                Event::GateFailed { pod, why, .. } => format!("gate failed: {pod}: {why}"),
+                Event::Undo { workload, .. } => format!("undo {workload}"),
+                Event::Failed { step, why } => {
+                    format!("failed: {}: {why}", step.work.title(&step.node))
+                }
+                Event::Started(_) | Event::Waiting { .. } => return,
+            };
+            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        };
+        let apply =
+            Apply { host: &self.twin, clock: &clock, who: "case", watch: &watch, stop: &stop };
+        let (observation, head) = (&seen.observation, &seen.ledger.head);
+        let planned = Planned { body: &body, graph: &graph, observation, head, commit: None };
+        let applied = apply.apply(planned, &mut MemoryJournal::default()).await;
+        let applied = applied.map_err(|error| format!("{error}\n"))?;
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        lines.push(match applied.outcome {
+            Outcome::Done => "done".to_owned(),
+            Outcome::Reverted { .. } => "taken back".to_owned(),
+            Outcome::Partial { problems } => format!("partly: {}", problems.join("; ")),
+        });
+        Ok(lines.join("\n") + "\n")
+    }
+
+    fn disturb(&mut self, line: &str) {
+        let mut world = self.twin.world();
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            ["never-ready", path] => {
+                let image = digest(&ImageName::Layout(path.to_owned()));
+                world.set_behaviour(&image, Behaviour::NeverReady);
+            }
+            ["stop", pod] => {
+                let pod = pod.parse().expect("a pod id");
+                let running = world.running();
+                let (node, _) = running.iter().find(|(_, id)| *id == pod).expect("a running pod");
+                world.stop_by_hand(node, &pod);
+            }
+            ["cut", node] => world.set_cut(&NodeName::new(node), true),
+            ["heal", node] => world.set_cut(&NodeName::new(node), false),
+            _ => panic!("the world does not know `{line}`"),
+        }
+    }
+}
+
+fn digest(name: &ImageName) -> ImageDigest {
+    let name = name.to_string();
+    ImageDigest::new(format!("sha256:{}", berth_engine::plan::canon::digest_of("case", &name)))
+}
+
+fn run(case: &mut [Part]) -> Vec<String> {
+    simulate(async {
+        let mut stage =
+            Stage { workspace: Workspace::new(), twin: Twin::new(), nodes: Default::default() };
+        let mut wrong = Vec::new();
+        for part in case {
+            let Part::Fence(fence) = part else { continue };
+            let found = match fence.info.as_str() {
+                "world" => {
+                    fence.body.lines().for_each(|line| stage.disturb(line));
+                    continue;
+                }
+                "plan" => match stage.plan().await {
+                    Ok((_, seen, body)) => render::text(&body, &seen.observation),
+                    Err(why) => why,
+                },
+                "apply" => stage.apply().await.unwrap_or_else(|why| why),
+                info => {
+                    let path = info.strip_prefix("berth ").expect("a stage that is known");
+                    stage.workspace.set_file(path, fence.body.as_str());
+                    continue;
+                }
+            };
+            if found != fence.body {
+                wrong.push(format!("expected {}:\n{}found:\n{found}", fence.info, fence.body));
+                fence.body = found;
+            }
+        }
+        wrong
+    })
+}
+
+#[test]
+fn plans_hold() {
+    run_all("cases/plan", run);
+}
