@@ -56,7 +56,7 @@ impl Exit {
         while let Some(error) = cause {
             if let Some(apply) = error.downcast_ref::<ApplyError>() {
                 return match apply {
-                    ApplyError::Stale { .. } => Self::Refused,
+                    ApplyError::Stale { .. } | ApplyError::Overtaken(_) => Self::Refused,
                     ApplyError::Lock(host) => Self::of_host(host),
                     ApplyError::Ledger(_) | ApplyError::Journal(_) => Self::Partial,
                 };

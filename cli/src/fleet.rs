@@ -14,12 +14,13 @@ use crate::Global;
 use crate::project::Project;
 
 /// Where a node listens, with the command line's identity where the text names none.
-pub(crate) fn target(node: &Node, root: &Path, global: &Global) -> Target {
+pub(crate) fn target(name: &NodeName, node: &Node, root: &Path, global: &Global) -> Target {
     let named = node.identity.as_ref().map(|path| match path.strip_prefix("~/") {
         Some(rest) => PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(rest),
         None => root.join(path),
     });
     Target {
+        name: name.to_string(),
         host: node.host.clone(),
         user: node.user.clone(),
         port: node.port,
@@ -32,7 +33,7 @@ pub(crate) fn host(project: &Project, global: &Global) -> SshHost {
     let Graph { nodes, .. } = &project.graph;
     let targets: BTreeMap<NodeName, Target> = nodes
         .iter()
-        .map(|(name, node)| (name.clone(), target(node, &project.root, global)))
+        .map(|(name, node)| (name.clone(), target(name, node, &project.root, global)))
         .collect();
     let mut options = Options::for_project(project.root.clone());
     options.known_hosts.extend(global.known_hosts.clone());

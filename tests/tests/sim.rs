@@ -71,7 +71,8 @@ async fn one_fault(
     Ok(hit)
 }
 
-const FAULTS: [Fault; 5] = [
+const FAULTS: [Fault; 6] = [
+    Fault::Paused,
     Fault::Refused,
     Fault::AnswerLost,
     Fault::SessionEnds,
@@ -101,6 +102,53 @@ fn every_call(from: &Graph, to: &Graph, ends: &ImageDigest) {
         }
     }
     assert!(histories > 100, "only {histories} histories");
+}
+
+/// An engine is stopped at a call; another takes over meanwhile, and the first wakes up.
+async fn overtaken(at: u64) -> Result<bool, String> {
+    let (v1, v2, v3) = (shop(image('a')), shop(image('b')), shop(image('c')));
+    let twin = world(&v1);
+    turn(&twin, &v1, Goal::Converge).await;
+    twin.world().set_floor(&WorkloadName::new("web"), 3);
+    let (first, second) = (twin.another_engine(), twin.another_engine());
+    let (survey, body) = plan(&first, &v2, Goal::Converge).await;
+    let before = twin.world().calls();
+    twin.world().fault_in(at, Fault::Paused);
+    let taking_over = async {
+        tokio::time::sleep(std::time::Duration::from_secs(20)).await;
+        turn(&second, &v3, Goal::Converge).await
+    };
+    let (slept, taken) = tokio::join!(
+        async {
+            let applied = apply(&first, &v2, &survey, &body).await;
+            (applied, twin.world().calls())
+        },
+        taking_over
+    );
+    let violations = twin.world().take_violations();
+    if !violations.is_empty() {
+        return Err(format!("{:?}: {}", slept.0, violations.join("; ")));
+    }
+    let (survey, after) = plan(&twin, &v3, Goal::Converge).await;
+    if !after.is_empty() {
+        return Err(format!(
+            "{:?}: not what the second engine made:\n{}",
+            slept.0,
+            render::text(&after, &survey.observation)
+        ));
+    }
+    Ok(slept.1 - before > at)
+}
+
+#[test]
+fn a_stopped_engine_does_nothing_after_another_took_over() {
+    for at in 0.. {
+        match simulate(overtaken(at)) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(problem) => panic!("stopped at call {at}: {problem}"),
+        }
+    }
 }
 
 /// A stream of numbers from a seed: SplitMix64 (Steele, Lea, Flood 2014).

@@ -51,7 +51,10 @@ fn refused(user: &str, tried: &[String]) -> Fault {
             "no key to offer for `{user}`: set `ssh: {{ identity: … }}`, start ssh-agent, or make ~/.ssh/id_ed25519"
         )
     } else {
-        format!("no key was accepted for `{user}`; tried {}", tried.join(", "))
+        format!(
+            "no key was accepted for `{user}`; tried {}; add its public half to that login's ~/.ssh/authorized_keys, or name another with `ssh: {{ identity: … }}`",
+            tried.join(", ")
+        )
     };
     Fault::Unreachable { layer: Layer::Auth, why }
 }

@@ -17,6 +17,8 @@ use crate::fault::Fault;
 /// Where a node listens, and as whom to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
+    /// The node's name, for words that tell what to do.
+    pub name: String,
     /// A host name or an address.
     pub host: String,
     /// The login.
@@ -77,7 +79,7 @@ impl Handler for Checker {
             PublicKeyOrCertificate::PublicKey { key, .. } => {
                 let verdict = self.known.judge(&self.target.host, self.target.port, key);
                 let fingerprint = key.fingerprint(HashAlg::Sha256);
-                explain(&verdict, &format!("{} {fingerprint}", key.algorithm()))
+                explain(&verdict, &format!("{} {fingerprint}", key.algorithm()), &self.target.name)
             }
         };
         let trusted = why.is_none();
@@ -86,23 +88,25 @@ impl Handler for Checker {
     }
 }
 
-fn explain(verdict: &Verdict, shown: &str) -> Option<String> {
+fn explain(verdict: &Verdict, shown: &str, node: &str) -> Option<String> {
+    let plain = node.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let node = if plain { node.to_owned() } else { format!("'{node}'") };
     Some(match verdict {
         Verdict::Trusted => return None,
         Verdict::Unknown => format!(
-            "the host showed {shown}, which no known_hosts file has; compare it with the node's console, then run `berth trust NODE`"
+            "the host showed {shown}, which no known_hosts file has; compare it with the node's console, then run `berth trust {node}`"
         ),
         Verdict::Differs(place) => format!(
-            "the host showed {shown}, but {place} has another key for it: someone may be in between; if the node was reinstalled, remove that line and run `berth trust NODE`"
+            "the host showed {shown}, but {place} has another key for it: someone may be in between; if the node was reinstalled, remove that line and run `berth trust {node}`"
         ),
         Verdict::OtherAlgorithm(place) => format!(
-            "the host showed {shown}, but is known by a key of another algorithm only ({place}); compare, then run `berth trust NODE`"
+            "the host showed {shown}, but is known by a key of another algorithm only ({place}); compare, then run `berth trust {node}`"
         ),
         Verdict::Revoked(place) => {
             format!("the host showed {shown}, which {place} revokes: do not trust it")
         }
         Verdict::AuthorityOnly(place) => format!(
-            "the host showed {shown}; {place} trusts a certificate authority for it, and host certificates are not supported yet: run `berth trust NODE` for its plain key"
+            "the host showed {shown}; {place} trusts a certificate authority for it, and host certificates are not supported yet: run `berth trust {node}` for its plain key"
         ),
     })
 }

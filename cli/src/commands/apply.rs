@@ -153,6 +153,9 @@ fn ending(body: &PlanBody, applied: &Applied, began: Instant) -> Exit {
                 Goal::Destroy => format!("{} has left the nodes, in {took}", body.tenant),
             };
             say!("{}", paint::good(&words));
+            for deferred in &body.deferred {
+                say!("{} {deferred}", paint::notice("but"));
+            }
             plan::exit_of(body, false)
         }
         Outcome::Reverted { workloads } => {

@@ -102,6 +102,7 @@ async fn story() -> Told {
             ApplyError::Lock(HostError::Locked { .. }) => say!("kept out: {error}"),
             ApplyError::Lock(_)
             | ApplyError::Stale { .. }
+            | ApplyError::Overtaken(_)
             | ApplyError::Ledger(_)
             | ApplyError::Journal(_) => {
                 return Err(error);

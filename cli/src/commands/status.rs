@@ -174,7 +174,7 @@ fn strangers(graph: &Graph, observation: &Observation) {
 /// Prints a node; says whether it answered.
 fn node(name: &NodeName, view: &NodeView) -> bool {
     match view {
-        NodeView::Unknown(why) => {
+        NodeView::Unknown { why, silent: _ } => {
             say!("node/{name}  {} {why}", paint::error("UNKNOWN"));
             false
         }

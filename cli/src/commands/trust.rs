@@ -26,7 +26,8 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let project = Project::load(global, Pins::Keep)?;
-    let Some(node) = project.graph.nodes.get(&NodeName::new(&args.node)) else {
+    let name = NodeName::new(&args.node);
+    let Some(node) = project.graph.nodes.get(&name) else {
         let names: Vec<_> = project.graph.nodes.keys().map(ToString::to_string).collect();
         return Err(format!(
             "there is no node `{}`; there are {}",
@@ -35,7 +36,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         )
         .into());
     };
-    let target = fleet::target(node, &project.root, global);
+    let target = fleet::target(&name, node, &project.root, global);
     let key = fleet::block_on(scan_host_key(&target, Duration::from_secs(10)))??;
     say!("{} at {}:{} shows", args.node, target.host, target.port);
     say!("  {} {}", key.algorithm, key.fingerprint_sha256);

@@ -62,7 +62,9 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
     };
     for (name, view) in &observation.nodes {
         match view {
-            NodeView::Unknown(why) => say(Kind::Unknown, name.to_string(), why.clone()),
+            NodeView::Unknown { why, silent: _ } => {
+                say(Kind::Unknown, name.to_string(), why.clone())
+            }
             NodeView::Seen(seen) => {
                 pods(name, seen, head, &mut say);
                 node(name, seen, head, graph, &mut say);

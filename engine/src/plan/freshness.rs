@@ -14,7 +14,7 @@ use super::observation::{NodeObservation, NodeView, Observation, PodStatus};
 pub fn preconditions(observation: &Observation) -> BTreeMap<NodeName, String> {
     let seen = observation.nodes.iter().filter_map(|(name, view)| match view {
         NodeView::Seen(seen) => Some((name.clone(), digest_of("berth-node/1", &relevant(seen)))),
-        NodeView::Unknown(_) => None,
+        NodeView::Unknown { .. } => None,
     });
     seen.collect()
 }

@@ -26,8 +26,14 @@ pub struct Observation {
 pub enum NodeView {
     /// The node answered.
     Seen(Box<NodeObservation>),
-    /// The node did not answer; why, for people.
-    Unknown(String),
+    /// The node could not be read.
+    Unknown {
+        /// Why, for people.
+        why: String,
+        /// Whether nothing at all answered at its address. If something did, what runs there is
+        /// taken to go on serving: the fault may be this engine's own.
+        silent: bool,
+    },
 }
 
 /// One node that answered.
@@ -178,7 +184,7 @@ impl Observation {
     pub fn seen(&self, node: &NodeName) -> Option<&NodeObservation> {
         match self.nodes.get(node)? {
             NodeView::Seen(seen) => Some(seen),
-            NodeView::Unknown(_) => None,
+            NodeView::Unknown { .. } => None,
         }
     }
 }

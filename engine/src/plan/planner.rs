@@ -116,7 +116,7 @@ fn note_nodes(inputs: &Inputs<'_>, body: &mut PlanBody) {
     for name in inputs.graph.nodes.keys() {
         match inputs.observation.nodes.get(name) {
             None => body.deferred.push(format!("{name} was not asked")),
-            Some(NodeView::Unknown(why)) => {
+            Some(NodeView::Unknown { why, silent: _ }) => {
                 body.deferred.push(format!("{name} is not reachable: {why}"));
             }
             Some(NodeView::Seen(seen)) => {

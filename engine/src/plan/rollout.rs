@@ -90,7 +90,14 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         if let Some((id, pod)) = keeper {
             decision.kept.insert(id.clone(), pod.placed.clone());
             let gated = pod.passed || (wanted.ports.is_empty() && out.is_empty());
-            if gated && out.is_empty() || !pod.is_known() {
+            if !pod.is_known() {
+                if !wanted.ports.is_empty() && !pod.may_serve() {
+                    let words = "takes no traffic from the other nodes until that node answers";
+                    decision.deferred.push(format!("{id} on {} {words}", pod.node()));
+                }
+                continue;
+            }
+            if gated && out.is_empty() {
                 continue;
             }
             let into = (!gated)
@@ -420,9 +427,6 @@ impl Placing<'_> {
     /// Fixes, now, the pod that would stand in if the release is turned down.
     fn restore(&mut self, one: &mut Move, fleet: &mut Fleet) {
         let (Some(before), Some((_, into))) = (self.before, &one.into) else { return };
-        if one.ordinal >= before.replicas {
-            return;
-        }
         let Some((_, out)) = one.out.iter().max_by_key(|(id, _)| id.generation) else { return };
         // The address is new, so that no connection of the old pod's can reach the wrong one.
         let Some(addresses) = fleet.slot(&out.node).and_then(Slot::next_addresses) else {

@@ -61,17 +61,19 @@ impl World {
                         }
                     }
                 }
-                NodeView::Unknown(_) => {}
+                NodeView::Unknown { .. } => {}
             }
         }
         for (id, placed) in &head.placed {
-            if observation.seen(&placed.node).is_none() && graph.nodes.contains_key(&placed.node) {
-                let here = Here {
-                    placed: placed.clone(),
-                    state: State::Assumed,
-                    serving: false,
-                    passed: true,
-                };
+            let silent = match observation.nodes.get(&placed.node) {
+                Some(NodeView::Seen(_)) => continue,
+                Some(NodeView::Unknown { silent, why: _ }) => *silent,
+                None => true,
+            };
+            if graph.nodes.contains_key(&placed.node) {
+                let state = State::Assumed;
+                let serving = !silent && served.contains_key(id);
+                let here = Here { placed: placed.clone(), state, serving, passed: true };
                 pods.insert(id.clone(), here);
             }
         }
@@ -125,13 +127,13 @@ impl Here {
         alive && &self.placed.digest == digest
     }
 
-    /// Says whether requests may be answered by it now. What is on a node that did not answer
-    /// counts as absent here, and for the availability floor.
+    /// Says whether requests may be answered by it now. What is on a node that is silent counts as
+    /// absent here, and for the availability floor.
     pub fn may_serve(&self) -> bool {
         self.serving
             && match self.state {
-                State::Running | State::Altered => true,
-                State::Dead | State::Assumed => false,
+                State::Running | State::Altered | State::Assumed => true,
+                State::Dead => false,
             }
     }
 

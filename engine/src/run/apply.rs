@@ -11,10 +11,11 @@ use std::sync::atomic::AtomicBool;
 use super::clock::Clock;
 use super::event::Watch;
 use super::executor::{Executor, OnGateFailed, Report};
-use super::host::{Host, HostError, LockClaim};
+use super::host::{Host, HostError, LockClaim, Refusal};
 use super::journal::Journal;
 use super::ledger::{LedgerFault, Writer};
 use super::observe::observe;
+use super::tenure::{Tenure, TenureError};
 use crate::plan::action::Action;
 use crate::plan::body::{Goal, Placed, PlanBody, Work};
 use crate::plan::freshness;
@@ -75,6 +76,9 @@ pub enum ApplyError {
         /// One line a difference.
         changes: Vec<String>,
     },
+    /// Another engine has taken over in the middle; nothing was done after that was noticed.
+    #[error(transparent)]
+    Overtaken(TenureError),
     /// The ledger could not be read or written.
     #[error(transparent)]
     Ledger(#[from] LedgerFault),
@@ -154,16 +158,21 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         };
         writer.append(self.clock.now_ms(), begin).await?;
         journal.begin(&writer.ledger.head.hash).map_err(ApplyError::Journal)?;
+        let tenure =
+            Tenure::new(self.host, &body.keeper, &body.tenant, claim, &writer.ledger.head.hash);
         let executor = Executor {
             host: self.host,
             clock: self.clock,
-            claim,
+            tenure: &tenure,
             watch: self.watch,
             stop: self.stop,
         };
-        let mut pins = Pins { writer: &mut writer, body, clock: self.clock };
+        let mut pins = Pins { writer: &mut writer, body, clock: self.clock, tenure: &tenure };
         let ran = executor.run(body, journal, &mut pins).await;
         let report = ran.map_err(ApplyError::Journal)?;
+        if let Some(why) = report.overtaken {
+            return Err(ApplyError::Overtaken(TenureError::Overtaken(why)));
+        }
         let outcome = outcome_of(&report);
         let leaves = match body.goal {
             Goal::Destroy => outcome == Outcome::Done && body.deferred.is_empty(),
@@ -175,7 +184,7 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             reached: reached(body, &report),
             placed: placed(planned, &report),
         };
-        writer.append(self.clock.now_ms(), finish).await?;
+        append(&mut writer, &tenure, self.clock.now_ms(), finish).await?;
         let lines = std::mem::take(&mut writer.ledger.lines);
         if leaves {
             writer.remove().await?;
@@ -244,10 +253,38 @@ fn placed(planned: Planned<'_>, report: &Report) -> BTreeMap<PodId, Placed> {
     placed
 }
 
+/// Appends a line; after a lost session, once more if the apply is still the fleet's.
+async fn append<H: Host>(
+    writer: &mut Writer<'_, H>,
+    tenure: &Tenure<'_, H>,
+    at_ms: u64,
+    entry: Entry,
+) -> Result<(), ApplyError> {
+    let keeper = writer.keeper().clone();
+    match writer.append(at_ms, entry.clone()).await {
+        Err(LedgerFault::Keeper(HostError::Refused { refusal: Refusal::NotLocked, .. })) => {}
+        Err(fault) => return Err(fault.into()),
+        Ok(()) => {
+            tenure.advance(&writer.ledger.head.hash);
+            return Ok(());
+        }
+    }
+    match tenure.regain(&keeper).await {
+        Ok(()) => {}
+        Err(TenureError::Ledger(fault)) => return Err(fault.into()),
+        Err(TenureError::Host(error)) => return Err(LedgerFault::Keeper(error).into()),
+        Err(overtaken @ TenureError::Overtaken(_)) => return Err(ApplyError::Overtaken(overtaken)),
+    }
+    writer.append(at_ms, entry).await?;
+    tenure.advance(&writer.ledger.head.hash);
+    Ok(())
+}
+
 struct Pins<'a, 'b, H, C> {
     writer: &'a mut Writer<'b, H>,
     body: &'a PlanBody,
     clock: &'a C,
+    tenure: &'a Tenure<'a, H>,
 }
 
 impl<H: Host, C: Clock> OnGateFailed for Pins<'_, '_, H, C> {
@@ -263,6 +300,6 @@ impl<H: Host, C: Clock> OnGateFailed for Pins<'_, '_, H, C> {
             at_ms,
         };
         let entry = Entry::Pin { workload: workload.clone(), pin: Box::new(pin) };
-        self.writer.append(at_ms, entry).await.map_err(|fault| fault.to_string())
+        append(self.writer, self.tenure, at_ms, entry).await.map_err(|error| error.to_string())
     }
 }

@@ -14,8 +14,9 @@ use futures_util::stream::FuturesUnordered;
 
 use super::clock::Clock;
 use super::event::{Event, Watch};
-use super::host::{Host, HostError, LockClaim, ProbeTarget, Refusal};
+use super::host::{Host, HostError, ProbeTarget, Refusal};
 use super::journal::{Journal, Record};
+use super::tenure::{Tenure, TenureError};
 use crate::plan::action::Action;
 use crate::plan::body::{PlanBody, Step, StepId, Work};
 use crate::plan::graph::Probe;
@@ -56,6 +57,8 @@ pub struct Report {
     pub problems: Vec<String>,
     /// Whether somebody asked to stop.
     pub stopped: bool,
+    /// Set if another engine has taken over; nothing was started after that was noticed.
+    pub overtaken: Option<String>,
 }
 
 /// What happens when a gate fails, before the undo's first step.
@@ -74,8 +77,8 @@ pub struct Executor<'a, H, C> {
     pub host: &'a H,
     /// The time.
     pub clock: &'a C,
-    /// How the nodes are locked again after a lost connection.
-    pub claim: &'a LockClaim,
+    /// How the nodes are locked again after a lost connection, if they still may be.
+    pub tenure: &'a Tenure<'a, H>,
     /// Who watches.
     pub watch: &'a dyn Watch,
     /// Set when no further step should start.
@@ -86,6 +89,7 @@ enum End {
     Done { note: Option<String> },
     GateFailed { why: String },
     Failed { why: String },
+    Overtaken { why: String },
 }
 
 #[derive(Default)]
@@ -117,6 +121,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         let mut records: Vec<Record> = Vec::new();
         loop {
             for (branch, wave, why) in progress.quiet_failures() {
+                if report.overtaken.is_some() {
+                    continue;
+                }
                 self.go_back(
                     body,
                     &branch,
@@ -132,6 +139,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
             let mut starting = Vec::new();
             while progress.running.len() + starting.len() < MAX_RUNNING
                 && !self.stop.load(Ordering::Relaxed)
+                && report.overtaken.is_none()
             {
                 let Some(id) = progress.ready.pop_first() else { break };
                 let Some(step) = progress.steps.get(&id).cloned() else { continue };
@@ -203,6 +211,11 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     let node = step.node.clone();
                     self.watch.event(Event::GateFailed { pod, node, why, log });
                 }
+            }
+            End::Overtaken { why } => {
+                records.push(Record::Failed { step: step.id, why: why.clone() });
+                report.overtaken.get_or_insert_with(|| why.clone());
+                self.watch.event(Event::Failed { step, why });
             }
             End::Failed { why } => {
                 records.push(Record::Failed { step: step.id, why: why.clone() });
@@ -276,7 +289,8 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         }
     }
 
-    /// Performs a write. A lost answer, or a lost session, means: lock again, read again.
+    /// Performs a write. A lost answer, or a lost session, means: lock again if that may be, then
+    /// read again.
     async fn act(&self, body: &PlanBody, step: &Step, action: &Action) -> End {
         let mut result = self.host.perform(&step.node, action, deadline_of(action)).await;
         for _ in 0..MAX_READ_BACKS {
@@ -287,9 +301,14 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 Ok(()) | Err(_) => break,
             }
             self.clock.sleep(READ_BACK_PAUSE).await;
-            if let Err(error) = self.host.lock(&step.node, self.claim).await {
-                result = Err(error);
-                continue;
+            match self.tenure.regain(&step.node).await {
+                Ok(()) => {}
+                Err(TenureError::Overtaken(why)) => return End::Overtaken { why },
+                Err(TenureError::Host(error)) => {
+                    result = Err(error);
+                    continue;
+                }
+                Err(TenureError::Ledger(fault)) => return End::Failed { why: fault.to_string() },
             }
             match self.host.observe(&step.node, &body.tenant).await {
                 Ok(seen) if is_satisfied(action, &seen) => result = Ok(()),

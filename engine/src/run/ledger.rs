@@ -60,6 +60,11 @@ impl<'a, H: Host> Writer<'a, H> {
         })
     }
 
+    /// The node that keeps it.
+    pub fn keeper(&self) -> &NodeName {
+        &self.keeper
+    }
+
     /// Appends an entry. If the answer is lost, the ledger is read back: the line is there, or
     /// it is appended again, once.
     ///

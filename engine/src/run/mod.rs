@@ -14,4 +14,5 @@ pub mod journal;
 pub mod ledger;
 pub mod observe;
 pub mod store;
+pub mod tenure;
 pub mod twin;

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use super::host::{Host, HostError};
+use super::host::{Host, HostError, Layer};
 use super::ledger::{self, LedgerFault};
 use crate::plan::body::{Goal, PlanBody};
 use crate::plan::check::{self, Violation};
@@ -17,10 +17,11 @@ pub async fn observe<H: Host>(host: &H, graph: &Graph) -> Observation {
     let reads = graph.nodes.keys().map(|name| async move {
         let view = match host.observe(name, &graph.tenant).await {
             Ok(seen) => NodeView::Seen(Box::new(seen)),
-            Err(HostError::Unreachable { node: _, layer, why }) => {
-                NodeView::Unknown(format!("{layer}: {why}"))
-            }
-            Err(error) => NodeView::Unknown(error.to_string()),
+            Err(HostError::Unreachable { node: _, layer, why }) => NodeView::Unknown {
+                why: format!("{layer}: {why}"),
+                silent: matches!(layer, Layer::Dns | Layer::Tcp),
+            },
+            Err(error) => NodeView::Unknown { why: error.to_string(), silent: false },
         };
         (name.clone(), view)
     });

@@ -24,6 +24,9 @@ const WRITE: Duration = Duration::from_millis(40);
 /// How long an image takes to travel.
 const PUSH: Duration = Duration::from_millis(700);
 
+/// How long a paused engine is stopped.
+const PAUSE: Duration = Duration::from_secs(60);
+
 /// How an image behaves once it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
@@ -42,6 +45,8 @@ pub enum Fault {
     AnswerLost,
     /// The session ends: the lock is free, and the call does not happen.
     SessionEnds,
+    /// The engine is stopped for a minute before the call: all its sessions end meanwhile.
+    Paused,
     /// The engine dies before the call.
     KilledBefore,
     /// The engine dies after the call.
@@ -57,6 +62,7 @@ pub struct World {
     faults: BTreeMap<u64, Fault>,
     calls: u64,
     killed: BTreeSet<u64>,
+    paused: BTreeMap<u64, tokio::time::Instant>,
     engines: u64,
     violations: Vec<String>,
     floors: BTreeMap<WorkloadName, usize>,
@@ -138,7 +144,14 @@ impl Twin {
         if fault == Some(Fault::KilledBefore) {
             self.die().await;
         }
+        if fault == Some(Fault::Paused) {
+            let mut world = self.world();
+            world.free_locks_of(self.engine);
+            world.paused.insert(self.engine, tokio::time::Instant::now() + PAUSE);
+        }
+        self.while_paused().await;
         tokio::time::sleep(takes).await;
+        self.while_paused().await;
         let unreachable = |why: &str| HostError::Unreachable {
             node: node.clone(),
             layer: Layer::Tcp,
@@ -175,7 +188,10 @@ impl Twin {
             Some(Fault::AnswerLost) => {
                 Err(HostError::Lost { node: node.clone(), what: what.to_owned() })
             }
-            None | Some(Fault::Refused | Fault::SessionEnds | Fault::KilledBefore) => Ok(()),
+            None
+            | Some(Fault::Refused | Fault::SessionEnds | Fault::Paused | Fault::KilledBefore) => {
+                Ok(())
+            }
         }
     }
 
@@ -184,11 +200,7 @@ impl Twin {
         {
             let mut world = self.world();
             world.killed.insert(self.engine);
-            for node in world.nodes.values_mut() {
-                if node.lock.as_ref().is_some_and(|(by, _)| *by == self.engine) {
-                    node.lock = None;
-                }
-            }
+            world.free_locks_of(self.engine);
         }
         std::future::pending::<()>().await;
     }
@@ -313,6 +325,14 @@ impl World {
                 && node.endpoints.is_empty()
                 && node.ledger.is_empty()
         })
+    }
+
+    fn free_locks_of(&mut self, engine: u64) {
+        for node in self.nodes.values_mut() {
+            if node.lock.as_ref().is_some_and(|(by, _)| *by == engine) {
+                node.lock = None;
+            }
+        }
     }
 
     fn behaviour(&self, image: &ImageDigest) -> Behaviour {
