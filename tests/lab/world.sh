@@ -145,13 +145,14 @@ ctr -n "$ns" containers ls -q | while read -r id; do
   printf 'pod %s %s %s\n' "$id" "$image" "${state:-none}"
 done
 printf 'task %s\n' $(ctr -n "$ns" tasks ls -q)
-printf 'snapshot %s\n' $(ctr -n "$ns" snapshots ls | awk '$NF == "Active" { print $1 }')
+printf 'snapshot %s\n' $(ctr -n "$ns" snapshots ls | awk '$NF == "Active" && $1 !~ /^berth-[0-9]+-sha256:/ { print $1 }')
 printf 'netns %s\n' $(ls /run/netns 2>/dev/null | sed "s/^$ns-//")
 printf 'pinned %s\n' $(ls /run/berth/pods 2>/dev/null | sed "s/^$ns-//")
 printf 'kept %s\n' $(ls "/etc/berth/tenants/$ns/pods" 2>/dev/null)
 printf 'claim %s\n' $(ls /etc/berth/claims 2>/dev/null)
 printf 'link %s\n' $(ip -brief link show type veth | awk '$1 !~ /^host0/ { print $1 }')
-printf 'lease %s\n' $(ctr -n "$ns" leases ls -q)
+# A push that was killed leaves a lease and what it unpacked; containerd drops both when the lease's time is over.
+printf 'lease %s\n' $(ctr -n "$ns" leases ls | awk 'NR > 1 && !/gc.expire/ { print $1 }')
 printf 'half %s\n' $(find /etc/berth /etc/systemd/system -name '*.tmp*' -o -name '*.new' 2>/dev/null)
 TEXT
 }
