@@ -18,7 +18,7 @@ check() {
   fi
 }
 # A file's first lines, set in.
-indented() { sed -e 's/^/          /' -e '60{s/.*/          .../;q}' "$1"; }
+indented() { sed -e 's/^/          /' -e '40{s/.*/          .../;q}' "$1"; }
 not() { ! "$@"; }
 
 # Whether a command ends with a certain exit code.

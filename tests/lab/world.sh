@@ -205,8 +205,8 @@ node_state() {
   lab node "$1" bash -s <<'TEXT'
 say() { printf '\n## %s\n' "$1"; }
 say nft; nft list ruleset
-say routes; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all | grep -v -e ff00 -e multicast -e anycast
-say links; ip -brief link | awk '{ print $1 }'; ip -brief address | awk '{ $2 = ""; print }'
+say routes; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all | grep -v -e ff00 -e multicast -e anycast -e fe80
+say links; ip -brief link | awk '{ print $1 }'; ip -brief address | awk '{ $2 = ""; gsub(/fe80:[^ ]*/, ""); print }'
 say namespaces; ip netns; ls /run/netns 2>/dev/null
 say containerd
 for ns in $(ctr namespaces ls -q); do
@@ -233,9 +233,12 @@ node_processes() { ps -eo user:16,args --no-headers | grep -vE ' (ps|bash -s|bas
 node_processes
 TEXT
 }
+# fleet_state FOLDER [NODE...]: that of each node into a file of the folder.
 fleet_state() {
-  local node
-  mkdir -p "$1"
-  for node in "${NODES[@]}"; do node_state "$node" >"$1/$node"; done
+  local into=$1 node
+  shift
+  (($#)) || set -- "${NODES[@]}"
+  mkdir -p "$into"
+  for node; do node_state "$node" >"$into/$node"; done
 }
 same_state() { diff -r "$1" "$2"; }
