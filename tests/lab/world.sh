@@ -205,7 +205,9 @@ node_state() {
   lab node "$1" bash -s <<'TEXT'
 say() { printf '\n## %s\n' "$1"; }
 say nft; nft list ruleset
-say routes; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all | grep -v -e ff00 -e multicast -e anycast -e fe80
+say routes
+# Not link-local ones: they appear a second or two after their link, by themselves.
+{ ip rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all; } | grep -v -e ff00 -e multicast -e anycast -e fe80
 say links; ip -brief link | awk '{ print $1 }'; ip -brief address | awk '{ $2 = ""; gsub(/fe80:[^ ]*/, ""); print }'
 say namespaces; ip netns; ls /run/netns 2>/dev/null
 say containerd
