@@ -174,6 +174,14 @@ impl Twin {
         Ok(fault)
     }
 
+    /// Waits while this engine is stopped: all of it is, whatever it was about to do.
+    async fn while_paused(&self) {
+        let until = self.world().paused.get(&self.engine).copied();
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
     async fn after(
         &self,
         fault: Option<Fault>,
