@@ -199,12 +199,15 @@ fn pin(
     let mut new = Lockfile::default();
     let mut digests = BTreeMap::new();
     for (name, span) in lower::images(program) {
-        let read = match &name {
-            ImageName::Registry(_) => continue,
-            ImageName::Layout(path) => image::read_layout(&root.join(path)),
-            ImageName::Archive(path) => image::read_archive(&root.join(path)),
-        };
         let pinned = old.get(&name).filter(|_| pins == Pins::Keep);
+        // What is pinned anew is read to its last byte; what is pinned only has to be the same.
+        let read = match (&name, pinned) {
+            (ImageName::Registry(_), _) => continue,
+            (ImageName::Layout(path), Some(_)) => image::read_layout(&root.join(path)),
+            (ImageName::Layout(path), None) => image::verify_layout(&root.join(path)),
+            (ImageName::Archive(path), Some(_)) => image::read_archive(&root.join(path)),
+            (ImageName::Archive(path), None) => image::verify_archive(&root.join(path)),
+        };
         let digest = match (pinned, read) {
             (Some(pinned), Ok(facts)) if &facts.digest != pinned => {
                 diagnostics.push(lower::mistake(

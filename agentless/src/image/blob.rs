@@ -132,7 +132,9 @@ impl Push<'_> {
             }
             let actual = spell(&hash.finalize());
             if actual != digest {
-                return Err(format!("blob {digest} has the digest {actual}"));
+                return Err(format!(
+                    "blob {digest} is damaged beside the project (its bytes have the digest {actual}); build or copy the image again"
+                ));
             }
             let commit = api::WriteContentRequest {
                 action: api::WriteAction::Commit as i32,

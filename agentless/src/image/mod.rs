@@ -11,4 +11,4 @@ pub(crate) mod push;
 pub(crate) mod source;
 
 pub use oci::ImageError;
-pub use source::{ImageFacts, read_archive, read_layout};
+pub use source::{ImageFacts, read_archive, read_layout, verify_archive, verify_layout};

@@ -9,11 +9,12 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use berth_engine::plan::names::ImageDigest;
+use sha2::{Digest as _, Sha256};
 
 use super::archive::{self, Extent, TarError};
 use super::oci::{
     DOCUMENT_LIMIT, Descriptor, ImageConfig, ImageError, Index, LAYER_LIMIT, MANIFEST_LIMIT,
-    Manifest, digest_of, is_digest, is_index,
+    Manifest, digest_of, is_digest, is_index, spell,
 };
 
 /// What the CLI needs to know of an image beside the project.
@@ -45,6 +46,22 @@ pub fn read_archive(path: &Path) -> Result<ImageFacts, ImageError> {
     facts(&Source::archive(path)?)
 }
 
+/// Reads every byte of an OCI layout's image and checks each blob's digest.
+///
+/// # Errors
+/// As [`read_layout`], and the first blob whose bytes are not what its digest says.
+pub fn verify_layout(path: &Path) -> Result<ImageFacts, ImageError> {
+    Source::layout(path).verify()
+}
+
+/// Reads every byte of an OCI archive's image and checks each blob's digest.
+///
+/// # Errors
+/// As [`read_archive`], and the first blob whose bytes are not what its digest says.
+pub fn verify_archive(path: &Path) -> Result<ImageFacts, ImageError> {
+    Source::archive(path)?.verify()
+}
+
 /// Where blobs come from.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
@@ -72,6 +89,13 @@ pub(crate) struct Blob {
     pub(crate) size: u64,
 }
 
+impl Blob {
+    /// The blob's bytes and no more of its file.
+    fn limited(self) -> std::io::Take<File> {
+        self.file.take(self.size)
+    }
+}
+
 impl Source {
     pub(crate) fn layout(path: &Path) -> Self {
         Self { path: path.to_owned(), kind: Kind::Layout }
@@ -87,6 +111,26 @@ impl Source {
             }
         })?;
         Ok(Self { path: path.to_owned(), kind: Kind::Archive(index) })
+    }
+
+    fn verify(&self) -> Result<ImageFacts, ImageError> {
+        let facts = facts(self)?;
+        let image = self.image(facts.digest.as_str())?;
+        for layer in &image.manifest.layers {
+            let mut bytes = self.open(&layer.digest)?.limited();
+            let mut hash = Sha256::new();
+            let io = |source| ImageError::Io { path: self.path.clone(), source };
+            std::io::copy(&mut bytes, &mut hash).map_err(io)?;
+            let actual = spell(&hash.finalize());
+            if actual != layer.digest {
+                return Err(ImageError::BadBlob {
+                    path: self.path.clone(),
+                    digest: layer.digest.clone(),
+                    why: format!("is damaged: its bytes have the digest {actual}"),
+                });
+            }
+        }
+        Ok(facts)
     }
 
     /// Opens a blob.
@@ -219,8 +263,7 @@ impl Source {
             return Err(self.bad(format!("{what} is longer than {DOCUMENT_LIMIT} bytes")));
         }
         let mut bytes = Vec::new();
-        blob.file
-            .take(blob.size)
+        blob.limited()
             .read_to_end(&mut bytes)
             .map_err(|source| ImageError::Io { path: self.path.clone(), source })?;
         Ok(bytes)
