@@ -182,7 +182,11 @@ fn text(dice: &mut Dice) -> Graph {
         if name == "web" || dice.roll(2) == 0 {
             let image = image(dice.pick(&['a', 'b', 'c', 'f']));
             let replicas = 1 + u32::try_from(dice.roll(5)).unwrap_or(0);
-            graph = with(graph, name, web(image, replicas, dice.pick(&strategies)));
+            let mut workload = web(image, replicas, dice.pick(&strategies));
+            if dice.roll(4) == 0 {
+                workload.ports.clear();
+            }
+            graph = with(graph, name, workload);
         }
     }
     graph

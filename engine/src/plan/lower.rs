@@ -257,6 +257,16 @@ impl Lowering {
         let health = self.health(resource, &ports);
         let image = self.image(resource, digests);
         let rollout = rollout(value.get("rollout"));
+        if rollout.as_ref().is_some_and(|rollout| {
+            rollout.strategy == Strategy::Rolling { surge: 0, unavailable: 0 }
+        }) {
+            self.report(
+                "E0513",
+                origin(resource, "rollout"),
+                "this rollout can never replace a replica: `surge` and `unavailable` are both 0",
+                "let one more run meanwhile (`surge: 1`), or one fewer (`unavailable: 1`)",
+            );
+        }
         let place = value.get("place");
         let (image, source) = image?;
         Some(Workload {

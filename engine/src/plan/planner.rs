@@ -418,9 +418,14 @@ impl Planning<'_, '_> {
         builder: &mut Builder,
         ends: &mut BTreeMap<NodeName, Vec<StepId>>,
     ) {
-        let Decision { branch, blocked, deferred, causes, kept } = decision;
+        let Decision { branch, blocked, deferred, incomplete, causes, kept } = decision;
         let before = self.inputs.head.reached.get(name);
         let first = builder.len();
+        let has_endpoint: Vec<NodeName> = self
+            .seen()
+            .filter(|(_, seen)| seen.spec.endpoints.contains_key(name))
+            .map(|(node, _)| node.clone())
+            .collect();
         match (wanted, &branch) {
             (Some(workload), branch) => {
                 let endpoint = self.endpoint(name, workload);
@@ -435,6 +440,9 @@ impl Planning<'_, '_> {
                     steps
                 };
                 track.start_after(prepared);
+                if workload.ports.is_empty() {
+                    track.drop_endpoint(&has_endpoint);
+                }
                 for (number, wave) in branch.iter().flat_map(|b| &b.waves).enumerate() {
                     let number = u32::try_from(number).unwrap_or(u32::MAX);
                     let rollout = &workload.rollout;
@@ -443,11 +451,6 @@ impl Planning<'_, '_> {
                 track.settle();
             }
             (None, Some(branch)) => {
-                let has_endpoint: Vec<NodeName> = self
-                    .seen()
-                    .filter(|(_, seen)| seen.spec.endpoints.contains_key(name))
-                    .map(|(node, _)| node.clone())
-                    .collect();
                 let moves: Vec<_> = branch.waves.iter().flat_map(|w| w.moves.clone()).collect();
                 let tenant = &self.inputs.graph.tenant;
                 let mut track =
@@ -470,9 +473,8 @@ impl Planning<'_, '_> {
         }
         if has_steps || before != wanted {
             self.body.changes.extend(change::workload(name, before, wanted, has_steps, causes));
-            let reached = wanted.cloned().map(Box::new);
-            if before != wanted || has_steps {
-                self.body.reaches.insert(name.clone(), reached);
+            if !incomplete {
+                self.body.reaches.insert(name.clone(), wanted.cloned().map(Box::new));
             }
         }
         if let Some(branch) = branch.filter(|_| has_steps) {

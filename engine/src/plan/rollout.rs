@@ -61,6 +61,9 @@ pub struct Decision {
     pub blocked: Vec<Blocked>,
     /// What is put off, for people.
     pub deferred: Vec<String>,
+    /// Whether some replica keeps an older release after this plan, since it cannot be replaced
+    /// now. The release then does not count as reached.
+    pub incomplete: bool,
     /// Why replicas change that the text did not change, for people.
     pub causes: Vec<String>,
     /// Pods that stay.
@@ -74,6 +77,9 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     let mut fills = Vec::new();
     let mut replacements = Vec::new();
     let mut removals = Vec::new();
+    let before = case.head.reached.get(case.name);
+    let release = release_digest(wanted);
+    let is_new_release = before.is_none_or(|before| release_digest(before) != release);
     let by_ordinal = by_ordinal(case);
 
     for ordinal in 0..wanted.replicas {
@@ -89,10 +95,13 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         }
         if let Some((id, pod)) = keeper {
             decision.kept.insert(id.clone(), pod.placed.clone());
-            let gated = pod.passed || (wanted.ports.is_empty() && out.is_empty());
+            // Without ports no table remembers that a pod has passed: then the ledger does.
+            let gated =
+                pod.passed || (wanted.ports.is_empty() && out.is_empty() && !is_new_release);
             if !pod.is_known() {
                 if !wanted.ports.is_empty() && !pod.may_serve() {
                     let words = "takes no traffic from the other nodes until that node answers";
+                    decision.incomplete = true;
                     decision.deferred.push(format!("{id} on {} {words}", pod.node()));
                 }
                 continue;
@@ -104,7 +113,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                 .then(|| (pod.node().clone(), spec_of(case, id, &pod.placed, &wanted.template)));
             let class = if into.is_none() {
                 &mut removals
-            } else if out.iter().any(|(_, h)| h.may_serve()) {
+            } else if out.iter().any(|(_, h)| h.available) {
                 &mut replacements
             } else {
                 &mut fills
@@ -137,7 +146,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                 && out.iter().any(|(_, h)| h.state != State::Dead),
             why: String::new(),
         };
-        if out.iter().any(|(_, h)| h.may_serve()) {
+        if out.iter().any(|(_, h)| h.available) {
             replacements.push(plan)
         } else {
             fills.push(plan)
@@ -145,10 +154,19 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     }
     surplus(&by_ordinal, wanted.replicas, &mut decision, &mut removals);
 
-    let waves = in_waves(&wanted.rollout.strategy, fills, replacements, removals);
-    let before = case.head.reached.get(case.name);
-    let release = release_digest(wanted);
-    let is_new_release = before.is_none_or(|before| release_digest(before) != release);
+    let sound = by_ordinal.values().flatten().filter(|(_, h)| h.available);
+    let spare = spare(wanted, sound.count() + fills.len());
+    let waiting = if spare == 0 { std::mem::take(&mut replacements) } else { Vec::new() };
+    if !waiting.is_empty() {
+        decision.incomplete = true;
+        decision.deferred.push(format!(
+            "{} replicas of {} wait to be replaced: too few are available, and the rollout starts none first",
+            waiting.len(),
+            case.name
+        ));
+        decision.kept.extend(waiting.into_iter().flat_map(|one| one.out));
+    }
+    let waves = in_waves(&wanted.rollout.strategy, spare, fills, replacements, removals);
     let undo = is_new_release && wanted.rollout.on_fail == OnFail::Rollback;
     let mut placing = Placing {
         case,
@@ -162,6 +180,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         .map(|moves| placing.place(moves, fleet))
         .filter(|w| !w.moves.is_empty())
         .collect();
+    decision.incomplete |= !placing.blocked.is_empty();
     decision.blocked = placing.blocked;
     if !waves.is_empty() {
         let serving = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve());
@@ -169,6 +188,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         let passed = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve() && h.passed);
         let available = u32::try_from(passed.count()).unwrap_or(u32::MAX);
         let floor = match wanted.rollout.strategy {
+            // Without ports nobody serves: an endpoint that was there goes first.
+            Strategy::Rolling { .. } if wanted.ports.is_empty() => 0,
             Strategy::Rolling { surge: _, unavailable } => {
                 wanted.replicas.saturating_sub(unavailable).min(available)
             }
@@ -330,23 +351,32 @@ fn starts_first(strategy: &Strategy) -> bool {
     }
 }
 
+/// How many replicas may be replaced at once: the surge if there is one; else as many as can be
+/// missed below those that are available.
+fn spare(wanted: &Workload, available: usize) -> usize {
+    match wanted.rollout.strategy {
+        Strategy::Recreate => usize::MAX,
+        Strategy::Rolling { surge: 0, unavailable } => {
+            let floor = wanted.replicas.saturating_sub(unavailable) as usize;
+            available.saturating_sub(floor).min(unavailable as usize)
+        }
+        Strategy::Rolling { surge, unavailable: _ } => surge as usize,
+    }
+}
+
 fn in_waves(
     strategy: &Strategy,
+    spare: usize,
     fills: Vec<Move>,
     replacements: Vec<Move>,
     removals: Vec<Move>,
 ) -> Vec<Vec<Move>> {
-    let size = match strategy {
-        Strategy::Rolling { surge: 0, unavailable } => (*unavailable).max(1) as usize,
-        Strategy::Rolling { surge, unavailable: _ } => *surge as usize,
-        Strategy::Recreate => usize::MAX,
-    };
     let mut waves = Vec::new();
     match strategy {
         Strategy::Recreate => waves.push(fills.into_iter().chain(replacements).collect()),
         Strategy::Rolling { .. } => {
             waves.push(fills);
-            waves.extend(replacements.chunks(size).map(<[Move]>::to_vec));
+            waves.extend(replacements.chunks(spare.max(1)).map(<[Move]>::to_vec));
         }
     }
     waves.push(removals);

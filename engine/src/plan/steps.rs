@@ -138,6 +138,13 @@ impl<'a> Track<'a> {
         self.serving.clear();
         self.endpoint = None;
         self.tables.clear();
+        self.drop_endpoint(has_endpoint);
+        self.take_out(&moves.iter().collect::<Vec<_>>());
+    }
+
+    /// Takes the endpoint off the nodes that have it.
+    pub fn drop_endpoint(&mut self, has_endpoint: &[NodeName]) {
+        let last = self.last.clone();
         let removed: Vec<_> = has_endpoint
             .iter()
             .map(|node| {
@@ -145,13 +152,12 @@ impl<'a> Track<'a> {
                     tenant: self.tenant.clone(),
                     endpoint: self.workload.clone(),
                 };
-                self.push(node, Work::Act(action), &self.last.clone())
+                self.push(node, Work::Act(action), &last)
             })
             .collect();
         if !removed.is_empty() {
             self.last = removed;
         }
-        self.take_out(&moves.iter().collect::<Vec<_>>());
     }
 
     fn bring_in(

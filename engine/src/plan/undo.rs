@@ -29,13 +29,17 @@ pub fn undo_steps(body: &PlanBody, workload: &WorkloadName, failed: u32) -> Vec<
     let tables = branch.tables.iter().map(|node| (node.clone(), now.clone())).collect();
     let after = branch.endpoint_before.clone();
     let mut track = Track::new(&mut builder, &body.tenant, workload, after, tables, serving);
+    // The tables may have the endpoint already: from the waves done, or from an apply that was killed.
+    let may_have = branch.endpoint.is_some() && (done > 0 || !branch.backends.is_empty());
+    let has_endpoint = if may_have { &branch.tables[..] } else { &[] };
     let Some(before) = &branch.before else {
         let all: Vec<Move> = branch.waves.iter().take(done + 1).flat_map(gone).collect();
-        let has_endpoint =
-            if done > 0 && branch.endpoint.is_some() { &branch.tables[..] } else { &[] };
         track.remove(failed, &all, has_endpoint);
         return builder.finish();
     };
+    if branch.endpoint_before.is_none() {
+        track.drop_endpoint(has_endpoint);
+    }
     let none = |_: &_| Vec::new();
     let moves: Vec<Move> =
         wave.moves.iter().filter_map(|one| back(one, !one.start_first)).collect();

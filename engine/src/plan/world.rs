@@ -20,6 +20,9 @@ pub struct Here {
     pub state: State,
     /// Whether some endpoint table leads to it.
     pub serving: bool,
+    /// Whether it counts as available: a table leads to it, or its workload has no table and it
+    /// runs.
+    pub available: bool,
     /// Whether every endpoint table that was seen leads to it: it has passed its gate. A pod that
     /// only some tables lead to (an apply was killed, a node came back) is gated again.
     pub passed: bool,
@@ -73,7 +76,13 @@ impl World {
             if graph.nodes.contains_key(&placed.node) {
                 let state = State::Assumed;
                 let serving = !silent && served.contains_key(id);
-                let here = Here { placed: placed.clone(), state, serving, passed: true };
+                let here = Here {
+                    placed: placed.clone(),
+                    state,
+                    serving,
+                    available: serving,
+                    passed: true,
+                };
                 pods.insert(id.clone(), here);
             }
         }
@@ -97,7 +106,9 @@ impl World {
                 let led = served.get(id).copied().unwrap_or(0);
                 let all = tables.get(&pod.workload).copied().unwrap_or(0);
                 let passed = led > 0 && led == all;
-                pods.insert(id.clone(), Here { placed, state, serving: led > 0, passed });
+                let available = led > 0 || (all == 0 && state == State::Running);
+                let here = Here { placed, state, serving: led > 0, available, passed };
+                pods.insert(id.clone(), here);
             }
         }
         Self { pods }
