@@ -132,8 +132,9 @@ async fn overtaken(at: u64) -> Result<bool, String> {
     let (survey, after) = plan(&twin, &v3, Goal::Converge).await;
     if !after.is_empty() {
         return Err(format!(
-            "{:?}: not what the second engine made:\n{}",
-            slept.0,
+            "{:?}, then {:?}: not what the second engine made:\n{}",
+            taken.applied.map(|applied| applied.map(|applied| applied.outcome)),
+            slept.0.map(|applied| applied.outcome),
             render::text(&after, &survey.observation)
         ));
     }
