@@ -88,6 +88,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         let others = || here.iter().filter(|(id, _)| Some(*id) != keeper.map(|(id, _)| id));
         let out: Vec<_> = others().filter(|(_, h)| h.is_known()).copied().collect();
         for (id, unknown) in others().filter(|(_, h)| !h.is_known()) {
+            decision.kept.insert((*id).clone(), unknown.placed.clone());
             decision.deferred.push(format!(
                 "{id} on {} is left alone: the node is not reachable",
                 unknown.node()
