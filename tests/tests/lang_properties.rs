@@ -132,7 +132,8 @@ proptest! {
         workspace.set_file("lib/app.berth", LIB);
         let snapshot = workspace.snapshot();
         let found = snapshot.compile(&CompileRequest::default()).diagnostics;
-        let independent = "service last { image: 5 }\n";
+        // On a line of its own, whatever became of the last line's end.
+        let independent = "\nservice last { image: 5 }\n";
         let with_mistake = compile(&format!("{damaged}{independent}"));
         let file = damaged.len() as u32;
         prop_assert!(
