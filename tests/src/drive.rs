@@ -56,7 +56,11 @@ pub async fn apply(
 ) -> Result<Applied, ApplyError> {
     let clock = SimulatedClock::starting_at(1_700_000_000_000);
     let stop = AtomicBool::new(false);
-    let watch = |_event: Event| {};
+    let watch = |event: Event| match event {
+        Event::Started(step) => tell(|| format!("   {}", step.work.title(&step.node))),
+        Event::Done { .. } => {}
+        other => tell(|| format!("   {other:?}")),
+    };
     let apply = Apply { host: twin, clock: &clock, who: "sim@test", watch: &watch, stop: &stop };
     let planned = Planned {
         body,
@@ -79,4 +83,11 @@ pub fn simulate<T>(future: impl Future<Output = T>) -> T {
         .build()
         .expect("a runtime");
     runtime.block_on(future)
+}
+
+/// Tells what happens when a single history is run (`BERTH_HISTORIES=1`).
+pub fn tell(what: impl FnOnce() -> String) {
+    if std::env::var("BERTH_HISTORIES").is_ok_and(|count| count == "1") {
+        eprintln!("{}", what());
+    }
 }

@@ -3,6 +3,8 @@
 //! Checked after every write by the twin itself: no traffic to a pod that is not ready, no fewer
 //! replicas than promised, no generation that goes back. Checked after every history: the next
 //! engine gets there, nothing is doubled or lost, and a further plan is empty.
+//!
+//! A failure of the random histories prints its seed; `BERTH_SEED=177 BERTH_HISTORIES=1` tells it.
 
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::graph::{Graph, Strategy};
@@ -11,7 +13,7 @@ use berth_engine::plan::planner::{self, Inputs};
 use berth_engine::plan::render;
 use berth_engine::run::observe::survey;
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
-use berth_tests::drive::{apply, plan, simulate, turn};
+use berth_tests::drive::{apply, plan, simulate, tell, turn};
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
 
 fn shop(image: ImageDigest) -> Graph {
@@ -23,6 +25,8 @@ async fn settle(twin: &Twin, graph: &Graph) -> Result<usize, String> {
     for turns in 0..6 {
         let engine = twin.another_engine();
         let turn = turn(&engine, graph, Goal::Converge).await;
+        tell(|| render::text(&turn.body, &turn.survey.observation));
+        tell(|| format!("→ {:?}\n", turn.applied.map(|done| done.map(|done| done.outcome))));
         if turn.body.is_empty() {
             return Ok(turns);
         }
@@ -184,9 +188,7 @@ fn text(dice: &mut Dice) -> Graph {
             let image = image(dice.pick(&['a', 'b', 'c', 'f']));
             let replicas = 1 + u32::try_from(dice.roll(5)).unwrap_or(0);
             let mut workload = web(image, replicas, dice.pick(&strategies));
-            // FIXME: with ports that go and come back, 5 of 1,500 histories end wrong (seeds 177, 415,
-            // 720, 805, 1041): a bad release is taken for reached. BERTH_SIM_PORTS=1 shows them.
-            if std::env::var_os("BERTH_SIM_PORTS").is_some() && dice.roll(4) == 0 {
+            if dice.roll(4) == 0 {
                 workload.ports.clear();
             }
             graph = with(graph, name, workload);
@@ -210,6 +212,7 @@ async fn history(seed: u64) -> Result<(), String> {
                 let running: Vec<_> = twin.world().running().into_iter().collect();
                 if !running.is_empty() {
                     let (node, pod) = dice.pick(&running);
+                    tell(|| format!("{pod} is stopped by hand\n"));
                     twin.world().stop_by_hand(&node, &pod);
                 }
             }
@@ -217,6 +220,7 @@ async fn history(seed: u64) -> Result<(), String> {
                 // The keeper too: then there is no ledger to read, and no plan.
                 let node = dice.pick(&nodes);
                 let cut = dice.roll(2) == 0;
+                tell(|| format!("{node} is {}\n", if cut { "cut off" } else { "there again" }));
                 twin.world().set_cut(&node, cut);
             }
             _ => {}
@@ -224,6 +228,7 @@ async fn history(seed: u64) -> Result<(), String> {
         for _ in 0..dice.roll(3) {
             let fault = dice.pick(&FAULTS);
             let at = dice.roll(120);
+            tell(|| format!("{fault:?} in {at} calls\n"));
             twin.world().fault_in(at, fault);
         }
         let engine = twin.another_engine();
@@ -258,8 +263,10 @@ async fn attempt(engine: &Twin, graph: &Graph) {
             panic!("the checker turned a plan down: {violations:?}\n{text}")
         }
     };
+    tell(|| render::text(&body, &seen.observation));
     if !body.is_empty() && body.blocked.is_empty() {
-        let _ = apply(engine, graph, &seen, &body).await;
+        let applied = apply(engine, graph, &seen, &body).await;
+        tell(|| format!("→ {:?}\n", applied.map(|applied| applied.outcome)));
     }
 }
 
@@ -302,12 +309,17 @@ async fn ends_well(twin: &Twin, graph: &Graph) -> Result<(), String> {
     Ok(())
 }
 
+/// Seeds that once ended wrong, kept: ports that went and came back, and two undos in one apply.
+const PINNED: [u64; 5] = [177, 415, 720, 805, 1041];
+
 /// How many random histories a run takes; more by `BERTH_HISTORIES`.
 #[test]
 fn random_histories() {
     let count = std::env::var("BERTH_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
     let first = std::env::var("BERTH_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let pinned = PINNED.into_iter().filter(|_| count > 1);
     let failed: Vec<String> = (first..first + count)
+        .chain(pinned)
         .filter_map(|seed| simulate(history(seed)).err().map(|why| format!("seed {seed}: {why}")))
         .collect();
     assert!(failed.is_empty(), "{} of {count}:\n{}", failed.len(), failed.join("\n"));

@@ -72,7 +72,9 @@ pub enum Goal {
 }
 
 /// A step's number in its plan, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct StepId(pub u32);
 
@@ -332,11 +334,23 @@ impl PlanBody {
         highest
     }
 
-    /// Lists every node that a step touches, the keeper included, sorted.
+    /// Lists every node that a step may touch, those of undos and the keeper included, sorted.
     pub fn nodes(&self) -> BTreeSet<NodeName> {
         let mut nodes: BTreeSet<_> = self.steps.iter().map(|step| step.node.clone()).collect();
         nodes.insert(self.keeper.clone());
+        for branch in self.branches.values().filter(|branch| branch.undo) {
+            if branch.endpoint.is_some() || branch.endpoint_before.is_some() {
+                nodes.extend(branch.tables.iter().cloned());
+            }
+            let restored = branch.waves.iter().flat_map(|wave| &wave.moves);
+            nodes.extend(restored.filter_map(|one| one.restore.as_ref()).map(|(n, _)| n.clone()));
+        }
         nodes
+    }
+
+    /// Numbers the first step of an undo: the one after the plan's own.
+    pub fn next_step(&self) -> StepId {
+        StepId(u32::try_from(self.steps.len()).unwrap_or(u32::MAX))
     }
 
     /// Names everything that the forward steps may write, by node.

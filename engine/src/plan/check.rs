@@ -126,7 +126,7 @@ pub fn check(
                 model: start.clone().when_gate_fails(body, workload, wave),
                 violations: &mut violations,
             };
-            judge.play(&undo_steps(body, workload, wave));
+            judge.play(&undo_steps(body, workload, wave, body.next_step()));
         }
     }
     violations

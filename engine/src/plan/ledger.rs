@@ -4,7 +4,7 @@
 //! hash of the line before it, so that a lost or altered line is noticed. This module knows the
 //! entries and what they mean; [`crate::run::ledger`] reads and appends them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use super::graph::Workload;
 use super::names::{NodeName, PodId, SpecDigest, WorkloadName};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 1;
+pub const LEDGER_VERSION: u32 = 2;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,9 @@ pub enum Entry {
         reached: BTreeMap<WorkloadName, Option<Box<Workload>>>,
         /// Every pod that is there now, as far as this engine knows.
         placed: BTreeMap<PodId, Placed>,
+        /// Those of them that have passed their gate. Since version 2.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        proven: BTreeSet<PodId>,
     },
 }
 
@@ -121,6 +124,9 @@ pub struct Head {
     pub reached: BTreeMap<WorkloadName, Workload>,
     /// Every pod that was there when the last apply ended.
     pub placed: BTreeMap<PodId, Placed>,
+    /// Those of them that had passed their gate: what no endpoint's table can say of a workload
+    /// without ports, nor of a pod on a node that is silent.
+    pub proven: BTreeSet<PodId>,
     /// The highest generation that any plan has named, by replica (`web-0`).
     pub generations: BTreeMap<String, u64>,
 }
@@ -286,9 +292,10 @@ impl Head {
             Entry::Pin { workload, pin } => {
                 self.pins.insert(workload.clone(), (**pin).clone());
             }
-            Entry::Finish { revision: _, outcome: _, reached, placed } => {
+            Entry::Finish { revision: _, outcome: _, reached, placed, proven } => {
                 self.in_flight = None;
                 self.placed.clone_from(placed);
+                self.proven.clone_from(proven);
                 for (name, workload) in reached {
                     match workload {
                         Some(workload) => self.reached.insert(name.clone(), (**workload).clone()),

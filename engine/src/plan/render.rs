@@ -39,8 +39,8 @@ pub fn text(body: &PlanBody, observation: &Observation) -> String {
         };
         let mut branches = body.branches.iter().filter(|_| changes);
         let branch = branches.find(|(name, _)| change.resource == format!("service/{name}"));
-        if let Some((name, branch)) = branch {
-            self::branch(&mut out, body, name, branch);
+        if let Some((_, branch)) = branch {
+            self::branch(&mut out, branch);
         }
     }
     nodes(&mut out, body);
@@ -133,7 +133,7 @@ fn change(out: &mut String, change: &Change) {
     }
 }
 
-fn branch(out: &mut String, body: &PlanBody, name: &WorkloadName, branch: &Branch) {
+fn branch(out: &mut String, branch: &Branch) {
     if branch.waves.is_empty() {
         return;
     }
@@ -154,19 +154,16 @@ fn branch(out: &mut String, body: &PlanBody, name: &WorkloadName, branch: &Branc
             row(out, &label, one);
         }
     }
-    if branch.undo {
+    let mut moves = branch.waves.iter().flat_map(|wave| &wave.moves);
+    let comes = moves.find_map(|one| one.into.as_ref());
+    if let Some((_, comes)) = comes.filter(|_| branch.undo) {
         match (&branch.before, branch.rollout.on_fail) {
             (_, OnFail::Stop) => {}
             (Some(before), OnFail::Rollback) => {
-                let now = body
-                    .reaches
-                    .get(name)
-                    .and_then(|w| w.as_ref())
-                    .map(|w| w.template.image.short());
                 let _ = writeln!(
                     out,
                     "  on failure: waves done go back {}→{}, and the text's release is held",
-                    now.unwrap_or("this"),
+                    comes.image.short(),
                     before.template.image.short()
                 );
             }

@@ -96,12 +96,16 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         }
         if let Some((id, pod)) = keeper {
             decision.kept.insert(id.clone(), pod.placed.clone());
-            // Without ports no table remembers that a pod has passed: then the ledger does.
-            let gated =
-                pod.passed || (wanted.ports.is_empty() && out.is_empty() && !is_new_release);
+            // Only what goes into a table has to have been led to by one: traffic waits for a gate.
+            let gated = if wanted.ports.is_empty() { pod.proven } else { pod.led };
             if !pod.is_known() {
-                if !wanted.ports.is_empty() && !pod.may_serve() {
+                let waits = if wanted.ports.is_empty() {
+                    (!pod.proven).then_some("is not known to be ready until that node answers")
+                } else {
                     let words = "takes no traffic from the other nodes until that node answers";
+                    (!pod.may_serve()).then_some(words)
+                };
+                if let Some(words) = waits {
                     decision.incomplete = true;
                     decision.deferred.push(format!("{id} on {} {words}", pod.node()));
                 }
@@ -131,6 +135,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             continue;
         }
         if let Some((id, pod)) = here.iter().find(|(_, h)| !h.is_known()) {
+            decision.incomplete = true;
             decision
                 .deferred
                 .push(format!("{id} cannot be replaced: {} is not reachable", pod.node()));
@@ -186,7 +191,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     if !waves.is_empty() {
         let serving = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve());
         let backends: BTreeSet<_> = serving.map(|(id, _)| (*id).clone()).collect();
-        let passed = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve() && h.passed);
+        let passed = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve() && h.led);
         let available = u32::try_from(passed.count()).unwrap_or(u32::MAX);
         let floor = match wanted.rollout.strategy {
             // Without ports nobody serves: an endpoint that was there goes first.
@@ -324,7 +329,7 @@ fn keeper<'a>(
 ) -> Option<(&'a PodId, &'a Here)> {
     here.iter()
         .filter(|(_, h)| h.is_sound(digest))
-        .max_by_key(|(id, h)| (h.passed, id.generation))
+        .max_by_key(|(id, h)| (h.led, h.proven, id.generation))
         .copied()
 }
 

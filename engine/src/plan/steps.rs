@@ -23,8 +23,8 @@ pub struct Builder {
 
 impl Builder {
     /// Starts numbering at `first`, for steps that come after others.
-    pub fn starting_at(first: u32) -> Self {
-        Self { first, steps: Vec::new() }
+    pub fn starting_at(first: StepId) -> Self {
+        Self { first: first.0, steps: Vec::new() }
     }
 
     /// Adds a step for a node itself.

@@ -7,19 +7,24 @@
 use std::collections::BTreeMap;
 
 use super::action::{Backend, Endpoint};
-use super::body::{Branch, Move, Placed, PlanBody, Step, Wave};
+use super::body::{Branch, Move, Placed, PlanBody, Step, StepId, Wave};
 use super::names::{PodId, WorkloadName};
 use super::steps::{Builder, Track, backend};
 
-/// Spells out the steps that undo a workload's waves when the gate of wave `failed` fails. Their
-/// numbers follow the plan's own. Empty if the branch is not undone.
-pub fn undo_steps(body: &PlanBody, workload: &WorkloadName, failed: u32) -> Vec<Step> {
+/// Spells out the steps that undo a workload's waves when the gate of wave `failed` fails, numbered
+/// from `first` on: after the plan's own steps, and after those of the undos that began before it.
+/// Empty if the branch is not undone.
+pub fn undo_steps(
+    body: &PlanBody,
+    workload: &WorkloadName,
+    failed: u32,
+    first: StepId,
+) -> Vec<Step> {
     let Some(branch) = body.branches.get(workload).filter(|branch| branch.undo) else {
         return Vec::new();
     };
     let done = failed as usize;
     let Some(wave) = branch.waves.get(done) else { return Vec::new() };
-    let first = u32::try_from(body.steps.len()).unwrap_or(u32::MAX);
     let mut builder = Builder::starting_at(first);
     let serving = serving_at(branch, done);
     let now = branch.endpoint.as_ref().map(|endpoint| Endpoint {

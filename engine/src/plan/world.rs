@@ -25,7 +25,10 @@ pub struct Here {
     pub available: bool,
     /// Whether every endpoint table that was seen leads to it: it has passed its gate. A pod that
     /// only some tables lead to (an apply was killed, a node came back) is gated again.
-    pub passed: bool,
+    pub led: bool,
+    /// Whether it is known to have passed its gate: the tables say so, or the ledger does where no
+    /// table was seen.
+    pub proven: bool,
 }
 
 /// A pod's state, as far as planning cares.
@@ -81,7 +84,8 @@ impl World {
                     state,
                     serving,
                     available: serving,
-                    passed: true,
+                    led: true,
+                    proven: serving || head.proven.contains(id),
                 };
                 pods.insert(id.clone(), here);
             }
@@ -105,9 +109,14 @@ impl World {
                 };
                 let led = served.get(id).copied().unwrap_or(0);
                 let all = tables.get(&pod.workload).copied().unwrap_or(0);
-                let passed = led > 0 && led == all;
-                let available = led > 0 || (all == 0 && state == State::Running);
-                let here = Here { placed, state, serving: led > 0, available, passed };
+                let here = Here {
+                    placed,
+                    state,
+                    serving: led > 0,
+                    available: led > 0 || (all == 0 && state == State::Running),
+                    led: led > 0 && led == all,
+                    proven: if all > 0 { led == all } else { head.proven.contains(id) },
+                };
                 pods.insert(id.clone(), here);
             }
         }

@@ -5,7 +5,7 @@
 //! refused, and the refusal names what changed. The whole plan is in the ledger before its first
 //! step, and its outcome after its last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use super::clock::Clock;
@@ -178,11 +178,13 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             Goal::Destroy => outcome == Outcome::Done && body.deferred.is_empty(),
             Goal::Converge => false,
         };
+        let (placed, proven) = placed(planned, &report);
         let finish = Entry::Finish {
             revision: body.revision,
             outcome: outcome.clone(),
             reached: reached(body, &report),
-            placed: placed(planned, &report),
+            placed,
+            proven,
         };
         append(&mut writer, &tenure, self.clock.now_ms(), finish).await?;
         let lines = std::mem::take(&mut writer.ledger.lines);
@@ -236,21 +238,21 @@ fn reached(
 }
 
 /// Every pod that is there after the run: those seen or assumed before, less what was removed,
-/// and what was created.
-fn placed(planned: Planned<'_>, report: &Report) -> BTreeMap<PodId, Placed> {
-    let world = crate::plan::world::World::of(planned.graph, planned.observation, planned.head);
-    let mut placed: BTreeMap<PodId, Placed> = world
-        .pods
-        .into_iter()
-        .filter(|(pod, _)| !report.removed.contains(pod))
-        .map(|(pod, here)| (pod, here.placed))
-        .collect();
+/// and what was created; and which of them have passed their gate.
+fn placed(planned: Planned<'_>, report: &Report) -> (BTreeMap<PodId, Placed>, BTreeSet<PodId>) {
+    let mut world = crate::plan::world::World::of(planned.graph, planned.observation, planned.head);
+    world.pods.retain(|pod, _| !report.removed.contains(pod));
+    let mut proven = report.ready.clone();
+    proven.extend(world.pods.iter().filter(|(_, here)| here.proven).map(|(pod, _)| pod.clone()));
+    let mut placed: BTreeMap<PodId, Placed> =
+        world.pods.into_iter().map(|(pod, here)| (pod, here.placed)).collect();
     for (pod, step) in &report.created {
         if let Work::Act(Action::EnsurePod { pod: spec }) = &step.work {
             placed.insert(pod.clone(), Placed::of(&step.node, spec));
         }
     }
-    placed
+    proven.retain(|pod| placed.contains_key(pod));
+    (placed, proven)
 }
 
 /// Appends a line; after a lost session, once more if the apply is still the fleet's.

@@ -49,6 +49,8 @@ pub struct Report {
     pub created: BTreeMap<PodId, Step>,
     /// Pods that were removed.
     pub removed: BTreeSet<PodId>,
+    /// Pods that passed their gate.
+    pub ready: BTreeSet<PodId>,
     /// Workloads that went back, with the reason.
     pub reverted: BTreeMap<WorkloadName, String>,
     /// Workloads with a step that is not done.
@@ -94,6 +96,8 @@ enum End {
 
 #[derive(Default)]
 struct Progress {
+    /// The number of the next undo's first step.
+    next: StepId,
     steps: BTreeMap<StepId, Step>,
     waiting: BTreeMap<StepId, BTreeSet<StepId>>,
     followers: BTreeMap<StepId, Vec<StepId>>,
@@ -115,7 +119,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         on_gate_failed: &mut G,
     ) -> std::io::Result<Report> {
         let mut report = Report::default();
-        let mut progress = Progress::default();
+        let mut progress = Progress { next: body.next_step(), ..Progress::default() };
         progress.add(&body.steps);
         let mut running = FuturesUnordered::new();
         let mut records: Vec<Record> = Vec::new();
@@ -250,7 +254,8 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
             report.problems.push(format!("{branch} could not be pinned: {problem}"));
             return;
         }
-        let steps = undo_steps(body, branch, wave);
+        let steps = undo_steps(body, branch, wave, progress.next);
+        progress.next = steps.last().map_or(progress.next, |last| StepId(last.id.0 + 1));
         records.push(Record::Undo { workload: branch.to_string(), wave });
         self.watch.event(Event::Undo { workload: branch.clone(), steps: steps.len() });
         report.reverted.insert(branch.clone(), why);
@@ -537,9 +542,13 @@ impl Report {
             }
             Work::Act(Action::RemovePod { pod, .. }) => {
                 self.created.remove(pod);
+                self.ready.remove(pod);
                 self.removed.insert(pod.clone());
             }
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+            Work::AwaitReady { pod, .. } => {
+                self.ready.insert(pod.clone());
+            }
+            Work::Act(_) | Work::AwaitDrained { .. } => {}
         }
     }
 }
