@@ -86,6 +86,7 @@ pub fn simulate<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Tells what happens when a single history is run (`BERTH_HISTORIES=1`).
+#[expect(clippy::print_stderr, reason = "a test tells what it does")]
 pub fn tell(what: impl FnOnce() -> String) {
     if std::env::var("BERTH_HISTORIES").is_ok_and(|count| count == "1") {
         eprintln!("{}", what());
