@@ -2,4 +2,5 @@
 
 pub mod cases;
 pub mod drive;
+pub mod fleets;
 pub mod project;

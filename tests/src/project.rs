@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use berth_engine::plan::action::{ImageSource, Protocol};
 use berth_engine::plan::graph::{
-    Graph, Node, OnFail, Placement, PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy,
-    Workload,
+    Fill, Graph, Intake, Limits, Node, OnFail, Overcommit, Placement, PodTemplate, Pools, Port,
+    Probe, ProbeKind, Rollout, Strategy, Workload,
 };
 use berth_engine::plan::names::{ImageDigest, NodeName, Tenant, WorkloadName};
 use berth_engine::plan::observation::Requests;
@@ -29,6 +29,10 @@ pub fn fleet(nodes: u32) -> Graph {
         port: 22,
         identity: None,
         labels: BTreeMap::from([("zone".to_owned(), format!("z{}", number % 2))]),
+        taints: Vec::new(),
+        intake: Intake::Open,
+        overcommit: Overcommit::default(),
+        named: BTreeMap::new(),
         capacity: None,
         reserve: Requests::default(),
     };
@@ -43,6 +47,8 @@ pub fn fleet(nodes: u32) -> Graph {
         },
         nodes: (1..=nodes).map(|number| (node(number), server(number))).collect(),
         workloads: BTreeMap::new(),
+        quota: None,
+        fill: Fill::Even,
     }
 }
 
@@ -55,7 +61,8 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             command: Vec::new(),
             args: Vec::new(),
             env: BTreeMap::new(),
-            resources: Requests { cpu_millis: 100, memory_bytes: 64 << 20 },
+            resources: Requests { cpu_millis: 100, memory_bytes: 64 << 20, ..Requests::default() },
+            limits: Limits::default(),
             grace_ms: 10_000,
         },
         replicas,

@@ -8,6 +8,10 @@ observe() {
   while IFS= read -r line; do case $line in PRETTY_NAME=*) printf 'os %s\n' "${line#*=}" ;; esac; done </etc/os-release
   printf 'now %s\n' "$(($(date +%s%N) / 1000000))"
   printf 'disk %s\n' "$(stat -f -c '%a %S' /var/lib/containerd 2>/dev/null || stat -f -c '%a %S' /)"
+  printf 'disktotal %s\n' "$(stat -f -c '%b %S' /var/lib/containerd 2>/dev/null || stat -f -c '%b %S' /)"
+  for name in cpu memory io; do
+    { read -r _ _ value _ </proc/pressure/$name && printf 'pressure %s\n' "${value#avg60=}"; } 2>/dev/null
+  done
   ip -o addr show scope global 2>/dev/null | while read -r _ name fields value _; do printf 'addr %s %s %s\n' "$name" "$fields" "$value"; done | head -n 256
   for name in nft ip runc flock unshare nsenter systemctl; do command -v "$name" >/dev/null || printf 'missing %s\n' "$name"; done
   for name in ptp static; do

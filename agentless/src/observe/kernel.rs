@@ -24,6 +24,10 @@ pub(crate) struct Kernel {
     pub(crate) os: String,
     pub(crate) now_ms: i64,
     pub(crate) disk_free_bytes: u64,
+    pub(crate) disk_bytes: u64,
+    /// The worst of CPU's, memory's and I/O's share of the last minute that something waited, in
+    /// hundredths of a percent.
+    pub(crate) pressure: u32,
     /// Interface and address, in the node's order.
     pub(crate) addresses: Vec<(String, IpAddr)>,
     pub(crate) missing: Vec<String>,
@@ -50,6 +54,8 @@ enum Fact<'a> {
     Os(&'a str),
     Now(i64),
     Disk(u64, u64),
+    DiskTotal(u64, u64),
+    Pressure(u32),
     Address(&'a str, IpAddr),
     Missing(&'a str),
     Epoch(u64),
@@ -76,6 +82,8 @@ pub(crate) fn parse(text: &str) -> Result<Kernel, Cut> {
             Fact::Os(name) => kernel.os = name.trim_matches('"').to_owned(),
             Fact::Now(ms) => kernel.now_ms = ms,
             Fact::Disk(blocks, size) => kernel.disk_free_bytes = blocks.saturating_mul(size),
+            Fact::DiskTotal(blocks, size) => kernel.disk_bytes = blocks.saturating_mul(size),
+            Fact::Pressure(share) => kernel.pressure = kernel.pressure.max(share),
             Fact::Address(interface, ip) => kernel.addresses.push((interface.to_owned(), ip)),
             Fact::Missing(what) => kernel.missing.push(what.to_owned()),
             Fact::Epoch(n) => kernel.epoch = n,
@@ -133,6 +141,16 @@ fn seconds(input: &str) -> IResult<&str, u64> {
     .parse(input)
 }
 
+/// A share in percent with a fraction, as the kernel prints it.
+fn hundredths(input: &str) -> IResult<&str, u32> {
+    map_opt((small, take_till(|c: char| c == ' ')), |(whole, fraction): (u32, &str)| {
+        let digits: String =
+            fraction.chars().filter(char::is_ascii_digit).chain("00".chars()).take(2).collect();
+        whole.checked_mul(100)?.checked_add(digits.parse().ok()?)
+    })
+    .parse(input)
+}
+
 /// The folder of a task, by the path of its `init.pid`.
 fn task(input: &str) -> IResult<&str, &str> {
     map_opt(rest, |path: &str| path.strip_suffix("/init.pid")?.rsplit('/').next()).parse(input)
@@ -153,6 +171,11 @@ fn fact(line: &str) -> IResult<&str, Fact<'_>> {
             map(preceded(tag("disk "), separated_pair(number, char(' '), number)), |(n, s)| {
                 Fact::Disk(n, s)
             }),
+            map(
+                preceded(tag("disktotal "), separated_pair(number, char(' '), number)),
+                |(n, s)| Fact::DiskTotal(n, s),
+            ),
+            map(preceded(tag("pressure "), hundredths), Fact::Pressure),
             map(
                 preceded(tag("addr "), (word, alt((tag(" inet6 "), tag(" inet "))), address)),
                 |(name, _, ip)| Fact::Address(name, ip),
@@ -190,6 +213,10 @@ cpus 2
 os \"Debian GNU/Linux 12 (bookworm)\"
 now 1795000000123
 disk 10 4096
+disktotal 40 4096
+pressure 0.07
+pressure 12.5
+pressure 3.00
 addr lo inet 10.88.1.1/32
 addr host0 inet6 fd77::11/64
 missing nft
@@ -212,6 +239,7 @@ end
         assert_eq!(kernel.memory_bytes, 2048 * 1024);
         assert_eq!(kernel.os, "Debian GNU/Linux 12 (bookworm)");
         assert_eq!(kernel.disk_free_bytes, 40_960);
+        assert_eq!((kernel.disk_bytes, kernel.pressure), (163_840, 1250));
         assert_eq!(kernel.addresses.len(), 2);
         assert_eq!(kernel.missing, ["nft"]);
         assert_eq!(kernel.reflexes, BTreeMap::from([(Reflex::Boot, 1)]));
@@ -233,9 +261,9 @@ end
         }
 
         #[test]
-        fn no_line_with_a_known_key_panics(key in 0..16_usize, text in ".{0,80}") {
+        fn no_line_with_a_known_key_panics(key in 0..18_usize, text in ".{0,80}") {
             let key = ["machine", "memory", "cpus", "os", "now", "disk", "addr", "missing", "epoch",
-                "network", "reflex", "claim", "endpoint", "wired", "started", "tenant"][key];
+                "network", "reflex", "claim", "endpoint", "wired", "started", "tenant", "disktotal", "pressure"][key];
             let _ = parse(&format!("{key} {text}\nend"));
         }
     }

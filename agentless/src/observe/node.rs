@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_engine::plan::names::{ImageDigest, Tenant};
 use berth_engine::plan::observation::{
-    Facts, Foreign, Missing, NodeObservation, NodeSpec, NodeStatus, PodStatus, Requests,
+    Facts, Foreign, Missing, NodeObservation, NodeSpec, NodeStatus, PodStatus, Pressure, Requests,
 };
 use berth_engine::run::host::Layer;
 use containerd_client::types::v1::{Process, Status as TaskStatus};
@@ -82,8 +82,7 @@ fn assemble(
             match labels::requests(container).filter(|_| namespace.starts_with("berth.")) {
                 Some(asked) => {
                     let sum = others.entry(namespace.clone()).or_default();
-                    sum.cpu_millis = sum.cpu_millis.saturating_add(asked.cpu_millis);
-                    sum.memory_bytes = sum.memory_bytes.saturating_add(asked.memory_bytes);
+                    sum.add(&asked);
                 }
                 None => {
                     foreign
@@ -100,6 +99,7 @@ fn assemble(
             address6,
             cpu_millis: kernel.cpus.saturating_mul(1000),
             memory_bytes: kernel.memory_bytes,
+            disk_bytes: kernel.disk_bytes,
             arch: architecture(&live.shell.machine).to_owned(),
             os: kernel.os,
             containerd: burst.version,
@@ -117,7 +117,12 @@ fn assemble(
             claimed: kernel.claims,
             foreign,
         },
-        status: NodeStatus { pods: states, disk_free_bytes: kernel.disk_free_bytes, clock_skew_ms },
+        status: NodeStatus {
+            pods: states,
+            disk_free_bytes: kernel.disk_free_bytes,
+            pressure: Pressure::of(kernel.pressure),
+            clock_skew_ms,
+        },
     }
 }
 

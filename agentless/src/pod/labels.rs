@@ -32,6 +32,7 @@ pub(crate) fn write(pod: &PodSpec, spec: &[u8]) -> HashMap<String, String> {
         env: _,
         cpu_millis,
         memory_bytes,
+        asks,
         ip4,
         ip6,
         grace_ms,
@@ -54,6 +55,9 @@ pub(crate) fn write(pod: &PodSpec, spec: &[u8]) -> HashMap<String, String> {
     ];
     let mut labels: HashMap<String, String> =
         pairs.into_iter().map(|(key, value)| (format!("{OURS}{key}"), value)).collect();
+    if let Some(asks) = asks.as_ref().and_then(|asks| serde_json::to_string(asks).ok()) {
+        labels.insert(format!("{OURS}asks"), asks);
+    }
     let seal = seal(&labels, spec);
     labels.insert(SEAL.to_owned(), seal);
     labels
@@ -111,8 +115,11 @@ pub(crate) fn read(container: &Container) -> Option<(PodId, PodSeen)> {
 
 /// What a container asks for, if its labels say so.
 pub(crate) fn requests(container: &Container) -> Option<Requests> {
+    if let Some(asks) = container.labels.get(&format!("{OURS}asks")) {
+        return serde_json::from_str(asks).ok();
+    }
     let get = |key: &str| container.labels.get(&format!("{OURS}{key}"))?.parse().ok();
-    Some(Requests { cpu_millis: get("cpu")?, memory_bytes: get("memory")? })
+    Some(Requests { cpu_millis: get("cpu")?, memory_bytes: get("memory")?, ..Requests::default() })
 }
 
 /// How often the restart monitor has started it.

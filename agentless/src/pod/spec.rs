@@ -171,6 +171,7 @@ pub(crate) mod tests {
             env: [("A".to_owned(), "ours".to_owned())].into(),
             cpu_millis: 1,
             memory_bytes: 1 << 20,
+            asks: None,
             ip4: "10.88.1.11".parse().expect("ip"),
             ip6: "fd00::11".parse().expect("ip"),
             grace_ms: 1000,

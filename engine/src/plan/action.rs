@@ -13,6 +13,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::names::{ImageDigest, NodeName, PodId, SpecDigest, Tenant, WorkloadName};
+use super::observation::Requests;
 
 /// A write to one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +188,9 @@ pub struct PodSpec {
     pub cpu_millis: u64,
     /// Memory limit in bytes; 0 is none.
     pub memory_bytes: u64,
+    /// What it asks for, where that is not its limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Box<Requests>>,
     /// Its IPv4 address.
     pub ip4: Ipv4Addr,
     /// Its IPv6 address.
@@ -195,6 +199,20 @@ pub struct PodSpec {
     pub grace_ms: u64,
     /// The revision that created it; information only.
     pub revision: u64,
+}
+
+impl PodSpec {
+    /// What placement counts for it.
+    pub fn requests(&self) -> Requests {
+        match &self.asks {
+            Some(asks) => (**asks).clone(),
+            None => Requests {
+                cpu_millis: self.cpu_millis,
+                memory_bytes: self.memory_bytes,
+                ..Requests::default()
+            },
+        }
+    }
 }
 
 /// A stable address in front of a workload's ports.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Backend, Endpoint, PodSpec, Write};
 use super::canon::digest_of;
-use super::graph::{Probe, Rollout, Workload};
+use super::graph::{Over, Probe, Rollout, Rule, Taint, Workload};
 use super::ledger::{Claims, Pin};
 use super::names::{NodeName, PodId, SpecDigest, Tenant, WorkloadName};
 use super::observation::Requests;
@@ -309,6 +309,86 @@ pub enum Rejection {
     },
     /// No pod address is left in its range.
     Addresses,
+    /// It takes no new replicas.
+    Closed {
+        /// Whether what is there leaves as well.
+        drained: bool,
+    },
+    /// A rule about its labels does not hold.
+    Rule {
+        /// The rule.
+        rule: Rule,
+        /// What the label is.
+        has: Option<String>,
+    },
+    /// A taint that is not tolerated.
+    Taint {
+        /// The taint.
+        taint: Taint,
+    },
+    /// It is not one of the nodes that are named, or that hold the volumes.
+    Elsewhere {
+        /// Those.
+        at: BTreeSet<NodeName>,
+    },
+    /// Not enough of another resource.
+    Resource {
+        /// Which: `disk`, or what the user named.
+        name: String,
+        /// Asked for.
+        needs: u64,
+        /// Left.
+        free: u64,
+    },
+    /// A port of the node is held by a workload.
+    Port {
+        /// Which.
+        port: u16,
+        /// By whom.
+        by: WorkloadName,
+    },
+    /// Its domain would have too many more than the emptiest.
+    Skew {
+        /// Over what.
+        over: Over,
+        /// Its domain; absent if it has none.
+        domain: Option<String>,
+        /// Replicas there already.
+        has: u32,
+        /// Replicas in the emptiest domain.
+        least: u32,
+        /// How many more are allowed.
+        skew: u32,
+    },
+    /// Its domain has none of a workload that the replica must be near.
+    NotNear {
+        /// Which.
+        workload: WorkloadName,
+        /// Over what.
+        over: Over,
+        /// Its domain; absent if it has none.
+        domain: Option<String>,
+    },
+    /// Its domain has a workload that must be apart from the replica.
+    NotApart {
+        /// Which.
+        workload: WorkloadName,
+        /// Over what.
+        over: Over,
+        /// Its domain.
+        domain: Option<String>,
+        /// Whether it is the other one that asks to be apart.
+        theirs: bool,
+    },
+    /// The environment's quota is used up.
+    Quota {
+        /// Of what.
+        name: String,
+        /// Asked for.
+        needs: u64,
+        /// Left.
+        free: u64,
+    },
 }
 
 impl PlanBody {
@@ -382,7 +462,7 @@ impl Placed {
             digest: pod.digest.clone(),
             ip4: pod.ip4,
             ip6: pod.ip6,
-            requests: Requests { cpu_millis: pod.cpu_millis, memory_bytes: pod.memory_bytes },
+            requests: pod.requests(),
             grace_ms: pod.grace_ms,
         }
     }

@@ -61,22 +61,43 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 fn template_form(template: &PodTemplate) -> Value {
-    let PodTemplate { image, source: _, command, args, env, resources, grace_ms } = template;
+    let PodTemplate { image, source: _, command, args, env, resources, limits: _, grace_ms } =
+        template;
     let mut form = Map::new();
     form.insert("image".into(), json!(image.as_str()));
     insert_unless_empty(&mut form, "command", json!(command));
     insert_unless_empty(&mut form, "args", json!(args));
     insert_unless_empty(&mut form, "env", json!(env));
-    let Requests { cpu_millis, memory_bytes } = resources;
-    if *cpu_millis != 0 {
+    let (cpu_millis, memory_bytes) = (template.cpu_limit(), template.memory_limit());
+    if cpu_millis != 0 {
         form.insert("cpu_millis".into(), json!(cpu_millis));
     }
-    if *memory_bytes != 0 {
+    if memory_bytes != 0 {
         form.insert("memory_bytes".into(), json!(memory_bytes));
+    }
+    // A pod carries what it asks for in its labels, so that every tenant can count it; where that
+    // is just its limits, as it was when there was no other way, it adds nothing.
+    let as_limits = Requests { cpu_millis, memory_bytes, ..Requests::default() };
+    if *resources != as_limits {
+        form.insert("asks".into(), requests_form(resources));
     }
     if *grace_ms != 10_000 {
         form.insert("grace_ms".into(), json!(grace_ms));
     }
+    Value::Object(form)
+}
+
+fn requests_form(requests: &Requests) -> Value {
+    let Requests { cpu_millis, memory_bytes, disk_bytes, named } = requests;
+    let mut form = Map::new();
+    for (key, amount) in
+        [("cpu_millis", cpu_millis), ("memory_bytes", memory_bytes), ("disk_bytes", disk_bytes)]
+    {
+        if *amount != 0 {
+            form.insert(key.into(), json!(amount));
+        }
+    }
+    insert_unless_empty(&mut form, "named", json!(named));
     Value::Object(form)
 }
 

@@ -1,10 +1,13 @@
 //! Changes for people: what differs between two states of a resource, field by field.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::body::{Change, FieldChange, Verb};
 use super::graph::{
-    OnFail, Placement, PodTemplate, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
+    Limits, OnFail, Over, Placement, PodTemplate, Port, Probe, ProbeKind, Relation, Rollout, Rule,
+    Strategy, Taint, Toleration, Workload,
 };
 use super::ledger::Pin;
 use super::names::WorkloadName;
@@ -98,10 +101,10 @@ fn text(value: &Value) -> Option<String> {
 /// forgotten.
 fn form(workload: &Workload) -> Value {
     let Workload { template, replicas, ports, health, rollout, placement } = workload;
-    let PodTemplate { image, source, command, args, env, resources, grace_ms } = template;
-    let Requests { cpu_millis, memory_bytes } = resources;
+    let PodTemplate { image, source, command, args, env, resources, limits, grace_ms } = template;
+    let Requests { cpu_millis, memory_bytes, disk_bytes, named } = resources;
+    let Limits { cpu_millis: cpu_limit, memory_bytes: memory_limit } = limits;
     let Rollout { strategy, deadline_ms, on_fail } = rollout;
-    let Placement { spread, require } = placement;
     let optional =
         |list: &[String]| if list.is_empty() { Value::Null } else { json!(list.join(" ")) };
     json!({
@@ -112,6 +115,12 @@ fn form(workload: &Workload) -> Value {
         "resources": {
             "cpu": if *cpu_millis == 0 { Value::Null } else { json!(format!("{cpu_millis}m")) },
             "memory": if *memory_bytes == 0 { Value::Null } else { json!(bytes(*memory_bytes)) },
+            "disk": if *disk_bytes == 0 { Value::Null } else { json!(bytes(*disk_bytes)) },
+            "named": named,
+        },
+        "limits": {
+            "cpu": cpu_limit.map(|millis| format!("{millis}m")),
+            "memory": memory_limit.map(bytes),
         },
         "grace": millis(*grace_ms),
         "replicas": replicas,
@@ -121,11 +130,82 @@ fn form(workload: &Workload) -> Value {
             OnFail::Rollback => "rollback",
             OnFail::Stop => "stop",
         }),
-        "place": {
-            "spread": spread,
-            "on": require,
-        },
+        "place": place(placement),
+        "priority": if placement.priority == 0 { Value::Null } else { json!(placement.priority) },
+        "keep": placement.keep,
+        "every_node": if placement.every_node { json!(true) } else { Value::Null },
     })
+}
+
+fn place(placement: &Placement) -> Value {
+    let Placement {
+        spread,
+        require,
+        rules,
+        prefer,
+        even,
+        near,
+        apart,
+        tolerate,
+        at,
+        host_ports,
+        every_node: _,
+        priority: _,
+        keep: _,
+    } = placement;
+    let list =
+        |words: Vec<String>| if words.is_empty() { Value::Null } else { json!(words.join(", ")) };
+    let relations = |all: &[Relation]| list(all.iter().map(relation).collect());
+    json!({
+        "spread": spread,
+        "on": require,
+        "require": list(rules.iter().map(rule).collect()),
+        "prefer": list(prefer.iter().map(|wish| format!("{} ({})", rule(&wish.rule), wish.weight)).collect()),
+        "even": list(even.iter().map(|even| format!("over {} by {}", over(&even.over), even.skew)).collect()),
+        "near": relations(near),
+        "apart": relations(apart),
+        "tolerate": list(tolerate.iter().map(toleration).collect()),
+        "at": list(at.iter().map(ToString::to_string).collect()),
+        "host_ports": list(host_ports.iter().map(ToString::to_string).collect()),
+    })
+}
+
+/// A rule in a few words: `disk in ssd, nvme`.
+pub fn rule(rule: &Rule) -> String {
+    let any = |values: &BTreeSet<String>| values.iter().cloned().collect::<Vec<_>>().join(" or ");
+    match rule {
+        Rule::In(key, values) => format!("{key} is {}", any(values)),
+        Rule::NotIn(key, values) => format!("{key} is not {}", any(values)),
+        Rule::Exists(key) => format!("{key} is set"),
+        Rule::Absent(key) => format!("{key} is not set"),
+        Rule::Above(key, number) => format!("{key} is above {number}"),
+        Rule::Below(key, number) => format!("{key} is below {number}"),
+    }
+}
+
+/// A domain's kind in a word.
+pub fn over(over: &Over) -> &str {
+    match over {
+        Over::Node => "node",
+        Over::Label(label) => label,
+    }
+}
+
+fn relation(relation: &Relation) -> String {
+    let Relation { workload, over: domain, weight } = relation;
+    let weight = weight.map(|weight| format!(" ({weight})")).unwrap_or_default();
+    format!("{workload} by {}{weight}", over(domain))
+}
+
+fn toleration(toleration: &Toleration) -> String {
+    let Toleration { key, value } = toleration;
+    value.as_ref().map_or_else(|| key.clone(), |value| format!("{key}: {value}"))
+}
+
+/// A taint in a few words.
+pub fn taint(taint: &Taint) -> String {
+    let Taint { key, value, effect: _ } = taint;
+    value.as_ref().map_or_else(|| key.clone(), |value| format!("{key}: {value}"))
 }
 
 fn port(port: &Port) -> String {

@@ -449,30 +449,26 @@ fn capacity(
                 Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
             })
             .collect();
-        let mut total = node.reserve;
-        seen.spec.others.values().for_each(|requests| total.add(*requests));
+        let mut total = Requests::default();
+        seen.spec.others.values().for_each(|requests| total.add(requests));
         for (id, there) in &seen.spec.pods {
             if !gone.contains(id) {
-                total.add(there.requests);
+                total.add(&there.requests);
             }
         }
         for (_, other) in
             created(body).filter(|(on, other)| **on == step.node && !gone.contains(&other.id))
         {
-            total.add(Requests { cpu_millis: other.cpu_millis, memory_bytes: other.memory_bytes });
+            total.add(&other.requests());
         }
-        let facts =
-            Requests { cpu_millis: seen.facts.cpu_millis, memory_bytes: seen.facts.memory_bytes };
-        let room = node.capacity.unwrap_or(facts);
-        let asks = pod.cpu_millis > 0 && total.cpu_millis > room.cpu_millis
-            || pod.memory_bytes > 0 && total.memory_bytes > room.memory_bytes;
+        let room = node.room(&seen.facts.has());
+        let asks = exceeds(&total, &room, &pod.requests());
         // A later wave of the same rollout reuses what an earlier one freed; only what is not
         // freed by then counts, so later creations are looked at on their own turn.
         let later = created_after(body, index, &step.node);
         let mut without_later = total;
-        without_later.sub(later);
-        let over = pod.cpu_millis > 0 && without_later.cpu_millis > room.cpu_millis
-            || pod.memory_bytes > 0 && without_later.memory_bytes > room.memory_bytes;
+        without_later.sub(&later);
+        let over = exceeds(&without_later, &room, &pod.requests());
         if asks && over {
             violations
                 .push(Violation::Overcommitted { pod: pod.id.clone(), node: step.node.clone() });
@@ -480,12 +476,22 @@ fn capacity(
     }
 }
 
+/// Whether something that a pod asks for is promised beyond what there is.
+fn exceeds(total: &Requests, room: &Requests, asks: &Requests) -> bool {
+    let Requests { cpu_millis, memory_bytes, disk_bytes, named } = asks;
+    let of = |requests: &Requests, name: &String| requests.named.get(name).copied().unwrap_or(0);
+    *cpu_millis > 0 && total.cpu_millis > room.cpu_millis
+        || *memory_bytes > 0 && total.memory_bytes > room.memory_bytes
+        || *disk_bytes > 0 && room.disk_bytes > 0 && total.disk_bytes > room.disk_bytes
+        || named.iter().any(|(name, asked)| *asked > 0 && of(total, name) > of(room, name))
+}
+
 fn created_after(body: &PlanBody, index: usize, node: &NodeName) -> Requests {
     let mut sum = Requests::default();
     for step in body.steps.iter().skip(index + 1).filter(|step| &step.node == node) {
         match &step.work {
             Work::Act(Action::EnsurePod { pod }) => {
-                sum.add(Requests { cpu_millis: pod.cpu_millis, memory_bytes: pod.memory_bytes });
+                sum.add(&pod.requests());
             }
             Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
         }

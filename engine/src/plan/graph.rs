@@ -3,7 +3,7 @@
 //! The graph holds no address of a network, no commit and no time: it is a function of the text
 //! and of `berth.lock` alone. [`PodTemplate`]s are compared by digest (see [`super::canon`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,36 @@ pub struct Graph {
     pub nodes: BTreeMap<NodeName, Node>,
     /// What should run.
     pub workloads: BTreeMap<WorkloadName, Workload>,
+    /// What all replicas of this environment together may ask for; without bounds if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+    /// How nodes fill up.
+    #[serde(default)]
+    pub fill: Fill,
+}
+
+/// What all replicas of an environment together may ask for; no bound where absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Thousandths of a core.
+    pub cpu_millis: Option<u64>,
+    /// Bytes.
+    pub memory_bytes: Option<u64>,
+    /// Bytes.
+    pub disk_bytes: Option<u64>,
+    /// What the user named.
+    pub named: BTreeMap<String, u64>,
+}
+
+/// How nodes fill up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fill {
+    /// The emptiest node is taken.
+    #[default]
+    Even,
+    /// The node is taken where the least is lost of what the fleet asks for.
+    Dense,
 }
 
 /// Address pools, shared by the whole fleet.
@@ -53,10 +83,57 @@ pub struct Node {
     pub identity: Option<String>,
     /// Labels for placement.
     pub labels: BTreeMap<String, String>,
+    /// Keeps replicas off that do not tolerate it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<Taint>,
+    /// Whether it takes new replicas.
+    #[serde(default)]
+    pub intake: Intake,
     /// Overrides what the node itself says that it has.
     pub capacity: Option<Requests>,
+    /// What the user says that it has of what the user named.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub named: BTreeMap<String, u64>,
     /// Kept free for the system.
     pub reserve: Requests,
+    /// How much more than it has is promised.
+    #[serde(default)]
+    pub overcommit: Overcommit,
+}
+
+/// How much of what a node has may be promised, in hundredths of a percent: 10000 is what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overcommit {
+    /// Of its CPU.
+    pub cpu: u32,
+    /// Of its memory.
+    pub memory: u32,
+}
+
+impl Default for Overcommit {
+    fn default() -> Self {
+        Self { cpu: 10_000, memory: 10_000 }
+    }
+}
+
+impl Node {
+    /// What may be promised to pods: what there is, times the overcommitment, less the reserve.
+    pub fn room(&self, found: &Requests) -> Requests {
+        let Requests { cpu_millis, memory_bytes, disk_bytes, named: _ } =
+            self.capacity.as_ref().unwrap_or(found);
+        let times = |amount: u64, hundredths: u32| {
+            let product = u128::from(amount) * u128::from(hundredths) / 10_000;
+            u64::try_from(product).unwrap_or(u64::MAX)
+        };
+        let mut room = Requests {
+            cpu_millis: times(*cpu_millis, self.overcommit.cpu),
+            memory_bytes: times(*memory_bytes, self.overcommit.memory),
+            disk_bytes: if *disk_bytes == 0 { found.disk_bytes } else { *disk_bytes },
+            named: self.named.clone(),
+        };
+        room.sub(&self.reserve);
+        room
+    }
 }
 
 /// Something that should run, some number of times.
@@ -89,10 +166,41 @@ pub struct PodTemplate {
     pub args: Vec<String>,
     /// Added to the image's environment.
     pub env: BTreeMap<String, String>,
-    /// Requests, which are also the limits.
+    /// What it asks for, which placement counts.
     pub resources: Requests,
+    /// What it may use at most, where that differs from what it asks for.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
     /// How long it may take to end by itself, in milliseconds.
     pub grace_ms: u64,
+}
+
+/// What a replica may use at most; what it asks for where absent, 0 for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Limits {
+    /// Thousandths of a core.
+    pub cpu_millis: Option<u64>,
+    /// Bytes.
+    pub memory_bytes: Option<u64>,
+}
+
+impl Limits {
+    /// Says whether the limits are just what is asked for.
+    pub fn is_none(&self) -> bool {
+        self.cpu_millis.is_none() && self.memory_bytes.is_none()
+    }
+}
+
+impl PodTemplate {
+    /// The limit of CPU in thousandths of a core; 0 is none.
+    pub fn cpu_limit(&self) -> u64 {
+        self.limits.cpu_millis.unwrap_or(self.resources.cpu_millis)
+    }
+
+    /// The limit of memory in bytes; 0 is none.
+    pub fn memory_limit(&self) -> u64 {
+        self.limits.memory_bytes.unwrap_or(self.resources.memory_bytes)
+    }
 }
 
 /// A port of a workload.
@@ -174,11 +282,235 @@ pub enum OnFail {
     Stop,
 }
 
-/// Where replicas may go.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Where replicas may go, and who yields to whom. Every field but the first two came later: a
+/// ledger that was written before reads them as their defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Placement {
     /// Spread evenly over the values of this node label; over nodes if absent.
     pub spread: Option<String>,
     /// Labels that a node must have.
     pub require: BTreeMap<String, String>,
+    /// What else must hold of a node's labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+    /// What should hold of a node's labels, the heavier the rather.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefer: Vec<Preference>,
+    /// Domains over which replicas must be even.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub even: Vec<Even>,
+    /// Workloads to be in one domain with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<Relation>,
+    /// Workloads to be in no domain with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apart: Vec<Relation>,
+    /// Taints that do not keep it off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerate: Vec<Toleration>,
+    /// The only nodes that it may run on, if any are named: where its volumes are.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub at: BTreeSet<NodeName>,
+    /// Ports of the node itself that a replica holds.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub host_ports: BTreeSet<u16>,
+    /// Whether one runs on every node that it may run on; the number of replicas then follows.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub every_node: bool,
+    /// Who yields when room is short: the lower number.
+    #[serde(default, skip_serializing_if = "is_default_priority")]
+    pub priority: i32,
+    /// How many replicas preemption leaves running; all but one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<u32>,
+}
+
+/// Something about one of a node's labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// The label is one of these.
+    In(String, BTreeSet<String>),
+    /// The label is none of these; a node without it will do.
+    NotIn(String, BTreeSet<String>),
+    /// The label is there.
+    Exists(String),
+    /// The label is not there.
+    Absent(String),
+    /// The label is a whole number, and above this one.
+    Above(String, i64),
+    /// The label is a whole number, and below this one.
+    Below(String, i64),
+}
+
+/// A rule that weighs something without being required.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Preference {
+    /// What should hold.
+    pub rule: Rule,
+    /// How much it weighs, 1 to 100.
+    pub weight: u32,
+}
+
+/// A domain over which replicas must be even.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Even {
+    /// Over what.
+    pub over: Over,
+    /// How many more replicas one domain may have than the emptiest one, at least 1.
+    pub skew: u32,
+}
+
+/// A tie between two workloads, or of one with itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Relation {
+    /// The other one.
+    pub workload: WorkloadName,
+    /// In which domain.
+    pub over: Over,
+    /// How much it weighs, 1 to 100; required if absent.
+    pub weight: Option<u32>,
+}
+
+/// What divides the fleet into domains.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// Each node is a domain.
+    Node,
+    /// Each value of a label is one; nodes without the label are in none.
+    Label(String),
+}
+
+/// What keeps replicas off a node that do not tolerate it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Taint {
+    /// Its name.
+    pub key: String,
+    /// What it says, if anything.
+    pub value: Option<String>,
+    /// How much it keeps off.
+    pub effect: Effect,
+}
+
+/// How much a taint keeps off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Another node is rather taken.
+    Discourage,
+    /// No new replica comes.
+    Refuse,
+    /// No new replica comes, and those that are there leave.
+    Evict,
+}
+
+/// A taint that is borne: one of that key, and of that value if it names one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Toleration {
+    /// The taint's name.
+    pub key: String,
+    /// What the taint says; whatever it says if absent.
+    pub value: Option<String>,
+}
+
+/// Whether a node takes new replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intake {
+    /// It does.
+    #[default]
+    Open,
+    /// It takes none; what is there stays.
+    Cordoned,
+    /// It takes none; what is there leaves.
+    Drained,
+}
+
+impl Toleration {
+    /// Says whether a taint is borne.
+    pub fn bears(&self, taint: &Taint) -> bool {
+        self.key == taint.key
+            && self.value.as_ref().is_none_or(|value| taint.value.as_ref() == Some(value))
+    }
+}
+
+impl Rule {
+    /// Names the label that the rule looks at.
+    pub fn label(&self) -> &str {
+        match self {
+            Self::In(key, _)
+            | Self::NotIn(key, _)
+            | Self::Exists(key)
+            | Self::Absent(key)
+            | Self::Above(key, _)
+            | Self::Below(key, _) => key,
+        }
+    }
+
+    /// Says whether the rule holds of a label's value.
+    pub fn holds(&self, value: Option<&str>) -> bool {
+        let number = || value.and_then(|value| value.parse::<i64>().ok());
+        match self {
+            Self::In(_, any) => value.is_some_and(|value| any.contains(value)),
+            Self::NotIn(_, none) => value.is_none_or(|value| !none.contains(value)),
+            Self::Exists(_) => value.is_some(),
+            Self::Absent(_) => value.is_none(),
+            Self::Above(_, least) => number().is_some_and(|number| number > *least),
+            Self::Below(_, most) => number().is_some_and(|number| number < *most),
+        }
+    }
+}
+
+impl Placement {
+    /// Says whether a node is one that replicas may stay on, by what the text says of both: labels,
+    /// taints that evict, draining, and the nodes that are named. Nothing if it is; else why not.
+    pub fn unwelcome(&self, name: &NodeName, node: &Node) -> Option<String> {
+        let label = |key: &str| node.labels.get(key).map(String::as_str);
+        if node.intake == Intake::Drained {
+            return Some(format!("{name} is drained"));
+        }
+        if !self.at.is_empty() && !self.at.contains(name) {
+            return Some(format!("{name} is none of the nodes that it may run on"));
+        }
+        if let Some((key, wants)) = self.require.iter().find(|(k, v)| label(k) != Some(v)) {
+            return Some(format!("{name} is not labelled {key}: {wants}"));
+        }
+        if let Some(rule) = self.rules.iter().find(|rule| !rule.holds(label(rule.label()))) {
+            return Some(format!("a rule about label {} does not hold on {name}", rule.label()));
+        }
+        let evicts = |taint: &&Taint| {
+            taint.effect == Effect::Evict && !self.tolerate.iter().any(|t| t.bears(taint))
+        };
+        let taint = node.taints.iter().find(evicts)?;
+        Some(format!("{name} has taint {}", taint.key))
+    }
+
+    /// Says whether new replicas may come to a node, by what the text says of both.
+    pub fn admits(&self, name: &NodeName, node: &Node) -> bool {
+        let refuses = |taint: &Taint| match taint.effect {
+            Effect::Discourage => false,
+            Effect::Refuse | Effect::Evict => !self.tolerate.iter().any(|t| t.bears(taint)),
+        };
+        self.unwelcome(name, node).is_none()
+            && node.intake == Intake::Open
+            && !node.taints.iter().any(refuses)
+    }
+}
+
+impl Workload {
+    /// How many replicas preemption leaves running.
+    pub fn keeps(&self) -> u32 {
+        self.placement.keep.unwrap_or(self.replicas.saturating_sub(1))
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_default_priority(priority: &i32) -> bool {
+    *priority == 0
 }

@@ -5,14 +5,15 @@
 //! Images arrive pinned: [`images`] names what the program wants, the caller resolves it against
 //! `berth.lock` and the files beside the project, and [`lower`] only looks digests up.
 
+mod place;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_lang::{Diagnostic, Label, Program, Resource, ResourceKind, Severity, Span, Value};
 
 use super::action::{ImageSource, Protocol};
 use super::graph::{
-    Graph, Node, OnFail, Placement, PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy,
-    Workload,
+    Graph, Node, OnFail, PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
 };
 use super::names::{ImageDigest, NodeName, Tenant, WorkloadName};
 use super::observation::Requests;
@@ -142,8 +143,11 @@ impl Lowering {
                 workloads.insert(WorkloadName::new(&resource.name), workload);
             }
         }
+        self.settle(program, &nodes, &mut workloads);
+        let quota = project.value.get("quota").map(place::quota);
+        let fill = place::fill(project.value.get("fill"));
         let tenant = Tenant { project: project.name.clone(), environment: environment.to_owned() };
-        Some(Graph { tenant, keeper, pools: pools?, nodes, workloads })
+        Some(Graph { tenant, keeper, pools: pools?, nodes, workloads, quota, fill })
     }
 
     fn project<'a>(&mut self, program: &'a Program) -> Option<&'a Resource> {
@@ -232,6 +236,10 @@ impl Lowering {
             port: ssh.and_then(|ssh| number(ssh, "port")).unwrap_or(22),
             identity: ssh.and_then(|ssh| text(ssh, "identity")),
             labels: strings(value.get("labels")),
+            taints: list_of(value.get("taints")).iter().map(place::taint).collect(),
+            intake: place::intake(value.get("intake")),
+            overcommit: place::overcommit(value.get("overcommit")),
+            named: self.pieces(resource, "named"),
             capacity: value.get("capacity").map(requests),
             reserve: value.get("reserve").map(requests).unwrap_or_default(),
         }
@@ -267,7 +275,8 @@ impl Lowering {
                 "let one more run meanwhile (`surge: 1`), or one fewer (`unavailable: 1`)",
             );
         }
-        let place = value.get("place");
+        self.pieces(resource, "resources.named");
+        let placement = self.placement(resource);
         let (image, source) = image?;
         Some(Workload {
             template: PodTemplate {
@@ -277,16 +286,14 @@ impl Lowering {
                 args: list(value.get("args")),
                 env: strings(value.get("env")),
                 resources: value.get("resources").map(requests).unwrap_or_default(),
+                limits: self.limits(resource),
                 grace_ms: duration(value, "grace").unwrap_or(10_000),
             },
             replicas: number(value, "replicas").unwrap_or(1),
             ports,
             health: health?,
             rollout: rollout?,
-            placement: Placement {
-                spread: place.and_then(|place| text(place, "spread")),
-                require: strings(place.and_then(|place| place.get("on"))),
-            },
+            placement,
         })
     }
 
@@ -455,7 +462,18 @@ fn requests(value: &Value) -> Requests {
     if let Some(Value::Bytes(bytes)) = value.get("memory") {
         requests.memory_bytes = *bytes;
     }
+    if let Some(Value::Bytes(bytes)) = value.get("disk") {
+        requests.disk_bytes = *bytes;
+    }
+    requests.named = place::pieces(value.get("named"));
     requests
+}
+
+fn list_of(value: Option<&Value>) -> &[Value] {
+    match value {
+        Some(Value::List(items)) => items,
+        Some(_) | None => &[],
+    }
 }
 
 fn list(value: Option<&Value>) -> Vec<String> {

@@ -60,6 +60,9 @@ pub struct Facts {
     pub cpu_millis: u64,
     /// Memory in bytes.
     pub memory_bytes: u64,
+    /// Bytes of the file system where containerd keeps its data; 0 if not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disk_bytes: u64,
     /// As OCI names it: `amd64`, `arm64`.
     pub arch: String,
     /// The distribution, for people: `Debian GNU/Linux 12 (bookworm)`.
@@ -128,13 +131,24 @@ pub struct PodSeen {
     pub intact: bool,
 }
 
-/// CPU and memory asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What is asked for, or what there is: the two that the kernel enforces, and what is only counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Requests {
     /// Thousandths of a core.
     pub cpu_millis: u64,
     /// Bytes.
     pub memory_bytes: u64,
+    /// Bytes where containerd keeps its data.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disk_bytes: u64,
+    /// What the user named (GPUs, licences), in whole pieces.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub named: BTreeMap<String, u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A container that no Berth made.
@@ -153,8 +167,36 @@ pub struct NodeStatus {
     pub pods: BTreeMap<PodId, PodStatus>,
     /// Bytes free where containerd keeps its data.
     pub disk_free_bytes: u64,
+    /// How much processes waited for CPU, memory or disk lately, in three buckets.
+    #[serde(default)]
+    pub pressure: Pressure,
     /// The node's clock minus the engine's, in milliseconds.
     pub clock_skew_ms: i64,
+}
+
+/// How much of the last minute some process waited (the kernel's pressure stall information): the
+/// worst of CPU, memory and I/O. Coarse on purpose, so that a plan does not hang on a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pressure {
+    /// Less than a tenth of the time, or not known.
+    #[default]
+    Low,
+    /// Less than four tenths.
+    Some,
+    /// More.
+    High,
+}
+
+impl Pressure {
+    /// Puts a share, in hundredths of a percent, into its bucket.
+    pub fn of(hundredths: u32) -> Self {
+        match hundredths {
+            0..1000 => Self::Low,
+            1000..4000 => Self::Some,
+            _ => Self::High,
+        }
+    }
 }
 
 /// A pod's state.
@@ -177,6 +219,18 @@ pub enum PodStatus {
     },
     /// The container is there, a process never was; or its creation did not finish.
     Created,
+}
+
+impl Facts {
+    /// What the node has, as far as it can be read.
+    pub fn has(&self) -> Requests {
+        Requests {
+            cpu_millis: self.cpu_millis,
+            memory_bytes: self.memory_bytes,
+            disk_bytes: self.disk_bytes,
+            named: BTreeMap::new(),
+        }
+    }
 }
 
 impl Observation {

@@ -248,25 +248,19 @@ impl Planning<'_, '_> {
         for (name, node) in &graph.nodes {
             let Some(ranges) = ranges(graph, &self.body.claims, name) else { continue };
             let seen = observation.seen(name);
-            let mut room = node.capacity.unwrap_or_else(|| {
-                seen.map(|seen| super::observation::Requests {
-                    cpu_millis: seen.facts.cpu_millis,
-                    memory_bytes: seen.facts.memory_bytes,
-                })
-                .unwrap_or_default()
-            });
-            room.sub(node.reserve);
+            let found = seen.map(|seen| seen.facts.has()).unwrap_or_default();
             let slot = Slot {
                 labels: node.labels.clone(),
+                taints: node.taints.clone(),
+                intake: node.intake,
                 reachable: seen.is_some(),
-                room,
-                used: super::observation::Requests::default(),
-                ranges,
-                taken: BTreeSet::new(),
+                pressure: seen.map(|seen| seen.status.pressure).unwrap_or_default(),
+                images: seen.map(|seen| seen.spec.images.clone()).unwrap_or_default(),
+                ..Slot::plain(node.room(&found), ranges)
             };
             fleet.add(name.clone(), slot);
             for requests in seen.iter().flat_map(|seen| seen.spec.others.values()) {
-                fleet.reserve(name, *requests);
+                fleet.reserve(name, requests);
             }
             for address in seen.iter().flat_map(|seen| &seen.spec.claimed) {
                 fleet.take(name, *address);
@@ -274,7 +268,7 @@ impl Planning<'_, '_> {
         }
         for here in self.world.pods.values() {
             let Placed { node, workload, requests, ip4, .. } = &here.placed;
-            fleet.count(node, workload, *requests, *ip4);
+            fleet.count(node, workload, requests, *ip4);
         }
         fleet
     }
@@ -555,7 +549,7 @@ impl Planning<'_, '_> {
 impl Placement {
     /// Says whether anything is asked for.
     pub fn is_free(&self) -> bool {
-        self.spread.is_none() && self.require.is_empty()
+        *self == Self::default()
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::body::{Blocked, Branch, Change, Goal, Move, PlanBody, Rejection, Verb, Work};
-use super::change::{bytes, millis, strategy_words};
+use super::change::{self, bytes, millis, strategy_words};
 use super::graph::OnFail;
 use super::names::{NodeName, WorkloadName};
 use super::observation::Observation;
@@ -266,7 +266,8 @@ fn blocked(out: &mut String, blocked: &Blocked) {
     }
 }
 
-fn rejection(rejection: &Rejection) -> String {
+/// A rejection in a few words.
+pub fn rejection(rejection: &Rejection) -> String {
     match rejection {
         Rejection::Unknown => "not reachable".to_owned(),
         Rejection::Cpu { needs, free } => format!("CPU needs {needs}m, free {free}m"),
@@ -278,6 +279,47 @@ fn rejection(rejection: &Rejection) -> String {
             None => format!("label {key}: {wants} missing"),
         },
         Rejection::Addresses => "no pod address left".to_owned(),
+        Rejection::Closed { drained: false } => "cordoned".to_owned(),
+        Rejection::Closed { drained: true } => "drained".to_owned(),
+        Rejection::Rule { rule, has } => {
+            let has = has.as_ref().map_or_else(|| "not set".to_owned(), |has| format!("`{has}`"));
+            format!("label {} is {has}, and must hold: {}", rule.label(), change::rule(rule))
+        }
+        Rejection::Taint { taint } => format!("taint {} not tolerated", change::taint(taint)),
+        Rejection::Elsewhere { at } => {
+            let at: Vec<_> = at.iter().map(ToString::to_string).collect();
+            format!("must be at {}", at.join(" or "))
+        }
+        Rejection::Resource { name, needs, free } if name == "disk" => {
+            format!("disk needs {}, free {}", bytes(*needs), bytes(*free))
+        }
+        Rejection::Resource { name, needs, free } => format!("{name} needs {needs}, free {free}"),
+        Rejection::Port { port, by } => format!("port {port} held by {by}"),
+        Rejection::Skew { over, domain: Some(domain), has, least, skew } => {
+            let over = change::over(over);
+            format!("uneven: {over} {domain} has {has}, the emptiest {least}, at most {skew} apart")
+        }
+        Rejection::Skew { over, domain: None, .. } => {
+            format!("label {} missing", change::over(over))
+        }
+        Rejection::NotNear { workload, over, domain: Some(domain) } => {
+            format!("{} {domain} has no {workload}", change::over(over))
+        }
+        Rejection::NotNear { workload: _, over, domain: None } => {
+            format!("label {} missing", change::over(over))
+        }
+        Rejection::NotApart { workload, over, domain, theirs } => {
+            let domain = domain.as_deref().unwrap_or_default();
+            let whose = if *theirs { ", which wants to be apart" } else { "" };
+            format!("{} {domain} has {workload}{whose}", change::over(over))
+        }
+        Rejection::Quota { name, needs, free } if name == "memory" || name == "disk" => {
+            format!("{name} of the quota: needs {}, free {}", bytes(*needs), bytes(*free))
+        }
+        Rejection::Quota { name, needs, free } => {
+            let unit = if name == "cpu" { "m" } else { "" };
+            format!("{name} of the quota: needs {needs}{unit}, free {free}{unit}")
+        }
     }
 }
 

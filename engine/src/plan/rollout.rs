@@ -418,27 +418,28 @@ impl Placing<'_> {
     }
 
     fn free(&mut self, placed: &Placed, fleet: &mut Fleet) {
-        self.credit.entry(placed.node.clone()).or_default().add(placed.requests);
+        self.credit.entry(placed.node.clone()).or_default().add(&placed.requests);
         fleet.uncount(&placed.node, self.case.name);
     }
 
     fn choose(&mut self, one: &mut Move, fleet: &mut Fleet) -> bool {
         let stay = one.out.iter().map(|(id, placed)| (id.generation, &placed.node)).max();
-        let requests = self.wanted.template.resources;
+        let requests = &self.wanted.template.resources;
         let ask = Ask {
             workload: self.case.name,
             requests,
             placement: &self.wanted.placement,
+            image: Some(&self.wanted.template.image),
             stay: stay.map(|(_, node)| node),
             credit: &self.credit,
         };
         match fleet.choose(&ask) {
             Ok(place) => {
-                let mut left = requests;
+                let mut left = requests.clone();
                 let credit = self.credit.entry(place.node.clone()).or_default();
-                left.sub(*credit);
+                left.sub(credit);
                 credit.sub(requests);
-                fleet.count(&place.node, self.case.name, left, place.addresses.0);
+                fleet.count(&place.node, self.case.name, &left, place.addresses.0);
                 let id = self.next_id(one.ordinal);
                 one.why = place.why;
                 one.into = Some((
@@ -496,7 +497,10 @@ fn pod_spec(
     template: &PodTemplate,
     (ip4, ip6): (Ipv4Addr, Ipv6Addr),
 ) -> PodSpec {
-    let PodTemplate { image, source: _, command, args, env, resources, grace_ms } = template;
+    let PodTemplate { image, source: _, command, args, env, resources, limits: _, grace_ms } =
+        template;
+    let (cpu_millis, memory_bytes) = (template.cpu_limit(), template.memory_limit());
+    let limits = Requests { cpu_millis, memory_bytes, ..Requests::default() };
     PodSpec {
         id,
         tenant: case.tenant.clone(),
@@ -506,8 +510,9 @@ fn pod_spec(
         command: command.clone(),
         args: args.clone(),
         env: env.clone(),
-        cpu_millis: resources.cpu_millis,
-        memory_bytes: resources.memory_bytes,
+        cpu_millis,
+        memory_bytes,
+        asks: (*resources != limits).then(|| Box::new(resources.clone())),
         ip4,
         ip6,
         grace_ms: *grace_ms,
@@ -520,7 +525,7 @@ fn spec_of(case: &Case<'_>, id: &PodId, placed: &Placed, template: &PodTemplate)
 }
 
 /// The node that lacks least, as a sentence.
-fn smallest_mend(nodes: &BTreeMap<NodeName, Vec<Rejection>>, requests: Requests) -> String {
+fn smallest_mend(nodes: &BTreeMap<NodeName, Vec<Rejection>>, requests: &Requests) -> String {
     let lack = |list: &[Rejection]| -> Option<(u64, String)> {
         let [only] = list else { return None };
         match only {
@@ -533,7 +538,18 @@ fn smallest_mend(nodes: &BTreeMap<NodeName, Vec<Rejection>>, requests: Requests)
             Rejection::Label { key, wants, has: _ } => {
                 Some((u64::MAX, format!("label it {key}: {wants}")))
             }
-            Rejection::Addresses | Rejection::Unknown => None,
+            Rejection::Addresses
+            | Rejection::Unknown
+            | Rejection::Closed { .. }
+            | Rejection::Rule { .. }
+            | Rejection::Taint { .. }
+            | Rejection::Elsewhere { .. }
+            | Rejection::Resource { .. }
+            | Rejection::Port { .. }
+            | Rejection::Skew { .. }
+            | Rejection::NotNear { .. }
+            | Rejection::NotApart { .. }
+            | Rejection::Quota { .. } => None,
         }
     };
     let best =

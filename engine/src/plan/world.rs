@@ -104,7 +104,7 @@ impl World {
                     digest: pod.digest.clone(),
                     ip4: pod.ip4,
                     ip6: pod.ip6,
-                    requests: pod.requests,
+                    requests: pod.requests.clone(),
                     grace_ms: pod.grace_ms,
                 };
                 let led = served.get(id).copied().unwrap_or(0);

@@ -14,7 +14,7 @@ use super::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Refusal};
 use crate::plan::action::{Action, Endpoint, NodeNetwork, PodSpec, Reflex, Write};
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, WorkloadName};
 use crate::plan::observation::{
-    Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, PodSeen, PodStatus, Requests,
+    Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, PodSeen, PodStatus, Pressure,
 };
 
 /// How long a read takes.
@@ -75,6 +75,7 @@ struct TwinNode {
     machine_id: String,
     cpu_millis: u64,
     memory_bytes: u64,
+    pressure: Pressure,
     address4: Option<Ipv4Addr>,
     network: Option<NodeNetwork>,
     reflexes: BTreeMap<Reflex, u32>,
@@ -283,6 +284,13 @@ impl World {
         }
     }
 
+    /// Says how busy a node is.
+    pub fn set_pressure(&mut self, node: &NodeName, pressure: Pressure) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.pressure = pressure;
+        }
+    }
+
     /// Stops a pod by hand, in a way that the restart reflex respects.
     pub fn stop_by_hand(&mut self, node: &NodeName, pod: &PodId) {
         if let Some(pod) = self.nodes.get_mut(node).and_then(|n| n.pods.get_mut(pod)) {
@@ -456,10 +464,6 @@ impl World {
 
     fn observe(&self, name: &NodeName, tenant: &Tenant) -> Option<NodeObservation> {
         let node = self.nodes.get(name)?;
-        let requests = |pod: &TwinPod| Requests {
-            cpu_millis: pod.spec.cpu_millis,
-            memory_bytes: pod.spec.memory_bytes,
-        };
         let pods = node.pods.iter().map(|(id, pod)| {
             let seen = PodSeen {
                 workload: pod.spec.workload.clone(),
@@ -467,7 +471,7 @@ impl World {
                 image: pod.spec.image.clone(),
                 ip4: pod.spec.ip4,
                 ip6: pod.spec.ip6,
-                requests: requests(pod),
+                requests: pod.spec.requests(),
                 revision: pod.spec.revision,
                 grace_ms: pod.spec.grace_ms,
                 intact: true,
@@ -489,6 +493,7 @@ impl World {
                 address6: None,
                 cpu_millis: node.cpu_millis,
                 memory_bytes: node.memory_bytes,
+                disk_bytes: 0,
                 arch: "amd64".to_owned(),
                 os: "Simulated".to_owned(),
                 containerd: "1.6.20".to_owned(),
@@ -507,6 +512,7 @@ impl World {
                 foreign: node.foreign.clone(),
             },
             status: NodeStatus {
+                pressure: node.pressure,
                 pods: status.collect(),
                 disk_free_bytes: 1 << 36,
                 clock_skew_ms: 0,

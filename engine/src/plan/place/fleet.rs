@@ -1,0 +1,840 @@
+//! The fleet as placement sees it: nodes, what lies on them, and who counts where.
+//!
+//! Names are numbered once; from then on everything is numbers. Nodes keep the order in which they
+//! were added, which is the order of ties, so callers add them by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::ask::{Ask, Place, Slot};
+use super::filter::{self, At, Reach};
+use super::grid::Cell;
+use super::index::Index;
+use super::preempt::Yielding;
+use super::price::{Prices, Ranker};
+use super::score::{self, Score};
+use super::want::{self, Domain, Floors, Ticket, Tie, Want};
+use crate::plan::body::Rejection;
+use crate::plan::graph::{Fill, Over, Placement, Quota, Relation};
+use crate::plan::names::{NodeName, WorkloadName};
+use crate::plan::observation::Requests;
+
+/// Thousandths of a core.
+pub const CPU: usize = 0;
+/// Bytes of memory.
+pub const MEMORY: usize = 1;
+/// Bytes of disk.
+pub const DISK: usize = 2;
+/// Addresses in the node's pod range.
+pub const ADDRESSES: usize = 3;
+/// What the resources are called that every node has.
+const KNOWN: [&str; 4] = ["cpu", "memory", "disk", "addresses"];
+/// Stands for a disk of which nobody knows how large it is.
+const NOT_LIMITED: u64 = u64::MAX >> 8;
+
+/// The fleet.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    names: Vec<NodeName>,
+    by_name: BTreeMap<NodeName, usize>,
+    slots: Vec<Slot>,
+    resources: Vec<String>,
+    /// What there is, and what is taken: `resources.len()` numbers a node.
+    room: Vec<u64>,
+    used: Vec<u64>,
+    labels: Vec<Label>,
+    tallies: Vec<Tally>,
+    by_workload: BTreeMap<WorkloadName, usize>,
+    /// Who holds a port of which node.
+    ports: BTreeMap<(u16, usize), usize>,
+    /// What is on each node, for preemption.
+    pub(super) residents: Vec<Vec<Resident>>,
+    wants: Vec<Arc<Want>>,
+    quota: Option<Quota>,
+    asked: Requests,
+    fill: Fill,
+    prices: Prices,
+    pub(super) index: Option<Box<Index>>,
+}
+
+/// A label that some constraint looks at, and its values, each with a number; 0 is "not there".
+#[derive(Clone, Debug, Default)]
+struct Label {
+    key: String,
+    values: Vec<String>,
+    of_node: Vec<usize>,
+}
+
+/// Where a workload's replicas are.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    name: WorkloadName,
+    pub(super) total: u32,
+    pub(super) on: BTreeMap<usize, u32>,
+    /// Replicas by value, for labels that somebody counts it by.
+    by_value: Vec<Option<Vec<u32>>>,
+    placement: Option<Arc<Placement>>,
+    /// Who wants to be apart from it.
+    shunned_by: Vec<(usize, Domain)>,
+    pub(super) priority: i32,
+    pub(super) keep: Option<u32>,
+    /// The ask that it had last.
+    ticket: Option<Ticket>,
+}
+
+impl Tally {
+    fn of(name: WorkloadName) -> Self {
+        Self {
+            name,
+            total: 0,
+            on: BTreeMap::new(),
+            by_value: Vec::new(),
+            placement: None,
+            shunned_by: Vec::new(),
+            priority: 0,
+            keep: None,
+            ticket: None,
+        }
+    }
+}
+
+/// A pod that lies on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resident {
+    pub(super) workload: usize,
+    pub(super) needs: Arc<[(usize, u64)]>,
+}
+
+impl Fleet {
+    /// Says how nodes fill up.
+    pub fn set_fill(&mut self, fill: Fill) {
+        self.fill = fill;
+    }
+
+    /// Says what all replicas together may ask for.
+    pub fn set_quota(&mut self, quota: Option<Quota>) {
+        self.quota = quota;
+    }
+
+    /// Says what the whole fleet asks for, class by class: what remaining room is priced by.
+    pub fn set_demand(&mut self, demand: Vec<(Requests, u64)>) {
+        self.prices = Prices::new(demand);
+        self.tallies.iter_mut().for_each(|tally| tally.ticket = None);
+        self.wants.clear();
+        self.index = None;
+    }
+
+    /// Adds a node.
+    pub fn add(&mut self, node: NodeName, slot: Slot) {
+        if self.resources.is_empty() {
+            self.resources = KNOWN.map(str::to_owned).to_vec();
+        }
+        for name in slot.room.named.keys() {
+            self.number_of(name);
+        }
+        let (addresses, taken) = slot.addresses();
+        let width = self.resources.len();
+        let index = self.names.len();
+        self.room.resize((index + 1) * width, 0);
+        self.used.resize((index + 1) * width, 0);
+        for resource in 0..width {
+            self.room[index * width + resource] = match resource {
+                DISK if slot.room.disk_bytes == 0 => NOT_LIMITED,
+                ADDRESSES => addresses,
+                other => amount(&slot.room, other, &self.resources),
+            };
+        }
+        self.used[index * width + ADDRESSES] = taken;
+        self.by_name.insert(node.clone(), index);
+        self.names.push(node);
+        for label in &mut self.labels {
+            label.of_node.push(number_value(&mut label.values, slot.labels.get(&label.key)));
+        }
+        self.slots.push(slot);
+        for tally in &mut self.tallies {
+            tally.ticket = None;
+            tally.by_value.clear();
+        }
+        self.wants.clear();
+        self.residents.push(Vec::new());
+        self.index = None;
+    }
+
+    /// Looks a node up.
+    pub fn slot(&self, node: &NodeName) -> Option<&Slot> {
+        self.by_name.get(node).map(|index| &self.slots[*index])
+    }
+
+    /// Lists the nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = (&NodeName, &Slot)> {
+        self.names.iter().zip(&self.slots)
+    }
+
+    /// Tells of a workload that is wanted, and of where it may go, so that others can be apart
+    /// from it and near it, and it from them, whichever is placed first.
+    pub fn learn(&mut self, name: &WorkloadName, placement: &Placement, keep: Option<u32>) {
+        let number = self.workload(name);
+        for key in want::labels(placement) {
+            self.label(key);
+        }
+        for Relation { workload, over, weight } in &placement.apart {
+            let (other, over) = (self.workload(workload), self.domain(over));
+            let shunned = &mut self.tallies[other].shunned_by;
+            if weight.is_none() && !shunned.contains(&(number, over)) {
+                shunned.push((number, over));
+            }
+        }
+        let tally = &mut self.tallies[number];
+        tally.placement = Some(Arc::new(placement.clone()));
+        tally.priority = placement.priority;
+        tally.keep = keep;
+        // Whoever was asked for before may have to be apart from this one.
+        self.tallies.iter_mut().for_each(|tally| tally.ticket = None);
+        self.wants.clear();
+        self.index = None;
+    }
+
+    /// Counts a pod that is there.
+    pub fn count(
+        &mut self,
+        node: &NodeName,
+        workload: &WorkloadName,
+        requests: &Requests,
+        ip4: Ipv4Addr,
+    ) {
+        let number = self.workload(workload);
+        self.asked.add(requests);
+        let Some(&index) = self.by_name.get(node) else { return };
+        let needs: Arc<[_]> = self.needs(requests).into();
+        self.take_at(index, ip4);
+        self.put(index, number, &needs);
+    }
+
+    /// Counts requests that belong to nobody in this plan, such as another tenant's.
+    pub fn reserve(&mut self, node: &NodeName, requests: &Requests) {
+        let needs = self.needs(requests);
+        let Some(&index) = self.by_name.get(node) else { return };
+        self.spend(index, &needs);
+        self.shifted(index);
+    }
+
+    /// Marks an address as taken.
+    pub fn take(&mut self, node: &NodeName, ip4: Ipv4Addr) {
+        if let Some(&index) = self.by_name.get(node) {
+            self.take_at(index, ip4);
+        }
+    }
+
+    /// Takes a pod out of the counts of its workload; its resources stay counted, since other
+    /// branches run at the same time.
+    pub fn uncount(&mut self, node: &NodeName, workload: &WorkloadName) {
+        if let (Some(&node), Some(&workload)) =
+            (self.by_name.get(node), self.by_workload.get(workload))
+        {
+            self.tell(node, workload, false);
+        }
+    }
+
+    /// Takes a pod away: out of the counts, its resources and its address free.
+    pub fn remove(
+        &mut self,
+        node: &NodeName,
+        workload: &WorkloadName,
+        requests: &Requests,
+        ip4: Option<Ipv4Addr>,
+    ) {
+        let needs: Arc<[_]> = self.needs(requests).into();
+        self.asked.sub(requests);
+        let (Some(&index), Some(&number)) =
+            (self.by_name.get(node), self.by_workload.get(workload))
+        else {
+            return;
+        };
+        if let Some(ip4) = ip4
+            && self.slots[index].give(ip4)
+        {
+            let width = self.resources.len();
+            self.used[index * width + ADDRESSES] -= 1;
+        }
+        self.pull(index, number, &needs);
+    }
+
+    /// Chooses a node.
+    ///
+    /// # Errors
+    /// Every failing constraint of every node.
+    pub fn choose(&mut self, ask: &Ask<'_>) -> Result<Place, BTreeMap<NodeName, Vec<Rejection>>> {
+        let ticket = self.ticket(ask);
+        let chosen = self.chosen(ticket, ask.stay, ask.credit);
+        let Some(node) = chosen else { return Err(self.rejections(ask)) };
+        let want = &*self.wants[ticket.0];
+        let why = if ask.stay == Some(&self.names[node]) {
+            "stays on its node".to_owned()
+        } else {
+            let floors = Floors::default();
+            let credit = ask.credit.get(&self.names[node]);
+            score::words(&At { fleet: self, node, want, floors: &floors, credit })
+        };
+        let Some(addresses) = self.slots[node].next_addresses() else {
+            return Err(self.rejections(ask));
+        };
+        Ok(Place { node: self.names[node].clone(), addresses, why })
+    }
+
+    fn chosen(
+        &mut self,
+        ticket: Ticket,
+        stay: Option<&NodeName>,
+        credit: &BTreeMap<NodeName, Requests>,
+    ) -> Option<usize> {
+        if !self.quota_left(&self.wants[ticket.0].requests).is_empty() {
+            return None;
+        }
+        let mut index = self.take_index();
+        let found = index.search(self, ticket);
+        let floors = index.floors(self, ticket);
+        self.index = Some(index);
+        let want = Arc::clone(&self.wants[ticket.0]);
+        let at = |node| At {
+            fleet: self,
+            node,
+            want: &want,
+            floors: &floors,
+            credit: credit.get(&self.names[node]),
+        };
+        let fits = |node: usize| filter::rejections(&at(node)).is_empty();
+        if let Some(&stay) = stay.and_then(|stay| self.by_name.get(stay))
+            && fits(stay)
+        {
+            return Some(stay);
+        }
+        // Nodes with a credit have more room than the index knows.
+        let credited = credit.keys().filter_map(|name| self.by_name.get(name).copied());
+        let credited = credited.filter(|node| fits(*node));
+        credited.chain(found).min_by_key(|node| (score::score(&at(*node)), *node))
+    }
+
+    /// Says of every node what a replica's score there would be, or what is against it.
+    pub fn judge(
+        &mut self,
+        ask: &Ask<'_>,
+    ) -> BTreeMap<NodeName, Result<(Score, String), Vec<Rejection>>> {
+        let ticket = self.ticket(ask);
+        let mut index = self.take_index();
+        let floors = index.floors(self, ticket);
+        self.index = Some(index);
+        let want = Arc::clone(&self.wants[ticket.0]);
+        let quota = self.quota_left(&want.requests);
+        let judge = |node: usize| {
+            let credit = ask.credit.get(&self.names[node]);
+            let at = At { fleet: self, node, want: &want, floors: &floors, credit };
+            let mut failing = filter::rejections(&at);
+            failing.extend(quota.iter().cloned());
+            if failing.is_empty() {
+                Ok((score::score(&at), score::words(&at)))
+            } else {
+                Err(failing)
+            }
+        };
+        (0..self.names.len()).map(|node| (self.names[node].clone(), judge(node))).collect()
+    }
+
+    fn rejections(&mut self, ask: &Ask<'_>) -> BTreeMap<NodeName, Vec<Rejection>> {
+        let judged = self.judge(ask).into_iter();
+        judged.filter_map(|(node, verdict)| Some((node, verdict.err()?))).collect()
+    }
+
+    /// Interns an ask.
+    pub fn ticket(&mut self, ask: &Ask<'_>) -> Ticket {
+        let Ask { workload, requests, placement, image, stay: _, credit: _ } = *ask;
+        let number = self.workload(workload);
+        if let Some(ticket) = self.tallies[number].ticket
+            && self.wants[ticket.0].is(requests, placement, image)
+        {
+            return ticket;
+        }
+        if self.tallies[number].placement.as_deref() != Some(placement) {
+            let keep = self.tallies[number].keep;
+            self.learn(workload, placement, keep);
+        }
+        match self.fill {
+            Fill::Even => {}
+            Fill::Dense => {
+                (0..self.names.len()).for_each(|node| self.prices.prepare(self.room_of(node)));
+            }
+        }
+        let want = self.resolve(ask, number);
+        let ticket = Ticket(self.wants.len());
+        self.wants.push(Arc::new(want));
+        self.tallies[number].ticket = Some(ticket);
+        ticket
+    }
+
+    fn resolve(&mut self, ask: &Ask<'_>, number: usize) -> Want {
+        let Ask { workload, requests, placement, image, stay: _, credit: _ } = *ask;
+        let mut needs = self.needs(requests);
+        let takes = needs.as_slice().into();
+        needs.push((ADDRESSES, 1));
+        let spread = match &placement.spread {
+            None => Domain::Node,
+            Some(label) => Domain::Key(self.label(label)),
+        };
+        let even: Vec<_> =
+            placement.even.iter().map(|even| (self.domain(&even.over), even.skew.max(1))).collect();
+        let mut want = Want {
+            name: workload.clone(),
+            workload: number,
+            requests: requests.clone(),
+            needs,
+            takes,
+            priced: self.prices.class_of(requests),
+            placement: placement.clone(),
+            image: image.cloned(),
+            spread,
+            even,
+            near: Vec::new(),
+            apart: Vec::new(),
+            lean: Vec::new(),
+        };
+        let lists = [(&placement.near, true), (&placement.apart, false)];
+        for (relations, near) in lists {
+            for Relation { workload, over, weight } in relations {
+                let (other, over) = (self.workload(workload), self.domain(over));
+                let tie = Tie { other, over, theirs: false };
+                match weight {
+                    None if near => want.near.push(tie),
+                    None => want.apart.push(tie),
+                    Some(weight) if near => want.lean.push((tie, i64::from(*weight))),
+                    Some(weight) => want.lean.push((tie, -i64::from(*weight))),
+                }
+            }
+        }
+        for &(other, over) in &self.tallies[number].shunned_by {
+            if other != number {
+                want.apart.push(Tie { other, over, theirs: true });
+            }
+        }
+        for (over, other) in want.counted() {
+            if let Domain::Key(label) = over {
+                self.count_by(other, label);
+            }
+        }
+        want
+    }
+
+    /// Places a replica by its ticket and counts it: the planner's `choose` and `count` in one,
+    /// without words. Its address is marked as taken.
+    pub fn place(&mut self, ticket: Ticket) -> Option<usize> {
+        let want = Arc::clone(&self.wants[ticket.0]);
+        if self.quota.is_some() && !self.quota_left(&want.requests).is_empty() {
+            return None;
+        }
+        let mut index = self.take_index();
+        let node = index.search(self, ticket);
+        self.index = Some(index);
+        let node = node?;
+        self.settle(ticket, node);
+        Some(node)
+    }
+
+    /// Makes room for a replica that no node takes: lists the node and the workload of each pod
+    /// that has to go, which are not counted any more. The replica then fits there.
+    pub fn preempt(&mut self, ticket: Ticket) -> Option<Vec<(usize, WorkloadName)>> {
+        if !self.quota_left(&self.wants[ticket.0].requests).is_empty() {
+            return None;
+        }
+        let mut index = self.take_index();
+        let yielding = index.preempt(self, ticket);
+        self.index = Some(index);
+        let Yielding { node, victims } = yielding?;
+        let mut gone = Vec::new();
+        for Resident { workload, needs } in victims {
+            self.pull(node, workload, &needs);
+            gone.push((node, self.tallies[workload].name.clone()));
+        }
+        Some(gone)
+    }
+
+    /// Counts a replica on a node, by its ticket.
+    pub fn settle(&mut self, ticket: Ticket, node: usize) {
+        let want = Arc::clone(&self.wants[ticket.0]);
+        if self.quota.is_some() {
+            self.asked.add(&want.requests);
+        }
+        let slot = &mut self.slots[node];
+        if let Some((ip4, _)) = slot.next_addresses() {
+            slot.take(ip4);
+        }
+        self.spend_one(node, ADDRESSES, 1);
+        self.put(node, want.workload, &want.takes);
+    }
+
+    /// What of the quota is not enough for one more.
+    fn quota_left(&self, requests: &Requests) -> Vec<Rejection> {
+        let Some(quota) = &self.quota else { return Vec::new() };
+        let Quota { cpu_millis, memory_bytes, disk_bytes, named } = quota;
+        let asked = &self.asked;
+        let mut failing = Vec::new();
+        let mut check = |name: &str, limit: Option<u64>, asked: u64, needs: u64| {
+            if let Some(free) = limit.map(|limit| limit.saturating_sub(asked))
+                && needs > free
+            {
+                failing.push(Rejection::Quota { name: name.to_owned(), needs, free });
+            }
+        };
+        check("cpu", *cpu_millis, asked.cpu_millis, requests.cpu_millis);
+        check("memory", *memory_bytes, asked.memory_bytes, requests.memory_bytes);
+        check("disk", *disk_bytes, asked.disk_bytes, requests.disk_bytes);
+        for (name, limit) in named {
+            let of = |requests: &Requests| requests.named.get(name).copied().unwrap_or(0);
+            check(name, Some(*limit), of(asked), of(requests));
+        }
+        failing
+    }
+
+    fn take_index(&mut self) -> Box<Index> {
+        match self.index.take() {
+            Some(index) => index,
+            None => Box::new(Index::of(self)),
+        }
+    }
+
+    fn put(&mut self, node: usize, workload: usize, needs: &Arc<[(usize, u64)]>) {
+        self.spend(node, needs);
+        let priority = self.tallies[workload].priority;
+        if let Some(index) = &mut self.index {
+            index.comes(priority);
+        }
+        self.residents[node].push(Resident { workload, needs: Arc::clone(needs) });
+        self.tell(node, workload, true);
+        self.shifted(node);
+    }
+
+    fn pull(&mut self, node: usize, workload: usize, needs: &Arc<[(usize, u64)]>) {
+        let width = self.resources.len();
+        for &(resource, amount) in &**needs {
+            let used = &mut self.used[node * width + resource];
+            *used = used.saturating_sub(amount);
+        }
+        let gone = Resident { workload, needs: Arc::clone(needs) };
+        if let Some(found) = self.residents[node].iter().position(|resident| *resident == gone) {
+            self.residents[node].swap_remove(found);
+        }
+        self.tell(node, workload, false);
+        self.shifted(node);
+    }
+
+    /// One replica more or fewer in a workload's counts.
+    fn tell(&mut self, node: usize, workload: usize, more: bool) {
+        let tally = &mut self.tallies[workload];
+        let step =
+            |count: u32| if more { count.saturating_add(1) } else { count.saturating_sub(1) };
+        let on = tally.on.entry(node).or_default();
+        let before = *on;
+        *on = step(before);
+        let after = *on;
+        if after == 0 {
+            tally.on.remove(&node);
+        }
+        if before == after {
+            return;
+        }
+        tally.total = step(tally.total);
+        for (label, counts) in tally.by_value.iter_mut().enumerate() {
+            let value = self.labels[label].of_node[node];
+            if let Some(count) = counts.as_mut().and_then(|counts| counts.get_mut(value)) {
+                *count = step(*count);
+            }
+        }
+        let placement = tally.placement.clone();
+        for &port in placement.iter().flat_map(|p| &p.host_ports) {
+            if after == 0 {
+                self.ports.remove(&(port, node));
+            } else {
+                self.ports.entry((port, node)).or_insert(workload);
+            }
+        }
+        if let Some(index) = &mut self.index {
+            index.told(node, workload, before, after);
+        }
+    }
+
+    fn spend(&mut self, node: usize, needs: &[(usize, u64)]) {
+        for &(resource, amount) in needs {
+            self.spend_one(node, resource, amount);
+        }
+    }
+
+    fn spend_one(&mut self, node: usize, resource: usize, amount: u64) {
+        let width = self.resources.len();
+        let used = &mut self.used[node * width + resource];
+        *used = used.saturating_add(amount);
+    }
+
+    /// A node's free share has changed.
+    fn shifted(&mut self, node: usize) {
+        if let Some(mut index) = self.index.take() {
+            index.shifted(self, node);
+            self.index = Some(index);
+        }
+    }
+
+    fn take_at(&mut self, index: usize, ip4: Ipv4Addr) {
+        if self.slots[index].take(ip4) {
+            self.spend_one(index, ADDRESSES, 1);
+        }
+    }
+
+    /// The cell of a node's free share.
+    pub(super) fn cell(&self, node: usize) -> Cell {
+        Cell::of([self.free(node, CPU, None), self.free(node, MEMORY, None)], self.room_of(node))
+    }
+
+    /// What is left of a resource on a node.
+    pub(super) fn free(&self, node: usize, resource: usize, credit: Option<&Requests>) -> u64 {
+        let at = node * self.resources.len() + resource;
+        let more = credit.map_or(0, |credit| amount(credit, resource, &self.resources));
+        self.room[at].saturating_add(more).saturating_sub(self.used[at])
+    }
+
+    /// A node's CPU and memory.
+    pub(super) fn room_of(&self, node: usize) -> [u64; 2] {
+        let at = node * self.resources.len();
+        [self.room[at + CPU], self.room[at + MEMORY]]
+    }
+
+    /// All that a node has, for telling classes apart.
+    pub(super) fn rooms(&self, node: usize) -> &[u64] {
+        let width = self.resources.len();
+        &self.room[node * width..(node + 1) * width]
+    }
+
+    /// How good a cell is for a want; less is better.
+    pub(super) fn rank(&self, want: &Want, node: usize, cell: Cell) -> u32 {
+        self.ranker(want, node).rank(cell)
+    }
+
+    /// How cells of a node's class are compared for a want.
+    pub(super) fn ranker(&self, want: &Want, node: usize) -> Ranker<'_> {
+        match self.fill {
+            Fill::Even => Ranker::Even,
+            Fill::Dense => self.prices.ranker(want.priced, self.room_of(node)),
+        }
+    }
+
+    pub(super) fn slot_at(&self, node: usize) -> &Slot {
+        &self.slots[node]
+    }
+
+    pub(super) fn name_at(&self, node: usize) -> &NodeName {
+        &self.names[node]
+    }
+
+    /// Names a node by its number.
+    pub fn name(&self, node: usize) -> Option<&NodeName> {
+        self.names.get(node)
+    }
+
+    /// Counts the nodes.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Says whether there is no node.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    pub(super) fn want(&self, ticket: Ticket) -> &Arc<Want> {
+        &self.wants[ticket.0]
+    }
+
+    pub(super) fn tally(&self, workload: usize) -> &Tally {
+        &self.tallies[workload]
+    }
+
+    pub(super) fn workload_name(&self, workload: usize) -> &WorkloadName {
+        &self.tallies[workload].name
+    }
+
+    pub(super) fn resource(&self, resource: usize) -> &str {
+        &self.resources[resource]
+    }
+
+    pub(super) fn port_holder(&self, port: u16, node: usize) -> Option<&WorkloadName> {
+        self.ports.get(&(port, node)).map(|workload| &self.tallies[*workload].name)
+    }
+
+    /// Replicas of a workload in the domain that a node is in.
+    pub(super) fn replicas_in(&self, workload: usize, over: Domain, node: usize) -> u32 {
+        let tally = &self.tallies[workload];
+        match over {
+            Domain::Node => tally.on.get(&node).copied().unwrap_or(0),
+            Domain::Key(label) => self.by_value(tally, label, self.labels[label].of_node[node]),
+        }
+    }
+
+    fn by_value(&self, tally: &Tally, label: usize, value: usize) -> u32 {
+        match tally.by_value.get(label) {
+            Some(Some(counts)) => counts.get(value).copied().unwrap_or(0),
+            Some(None) | None => {
+                let of_node = &self.labels[label].of_node;
+                tally.on.iter().filter(|(node, _)| of_node[**node] == value).map(|(_, n)| *n).sum()
+            }
+        }
+    }
+
+    /// Says whether a node is in a domain at all.
+    pub(super) fn has_domain(&self, over: Domain, node: usize) -> bool {
+        match over {
+            Domain::Node => true,
+            Domain::Key(label) => self.labels[label].of_node[node] != 0,
+        }
+    }
+
+    pub(super) fn domain_name(&self, over: Domain, node: usize) -> Option<String> {
+        match over {
+            Domain::Node => Some(self.names[node].to_string()),
+            Domain::Key(label) => self.slots[node].labels.get(&self.labels[label].key).cloned(),
+        }
+    }
+
+    pub(super) fn over(&self, over: Domain) -> Over {
+        match over {
+            Domain::Node => Over::Node,
+            Domain::Key(label) => Over::Label(self.labels[label].key.clone()),
+        }
+    }
+
+    /// Says whether a workload need not be near another one yet: there is none of it, and it is
+    /// the same, or waits for this one in its turn.
+    pub(super) fn begins(&self, workload: usize, other: usize) -> bool {
+        let name = &self.tallies[workload].name;
+        let waits = |p: &Arc<Placement>| {
+            p.near.iter().any(|near| &near.workload == name && near.weight.is_none())
+        };
+        let tally = &self.tallies[other];
+        tally.total == 0 && (workload == other || tally.placement.as_ref().is_some_and(waits))
+    }
+
+    /// The values that tell nodes apart, by label.
+    pub(super) fn values(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
+        self.labels.iter().map(move |label| label.of_node[node])
+    }
+
+    /// Says whether a node passes whatever its class alone decides.
+    pub(super) fn class_passes(&self, node: usize, want: &Want) -> bool {
+        let floors = Floors::default();
+        filter::passes(&At { fleet: self, node, want, floors: &floors, credit: None }, Reach::Class)
+    }
+
+    fn workload(&mut self, name: &WorkloadName) -> usize {
+        if let Some(number) = self.by_workload.get(name) {
+            return *number;
+        }
+        let number = self.tallies.len();
+        self.tallies.push(Tally::of(name.clone()));
+        self.by_workload.insert(name.clone(), number);
+        number
+    }
+
+    fn domain(&mut self, over: &Over) -> Domain {
+        match over {
+            Over::Node => Domain::Node,
+            Over::Label(label) => Domain::Key(self.label(label)),
+        }
+    }
+
+    fn label(&mut self, key: &str) -> usize {
+        if let Some(found) = self.labels.iter().position(|label| label.key == key) {
+            return found;
+        }
+        let mut label =
+            Label { key: key.to_owned(), values: vec![String::new()], of_node: Vec::new() };
+        for slot in &self.slots {
+            label.of_node.push(number_value(&mut label.values, slot.labels.get(key)));
+        }
+        self.labels.push(label);
+        self.index = None;
+        self.labels.len() - 1
+    }
+
+    /// Keeps count of a workload by a label's values from now on.
+    fn count_by(&mut self, workload: usize, label: usize) {
+        let Label { values, of_node, .. } = &self.labels[label];
+        let Tally { on, by_value, .. } = &mut self.tallies[workload];
+        if by_value.len() <= label {
+            by_value.resize(label + 1, None);
+        }
+        by_value[label].get_or_insert_with(|| {
+            let mut counts = vec![0; values.len()];
+            for (node, count) in on {
+                counts[of_node[*node]] += *count;
+            }
+            counts
+        });
+    }
+
+    fn needs(&mut self, requests: &Requests) -> Vec<(usize, u64)> {
+        let Requests { cpu_millis, memory_bytes, disk_bytes, named } = requests;
+        let mut needs = vec![(CPU, *cpu_millis), (MEMORY, *memory_bytes), (DISK, *disk_bytes)];
+        needs.extend(named.iter().map(|(name, amount)| (self.number_of(name), *amount)));
+        needs.retain(|(_, amount)| *amount > 0);
+        needs
+    }
+
+    /// Numbers a resource, making room for it in every node's row.
+    fn number_of(&mut self, name: &str) -> usize {
+        if self.resources.is_empty() {
+            self.resources = KNOWN.map(str::to_owned).to_vec();
+        }
+        let named = self.resources.iter().skip(KNOWN.len()).position(|known| known == name);
+        if let Some(found) = named {
+            return found + KNOWN.len();
+        }
+        let width = self.resources.len();
+        let widen = |row: &Vec<u64>| -> Vec<u64> {
+            row.chunks(width).flat_map(|row| row.iter().copied().chain([0])).collect()
+        };
+        self.room = widen(&self.room);
+        self.used = widen(&self.used);
+        self.resources.push(name.to_owned());
+        self.index = None;
+        width
+    }
+}
+
+impl Want {
+    /// Whose replicas are counted over what.
+    fn counted(&self) -> BTreeSet<(Domain, usize)> {
+        let own = self.even.iter().map(|(over, _)| *over).chain([self.spread]);
+        let ties = self.near.iter().chain(&self.apart).chain(self.lean.iter().map(|(tie, _)| tie));
+        own.map(|over| (over, self.workload)).chain(ties.map(|tie| (tie.over, tie.other))).collect()
+    }
+}
+
+fn amount(requests: &Requests, resource: usize, resources: &[String]) -> u64 {
+    match resource {
+        CPU => requests.cpu_millis,
+        MEMORY => requests.memory_bytes,
+        DISK => requests.disk_bytes,
+        ADDRESSES => 0,
+        named => {
+            let name = resources.get(named).map(String::as_str).unwrap_or_default();
+            requests.named.get(name).copied().unwrap_or(0)
+        }
+    }
+}
+
+fn number_value(values: &mut Vec<String>, value: Option<&String>) -> usize {
+    let Some(value) = value else { return 0 };
+    let known = values.iter().skip(1).position(|known| known == value);
+    known.map_or_else(
+        || {
+            values.push(value.clone());
+            values.len() - 1
+        },
+        |found| found + 1,
+    )
+}

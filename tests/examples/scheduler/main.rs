@@ -1,0 +1,28 @@
+//! Measures placement, beside our own naive scan and beside the usual packers; prints tables in
+//! markdown, which `docs/benchmarks/scheduler.md` keeps.
+//!
+//! `cargo run --release -p berth-tests --example scheduler [speed|large|packing]`
+
+#![allow(
+    clippy::print_stdout,
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    reason = "a measurement, not part of a plan"
+)]
+
+mod packing;
+mod speed;
+
+fn main() {
+    let part = std::env::args().nth(1);
+    let wants = |name: &str| part.as_deref().is_none_or(|part| part == name);
+    if wants("speed") {
+        speed::constraints();
+    }
+    if wants("large") {
+        speed::large();
+    }
+    if wants("packing") {
+        packing::packing();
+    }
+}

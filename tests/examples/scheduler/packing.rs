@@ -1,0 +1,4 @@
+//! How densely nodes are filled.
+
+/// Prints the table.
+pub(crate) fn packing() {}
