@@ -59,6 +59,12 @@ enum Command {
     Plan(commands::plan::Args),
     /// Make the nodes what the text says
     Apply(commands::apply::Args),
+    /// Tell how many more replicas fit, and which losses of nodes are survived
+    Capacity(commands::capacity::Args),
+    /// Tell why a replica is where it is, and what is against every other node: berth why web[1]
+    Why(commands::why_placement::Args),
+    /// Tell what keeps a replica off a node, and what would help: berth why-not web[1] n7
+    WhyNot(commands::why_placement::NotArgs),
     /// Show what runs
     Status,
     /// Tell how the nodes differ from what was last applied (exit code 2 if they do)
@@ -93,6 +99,9 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&global, &args),
         Command::Plan(args) => commands::plan::run(&global, &args),
         Command::Apply(args) => commands::apply::run(&global, &args),
+        Command::Capacity(args) => commands::capacity::run(&global, &args),
+        Command::Why(args) => commands::why_placement::run(&global, &args),
+        Command::WhyNot(args) => commands::why_placement::run_not(&global, &args),
         Command::Status => commands::status::run(&global),
         Command::Drift(args) => commands::drift::run(&global, &args),
         Command::History(args) => commands::history::run(&global, &args),

@@ -2,19 +2,25 @@
 //! the order of the file.
 //!
 //! ` ```berth web.berth ` sets a file. ` ```world ` does something to the nodes, a line each
-//! (`never-ready images/web`, `stop web-0.g1`, `cut n3`, `heal n3`, `shrink n1 64MiB`). ` ```plan ` is the
-//! plan's text; ` ```apply ` applies it and lists the steps done, in order, and the outcome.
+//! (`never-ready images/web`, `stop web-0.g1`, `cut n3`, `heal n3`, `pressure n1 high`). ` ```plan ` is the
+//! plan's text; ` ```why web[1] n2 `, ` ```capacity ` and ` ```what-if --without n1 ` are what those
+//! commands say; ` ```apply ` applies it and lists the steps done, in order, and the outcome.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_engine::plan::body::{Goal, PlanBody};
+use berth_engine::plan::capacity;
 use berth_engine::plan::graph::Graph;
 use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::lower::{self, ImageName};
 use berth_engine::plan::names::{ImageDigest, NodeName};
+use berth_engine::plan::observation::Pressure;
+use berth_engine::plan::planner::Inputs;
 use berth_engine::plan::render;
+use berth_engine::plan::whatif::{self, Suppose};
+use berth_engine::plan::why;
 use berth_engine::run::apply::{Apply, Planned};
 use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::event::Event;
@@ -61,6 +67,44 @@ impl Stage {
         Ok((graph, seen, body))
     }
 
+    async fn look(
+        &mut self,
+        look: impl FnOnce(&Inputs<'_>, &PlanBody) -> String,
+    ) -> Result<String, String> {
+        let (graph, seen, body) = self.plan().await?;
+        let inputs = Inputs {
+            graph: &graph,
+            program: "program",
+            observation: &seen.observation,
+            head: &seen.ledger.head,
+            goal: Goal::Converge,
+            now_ms: 0,
+        };
+        Ok(look(&inputs, &body))
+    }
+
+    /// `what-if --without n1 --add 8/32GiB --scale web=3`.
+    async fn what_if(&mut self, info: &str) -> Result<String, String> {
+        let (graph, mut seen, _) = self.plan().await?;
+        let mut suppose = Suppose::default();
+        let words: Vec<_> = info.split(' ').skip(1).collect();
+        for pair in words.chunks(2) {
+            match *pair {
+                ["--without", node] => suppose.without.push(NodeName::new(node)),
+                ["--add", shape] => suppose.add.push(whatif::shape(shape).expect("a shape")),
+                ["--scale", text] => suppose.scale.extend([whatif::scale(text).expect("a scale")]),
+                _ => panic!("no what-if is `{pair:?}`"),
+            }
+        }
+        let (graph, observation) =
+            suppose.apply(&graph, &seen.observation).map_err(|error| format!("{error}\n"))?;
+        seen.observation = observation;
+        let body = seen
+            .plan(&graph, "program", Goal::Converge, 0)
+            .map_err(|violations| format!("turned down: {violations:?}\n"))?;
+        Ok(render::text(&body, &seen.observation))
+    }
+
     async fn apply(&mut self) -> Result<String, String> {
         let (graph, seen, body) = self.plan().await?;
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -105,6 +149,9 @@ impl Stage {
                 let (node, _) = running.iter().find(|(_, id)| *id == pod).expect("a running pod");
                 world.stop_by_hand(node, &pod);
             }
+            ["pressure", node, "high"] => {
+                world.set_pressure(&NodeName::new(node), Pressure::High);
+            }
             ["cut", node] => world.set_cut(&NodeName::new(node), true),
             ["heal", node] => world.set_cut(&NodeName::new(node), false),
             _ => panic!("the world does not know `{line}`"),
@@ -133,6 +180,24 @@ fn run(case: &mut [Part]) -> Vec<String> {
                     Ok((_, seen, body)) => render::text(&body, &seen.observation),
                     Err(why) => why,
                 },
+                "capacity" => stage
+                    .look(|inputs, body| capacity::text(&capacity::capacity(inputs, body)))
+                    .await
+                    .unwrap_or_else(|why| why),
+                info if info.starts_with("why ") => {
+                    let words: Vec<_> = info.split(' ').collect();
+                    let (name, ordinal) = why::replica(words[1]).expect("a replica");
+                    let node = words.get(2).map(|node| NodeName::new(*node));
+                    let found = stage.look(|inputs, body| {
+                        let found = why::why(inputs, body, (&name, ordinal), node.as_ref());
+                        found
+                            .map_or_else(|e| format!("{e}\n"), |why| why::text(&why, node.as_ref()))
+                    });
+                    found.await.unwrap_or_else(|why| why)
+                }
+                info if info.starts_with("what-if ") => {
+                    stage.what_if(info).await.unwrap_or_else(|why| why)
+                }
                 "apply" => stage.apply().await.unwrap_or_else(|why| why),
                 info => {
                     let path = info.strip_prefix("berth ").expect("a stage that is known");

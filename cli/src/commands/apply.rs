@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use berth_agentless::SshHost;
-use berth_engine::plan::body::{Goal, PlanBody};
+use berth_engine::plan::body::{Blocked, Goal, PlanBody};
 use berth_engine::plan::ledger::{Head, Outcome};
 use berth_engine::plan::names::PodId;
 use berth_engine::plan::observation::Observation;
@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
+    /// Go on with the replicas that have a place when others have none
+    #[arg(long)]
+    partial: bool,
     /// Write every call and command that changed a node to this file, a JSON line each
     #[arg(long, value_name = "FILE", hide = true)]
     record: Option<PathBuf>,
@@ -65,7 +68,12 @@ async fn converge(host: &SshHost, project: &Project, args: &Args) -> Ended {
     };
     let made = Made { observation, head, body };
     made.show();
-    if !made.body.blocked.is_empty() {
+    let homeless = |blocked: &Blocked| matches!(blocked, Blocked::NoRoom { .. });
+    let goes_on = args.partial && made.body.blocked.iter().all(homeless);
+    if !made.body.blocked.is_empty() && !goes_on {
+        if made.body.blocked.iter().all(homeless) {
+            say!("Nothing was done. To go on with what has a place, say --partial.");
+        }
         return Ok(Exit::Partial);
     }
     if made.body.is_empty() && made.head.in_flight.is_none() {

@@ -1,6 +1,7 @@
 //! One file a command. Adding one is one new file and one line here and in `main`.
 
 pub(crate) mod apply;
+pub(crate) mod capacity;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod destroy;
@@ -11,6 +12,7 @@ pub(crate) mod image;
 pub(crate) mod plan;
 pub(crate) mod status;
 pub(crate) mod trust;
+pub(crate) mod why_placement;
 
 /// What a command gives back: how it ended, or why it could not.
 pub(crate) type Ended = Result<crate::exit::Exit, Box<dyn std::error::Error>>;

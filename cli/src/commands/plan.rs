@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use berth_agentless::SshHost;
 use berth_engine::plan::body::{Goal, PlanBody};
+use berth_engine::plan::check::Violation;
+use berth_engine::plan::names::NodeName;
 use berth_engine::plan::render;
+use berth_engine::plan::whatif::{self, Suppose, WhatIfError};
 use berth_engine::run::observe::{Survey, survey};
 
 use super::Ended;
@@ -28,16 +31,47 @@ pub(crate) struct Args {
     /// Show what `berth destroy` would do
     #[arg(long, conflicts_with = "out")]
     destroy: bool,
+    /// What if this node were gone
+    #[arg(long, value_name = "NODE", conflicts_with = "out")]
+    without: Vec<String>,
+    /// What if there were a node like this: `8/32GiB`, or `8/32GiBx3` for three
+    #[arg(long, value_name = "SHAPE", conflicts_with = "out")]
+    add: Vec<String>,
+    /// What if a service had so many replicas: `web=12`
+    #[arg(long, value_name = "SERVICE=N", conflicts_with = "out")]
+    scale: Vec<String>,
+}
+
+impl Args {
+    fn suppose(&self) -> Result<Suppose, WhatIfError> {
+        Ok(Suppose {
+            without: self.without.iter().map(NodeName::new).collect(),
+            add: self.add.iter().map(|text| whatif::shape(text)).collect::<Result<_, _>>()?,
+            scale: self.scale.iter().map(|text| whatif::scale(text)).collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let project = Project::load(global, Pins::Keep)?;
+    let suppose = args.suppose()?;
     let goal = if args.destroy { Goal::Destroy } else { Goal::Converge };
     fleet::block_on(async {
         let host = fleet::host(&project, global);
-        let (seen, body) = make(&host, &project, goal).await?;
+        let (seen, body) = if suppose.is_empty() {
+            make(&host, &project, goal).await?
+        } else {
+            let mut seen = survey(&host, &project.graph).await?;
+            let (graph, observation) = suppose.apply(&project.graph, &seen.observation)?;
+            seen.observation = observation;
+            let body = judged(seen.plan(&graph, &project.program, goal, fleet::now_ms()))?;
+            (seen, body)
+        };
         host.close().await;
+        if !suppose.is_empty() && !args.json {
+            say!("WHAT IF: nothing of this can be applied");
+        }
         if args.json {
             say!("{}", serde_json::to_string_pretty(&body)?);
         } else {
@@ -60,8 +94,15 @@ pub(crate) async fn make(
     goal: Goal,
 ) -> Result<(Survey, PlanBody), Box<dyn std::error::Error>> {
     let seen = survey(host, &project.graph).await?;
-    match seen.plan(&project.graph, &project.program, goal, fleet::now_ms()) {
-        Ok(body) => Ok((seen, body)),
+    let body = judged(seen.plan(&project.graph, &project.program, goal, fleet::now_ms()))?;
+    Ok((seen, body))
+}
+
+fn judged(
+    planned: Result<PlanBody, Vec<Violation>>,
+) -> Result<PlanBody, Box<dyn std::error::Error>> {
+    match planned {
+        Ok(body) => Ok(body),
         Err(violations) => {
             let words: Vec<_> = violations.iter().map(|v| format!("  {v}")).collect();
             Err(format!(

@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 
 use super::action::Action;
 use super::body::{Goal, PlanBody, Step, StepId, Work};
+use super::check_place;
 use super::graph::Graph;
 use super::ledger::Head;
 use super::names::{NodeName, PodId, WorkloadName};
@@ -98,6 +99,22 @@ pub enum Violation {
         /// On which node.
         node: NodeName,
     },
+    /// A pod would be where a constraint does not let it.
+    #[error("{pod} may not be on {node}: {why}")]
+    Misplaced {
+        /// Which pod.
+        pod: PodId,
+        /// On which node.
+        node: NodeName,
+        /// Which constraint.
+        why: String,
+    },
+    /// The environment would ask for more than its quota.
+    #[error("the quota of {name} would be exceeded")]
+    OverQuota {
+        /// Of what.
+        name: String,
+    },
     /// A converging plan takes a node's network away.
     #[error("step {0} would take away what a node needs")]
     Dismantles(u32),
@@ -118,6 +135,7 @@ pub fn check(
     generations(body, observation, head, &mut violations);
     addresses(body, observation, head, &mut violations);
     capacity(body, graph, observation, &mut violations);
+    check_place::placement(body, graph, observation, &mut violations);
     for (workload, branch) in body.branches.iter().filter(|(_, branch)| branch.undo) {
         for wave in 0..branch.waves.len() {
             let wave = u32::try_from(wave).unwrap_or(u32::MAX);

@@ -3,8 +3,10 @@
 pub mod action;
 pub mod body;
 pub mod canon;
+pub mod capacity;
 pub mod change;
 pub mod check;
+mod check_place;
 pub mod drift;
 pub mod explain;
 pub mod freshness;
@@ -21,4 +23,6 @@ pub mod rollout;
 pub mod satisfied;
 pub mod steps;
 pub mod undo;
+pub mod whatif;
+pub mod why;
 pub mod world;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, Peer, Reflex};
-use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId};
+use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId, Work};
 use super::change;
 use super::freshness;
 use super::graph::{Graph, Placement, PodTemplate, Workload};
@@ -70,7 +70,8 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
     let wanted = effective(inputs, &mut body);
     claim(graph, &wanted, &mut body);
     if body.blocked.is_empty() {
-        Planning { inputs, world: &world, body: &mut body }.run(&wanted);
+        let yielding = BTreeMap::new();
+        Planning { inputs, world: &world, body: &mut body, yielding }.run(&wanted);
     }
     body
 }
@@ -203,17 +204,104 @@ struct Planning<'a, 'b> {
     inputs: &'a Inputs<'a>,
     world: &'a World,
     body: &'b mut PlanBody,
+    /// Pods that make room, and for whom.
+    yielding: BTreeMap<PodId, WorkloadName>,
+}
+
+/// The fleet as placement sees it, with everything that is there counted.
+pub(super) fn fleet(
+    inputs: &Inputs<'_>,
+    world: &World,
+    claims: &Claims,
+    wanted: &BTreeMap<WorkloadName, Workload>,
+) -> Fleet {
+    let Inputs { graph, observation, .. } = *inputs;
+    let mut fleet = Fleet::default();
+    fleet.set_fill(graph.fill);
+    fleet.set_quota(graph.quota.clone());
+    for (name, node) in &graph.nodes {
+        let Some(ranges) = ranges(graph, claims, name) else { continue };
+        let seen = observation.seen(name);
+        let found = seen.map(|seen| seen.facts.has()).unwrap_or_default();
+        let slot = Slot {
+            labels: node.labels.clone(),
+            taints: node.taints.clone(),
+            intake: node.intake,
+            reachable: seen.is_some(),
+            pressure: seen.map(|seen| seen.status.pressure).unwrap_or_default(),
+            images: seen.map(|seen| seen.spec.images.clone()).unwrap_or_default(),
+            ..Slot::plain(node.room(&found), ranges)
+        };
+        fleet.add(name.clone(), slot);
+        for requests in seen.iter().flat_map(|seen| seen.spec.others.values()) {
+            fleet.reserve(name, requests);
+        }
+        for address in seen.iter().flat_map(|seen| &seen.spec.claimed) {
+            fleet.take(name, *address);
+        }
+    }
+    for (name, workload) in wanted {
+        fleet.learn(name, &workload.placement, Some(workload.keeps()));
+    }
+    let demand = wanted.values().map(|w| (w.template.resources.clone(), u64::from(w.replicas)));
+    fleet.set_demand(demand.collect());
+    for here in world.pods.values() {
+        let Placed { node, workload, requests, ip4, .. } = &here.placed;
+        fleet.count(node, workload, requests, *ip4);
+    }
+    fleet
+}
+
+/// Who is placed first: whom others yield to; then whom others must be near; then by name.
+fn in_order_of_choice(
+    names: BTreeSet<&WorkloadName>,
+    wanted: &BTreeMap<WorkloadName, Workload>,
+) -> Vec<WorkloadName> {
+    let mut left: Vec<&WorkloadName> = names.into_iter().collect();
+    let priority = |name: &WorkloadName| wanted.get(name).map_or(0, |w| w.placement.priority);
+    left.sort_by_key(|name| std::cmp::Reverse(priority(name)));
+    let mut order: Vec<WorkloadName> = Vec::new();
+    while !left.is_empty() {
+        let waits = |name: &WorkloadName| {
+            let near = wanted.get(name).map(|w| w.placement.near.as_slice()).unwrap_or_default();
+            near.iter()
+                .any(|n| n.weight.is_none() && &n.workload != name && left.contains(&&n.workload))
+        };
+        // Of a circle, the first begins.
+        let next = left.iter().position(|name| !waits(name)).unwrap_or(0);
+        order.push(left.remove(next).clone());
+    }
+    order
+}
+
+/// The steps by which pods make room for a workload, with their nodes.
+fn yielded(
+    steps: &[super::body::Step],
+    yielding: &BTreeMap<PodId, WorkloadName>,
+    name: &WorkloadName,
+) -> Vec<(NodeName, StepId)> {
+    let step = |step: &super::body::Step| match &step.work {
+        Work::Act(Action::RemovePod { pod, .. }) if yielding.get(pod) == Some(name) => {
+            Some((step.node.clone(), step.id))
+        }
+        Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
+    };
+    steps.iter().filter_map(step).collect()
 }
 
 impl Planning<'_, '_> {
     fn run(&mut self, wanted: &BTreeMap<WorkloadName, Workload>) {
-        let mut fleet = self.fleet();
+        let mut fleet = fleet(self.inputs, self.world, &self.body.claims, wanted);
         let tables: Vec<NodeName> = self.seen().map(|(name, _)| name.clone()).collect();
         let decisions = self.decide(wanted, &tables, &mut fleet);
         let mut builder = Builder::default();
         let prepared = self.prepare(&mut builder);
         let images = self.images(wanted, &decisions, &prepared, &mut builder);
         let mut ends: BTreeMap<NodeName, Vec<StepId>> = BTreeMap::new();
+        // Whoever yields comes before whom it yields to, whose steps wait for it.
+        let priority = |name: &WorkloadName| wanted.get(name).map_or(0, |w| w.placement.priority);
+        let mut decisions: Vec<_> = decisions.into_iter().collect();
+        decisions.sort_by_key(|(name, _)| priority(name));
         for (name, decision) in decisions {
             self.branch(
                 &name,
@@ -241,38 +329,6 @@ impl Planning<'_, '_> {
             .filter_map(move |name| observation.seen(name).map(|seen| (name, seen)))
     }
 
-    /// The fleet as placement sees it, with everything that is there counted.
-    fn fleet(&self) -> Fleet {
-        let Inputs { graph, observation, .. } = *self.inputs;
-        let mut fleet = Fleet::default();
-        for (name, node) in &graph.nodes {
-            let Some(ranges) = ranges(graph, &self.body.claims, name) else { continue };
-            let seen = observation.seen(name);
-            let found = seen.map(|seen| seen.facts.has()).unwrap_or_default();
-            let slot = Slot {
-                labels: node.labels.clone(),
-                taints: node.taints.clone(),
-                intake: node.intake,
-                reachable: seen.is_some(),
-                pressure: seen.map(|seen| seen.status.pressure).unwrap_or_default(),
-                images: seen.map(|seen| seen.spec.images.clone()).unwrap_or_default(),
-                ..Slot::plain(node.room(&found), ranges)
-            };
-            fleet.add(name.clone(), slot);
-            for requests in seen.iter().flat_map(|seen| seen.spec.others.values()) {
-                fleet.reserve(name, requests);
-            }
-            for address in seen.iter().flat_map(|seen| &seen.spec.claimed) {
-                fleet.take(name, *address);
-            }
-        }
-        for here in self.world.pods.values() {
-            let Placed { node, workload, requests, ip4, .. } = &here.placed;
-            fleet.count(node, workload, requests, *ip4);
-        }
-        fleet
-    }
-
     fn decide(
         &mut self,
         wanted: &BTreeMap<WorkloadName, Workload>,
@@ -285,8 +341,9 @@ impl Planning<'_, '_> {
         names.extend(self.world.workloads());
         names.extend(head.reached.keys());
         names.extend(self.seen().flat_map(|(_, seen)| seen.spec.endpoints.keys()));
-        let names: Vec<WorkloadName> = names.into_iter().cloned().collect();
+        let names = in_order_of_choice(names, wanted);
         let mut decisions = BTreeMap::new();
+        let mut yielding: BTreeMap<PodId, WorkloadName> = BTreeMap::new();
         for name in names {
             let case = Case {
                 tenant: &graph.tenant,
@@ -296,13 +353,25 @@ impl Planning<'_, '_> {
                 revision,
                 tables,
                 addresses: addresses(graph, &self.body.claims, &name),
+                nodes: &graph.nodes,
+                yielding: &yielding,
             };
             let decision = match wanted.get(&name) {
                 Some(workload) => rollout::decide(&case, workload, fleet),
                 None => rollout::decide_removal(&case),
             };
+            for (node, workload) in &decision.evicts {
+                let pods = self.world.of_workload(workload);
+                let pods = pods.filter(|(id, here)| {
+                    here.node() == node && here.is_known() && !yielding.contains_key(*id)
+                });
+                if let Some((id, _)) = pods.max_by_key(|(id, _)| (id.ordinal, id.generation)) {
+                    yielding.insert(id.clone(), name.clone());
+                }
+            }
             decisions.insert(name, decision);
         }
+        self.yielding = yielding;
         decisions
     }
 
@@ -412,7 +481,7 @@ impl Planning<'_, '_> {
         builder: &mut Builder,
         ends: &mut BTreeMap<NodeName, Vec<StepId>>,
     ) {
-        let Decision { branch, blocked, deferred, incomplete, causes, kept } = decision;
+        let Decision { branch, blocked, deferred, incomplete, causes, kept, evicts: _ } = decision;
         let before = self.inputs.head.reached.get(name);
         let first = builder.len();
         let has_endpoint: Vec<NodeName> = self
@@ -426,11 +495,14 @@ impl Planning<'_, '_> {
                 let tables = self.tables(name, endpoint.is_some());
                 let serving = self.serving(name, branch.as_ref(), &kept);
                 let tenant = &self.inputs.graph.tenant;
+                let yielded = yielded(builder.since(0), &self.yielding, name);
                 let mut track = Track::new(builder, tenant, name, endpoint, tables, serving);
                 let ready_for = |node: &NodeName| {
                     let image = (node.clone(), workload.template.image.clone());
                     let mut steps = prepared.get(node).cloned().unwrap_or_default();
                     steps.extend(images.get(&image));
+                    steps
+                        .extend(yielded.iter().filter(|(on, _)| on == node).map(|(_, step)| *step));
                     steps
                 };
                 track.start_after(prepared);
@@ -485,6 +557,8 @@ impl Planning<'_, '_> {
             revision: self.body.revision,
             tables: &[],
             addresses: addresses(self.inputs.graph, &self.body.claims, name),
+            nodes: &self.inputs.graph.nodes,
+            yielding: &self.yielding,
         };
         case.endpoint(&workload.ports)
     }

@@ -239,9 +239,8 @@ fn blocked(out: &mut String, blocked: &Blocked) {
         Blocked::NoRoom { workload, ordinal, nodes, mend } => {
             let _ =
                 writeln!(out, "! service/{workload} replica {ordinal}  BLOCKED: no node takes it");
-            for (node, rejections) in nodes {
-                let words: Vec<_> = rejections.iter().map(rejection).collect();
-                let _ = writeln!(out, "    {node}: {}", words.join("; "));
+            for line in super::why::grouped(nodes) {
+                let _ = writeln!(out, "    {line}");
             }
             let _ = writeln!(out, "    {mend}");
         }

@@ -8,14 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::action::{Backend, Endpoint, EndpointPort, PodSpec};
-use super::body::{Blocked, Branch, Move, Placed, Rejection, Wave};
+use super::body::{Blocked, Branch, Move, Placed, Wave};
 use super::canon::{release_digest, template_digest};
-use super::change::bytes;
-use super::graph::{OnFail, PodTemplate, Port, Rollout, Strategy, Workload};
+use super::graph::{Node, OnFail, PodTemplate, Port, Rollout, Strategy, Workload};
 use super::ledger::Head;
 use super::names::{NodeName, PodId, SpecDigest, Tenant, WorkloadName};
 use super::observation::Requests;
-use super::place::{Ask, Fleet, Slot};
+use super::place::{Ask, Fleet, Slot, mend};
 use super::world::{Here, State, World};
 
 /// What one workload's decisions are made from.
@@ -34,9 +33,22 @@ pub struct Case<'a> {
     pub tables: &'a [NodeName],
     /// The endpoint's addresses, if the pools have them.
     pub addresses: Option<(Ipv4Addr, Ipv6Addr)>,
+    /// The nodes, as the text says them.
+    pub nodes: &'a BTreeMap<NodeName, Node>,
+    /// Pods that make room for a workload of a higher priority.
+    pub yielding: &'a BTreeMap<PodId, WorkloadName>,
 }
 
 impl Case<'_> {
+    /// Why a sound pod leaves its node, if it does.
+    fn leaves(&self, id: &PodId, here: &Here, wanted: &Workload) -> Option<String> {
+        if let Some(other) = self.yielding.get(id) {
+            return Some(format!("yields to {other}"));
+        }
+        let node = self.nodes.get(here.node()).filter(|_| here.is_known())?;
+        wanted.placement.unwelcome(here.node(), node)
+    }
+
     /// The workload's endpoint, without backends; `None` without ports.
     pub fn endpoint(&self, ports: &[Port]) -> Option<Endpoint> {
         let (address4, address6) = self.addresses.filter(|_| !ports.is_empty())?;
@@ -68,12 +80,15 @@ pub struct Decision {
     pub causes: Vec<String>,
     /// Pods that stay.
     pub kept: BTreeMap<PodId, Placed>,
+    /// Where pods of which workload have to make room.
+    pub evicts: Vec<(NodeName, WorkloadName)>,
 }
 
 /// Decides the rollout of a workload that should be there.
 pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision {
     let digest = template_digest(&wanted.template);
     let mut decision = Decision::default();
+    let mut yields = Vec::new();
     let mut fills = Vec::new();
     let mut replacements = Vec::new();
     let mut removals = Vec::new();
@@ -84,7 +99,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
 
     for ordinal in 0..wanted.replicas {
         let here = by_ordinal.get(&ordinal).map(Vec::as_slice).unwrap_or_default();
-        let keeper = keeper(here, &digest);
+        let keeper = keeper(here, &digest, |id, pod| case.leaves(id, pod, wanted).is_none());
         let others = || here.iter().filter(|(id, _)| Some(*id) != keeper.map(|(id, _)| id));
         let out: Vec<_> = others().filter(|(_, h)| h.is_known()).copied().collect();
         for (id, unknown) in others().filter(|(_, h)| !h.is_known()) {
@@ -141,7 +156,9 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                 .push(format!("{id} cannot be replaced: {} is not reachable", pod.node()));
             continue;
         }
-        decision.causes.extend(cause(here, ordinal, &digest));
+        decision
+            .causes
+            .extend(cause(here, ordinal, &digest, |id, pod| case.leaves(id, pod, wanted)));
         let plan = Move {
             ordinal,
             out: owned(&out),
@@ -152,7 +169,9 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                 && out.iter().any(|(_, h)| h.state != State::Dead),
             why: String::new(),
         };
-        if out.iter().any(|(_, h)| h.available) {
+        if out.iter().any(|(id, _)| case.yielding.contains_key(*id)) {
+            yields.push(plan)
+        } else if out.iter().any(|(_, h)| h.available) {
             replacements.push(plan)
         } else {
             fills.push(plan)
@@ -172,7 +191,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         ));
         decision.kept.extend(waiting.into_iter().flat_map(|one| one.out));
     }
-    let waves = in_waves(&wanted.rollout.strategy, spare, fills, replacements, removals);
+    let mut waves = in_waves(&wanted.rollout.strategy, spare, fills, replacements, removals);
+    waves.insert(0, yields);
     let undo = is_new_release && wanted.rollout.on_fail == OnFail::Rollback;
     let mut placing = Placing {
         case,
@@ -180,6 +200,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         before: before.filter(|_| undo),
         credit: BTreeMap::new(),
         blocked: Vec::new(),
+        evicts: Vec::new(),
+        homeless: Vec::new(),
     };
     let waves: Vec<_> = waves
         .into_iter()
@@ -188,6 +210,10 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         .collect();
     decision.incomplete |= !placing.blocked.is_empty();
     decision.blocked = placing.blocked;
+    decision.evicts = placing.evicts;
+    let lost = u32::try_from(placing.homeless.len()).unwrap_or(u32::MAX);
+    decision.incomplete |= lost > 0;
+    decision.deferred.extend(placing.homeless);
     if !waves.is_empty() {
         let serving = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve());
         let backends: BTreeSet<_> = serving.map(|(id, _)| (*id).clone()).collect();
@@ -197,7 +223,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             // Without ports nobody serves: an endpoint that was there goes first.
             Strategy::Rolling { .. } if wanted.ports.is_empty() => 0,
             Strategy::Rolling { surge: _, unavailable } => {
-                wanted.replicas.saturating_sub(unavailable).min(available)
+                wanted.replicas.saturating_sub(unavailable).min(available).saturating_sub(lost)
             }
             Strategy::Recreate => 0,
         };
@@ -326,9 +352,10 @@ fn by_ordinal<'a>(case: &Case<'a>) -> BTreeMap<u32, Pods<'a>> {
 fn keeper<'a>(
     here: &[(&'a PodId, &'a Here)],
     digest: &SpecDigest,
+    stays: impl Fn(&PodId, &Here) -> bool,
 ) -> Option<(&'a PodId, &'a Here)> {
     here.iter()
-        .filter(|(_, h)| h.is_sound(digest))
+        .filter(|(id, h)| h.is_sound(digest) && stays(id, h))
         .max_by_key(|(id, h)| (h.led, h.proven, id.generation))
         .copied()
 }
@@ -337,7 +364,12 @@ fn owned(out: &[(&PodId, &Here)]) -> Vec<(PodId, Placed)> {
     out.iter().map(|(id, here)| ((*id).clone(), here.placed.clone())).collect()
 }
 
-fn cause(here: &[(&PodId, &Here)], ordinal: u32, digest: &SpecDigest) -> Option<String> {
+fn cause(
+    here: &[(&PodId, &Here)],
+    ordinal: u32,
+    digest: &SpecDigest,
+    leaves: impl Fn(&PodId, &Here) -> Option<String>,
+) -> Option<String> {
     let (id, latest) = here.iter().max_by_key(|(id, _)| id.generation)?;
     if &latest.placed.digest != digest {
         return None;
@@ -345,7 +377,10 @@ fn cause(here: &[(&PodId, &Here)], ordinal: u32, digest: &SpecDigest) -> Option<
     let what = match latest.state {
         State::Dead => "is not running",
         State::Altered => "was changed by hand",
-        State::Running | State::Assumed => return None,
+        State::Running | State::Assumed => {
+            let why = leaves(id, latest)?;
+            return Some(format!("replica {ordinal}: {id} leaves {}: {why}", latest.node()));
+        }
     };
     Some(format!("replica {ordinal}: {id} on {} {what}", latest.node()))
 }
@@ -397,32 +432,62 @@ struct Placing<'a> {
     /// What earlier waves of this rollout freed.
     credit: BTreeMap<NodeName, Requests>,
     blocked: Vec<Blocked>,
+    /// Where pods of which workload have to make room.
+    evicts: Vec<(NodeName, WorkloadName)>,
+    /// Who made room and has no other place, for people.
+    homeless: Vec<String>,
 }
 
 impl Placing<'_> {
     fn place(&mut self, mut moves: Vec<Move>, fleet: &mut Fleet) -> Wave {
         moves.retain_mut(|one| {
-            for (_, placed) in one.out.iter().filter(|_| !one.start_first) {
-                self.free(placed, fleet);
+            let yielding = one.out.iter().find_map(|(id, _)| self.case.yielding.get(id));
+            // Whoever yields is not counted any more, in nothing.
+            let counted = |(id, _): &&(PodId, Placed)| !self.case.yielding.contains_key(id);
+            let out: Vec<Placed> =
+                one.out.iter().filter(counted).map(|(_, placed)| placed.clone()).collect();
+            // A replica does not keep its own successor from anywhere: for spread and the like
+            // they are one, even while both run.
+            for placed in &out {
+                fleet.uncount(&placed.node, self.case.name, &placed.requests);
             }
-            let fits = !one.create || self.choose(one, fleet);
-            if fits {
+            if !one.start_first {
+                self.free(&out);
+            }
+            if !one.create || self.choose(one, fleet, yielding.is_some()) {
                 self.restore(one, fleet);
-                for (_, placed) in one.out.iter().filter(|_| one.start_first) {
-                    self.free(placed, fleet);
+                if one.start_first {
+                    self.free(&out);
+                }
+                return true;
+            }
+            if let Some(other) = yielding {
+                one.create = false;
+                one.start_first = false;
+                one.why = format!("yields to {other}");
+                let leaves = one.out.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>();
+                let leaves = leaves.join(" ");
+                self.homeless.push(format!("{leaves} yields to {other}, and has no other place"));
+                return true;
+            }
+            for placed in &out {
+                fleet.recount(&placed.node, self.case.name, &placed.requests);
+                if !one.start_first {
+                    self.credit.entry(placed.node.clone()).or_default().sub(&placed.requests);
                 }
             }
-            fits
+            false
         });
         Wave { moves }
     }
 
-    fn free(&mut self, placed: &Placed, fleet: &mut Fleet) {
-        self.credit.entry(placed.node.clone()).or_default().add(&placed.requests);
-        fleet.uncount(&placed.node, self.case.name);
+    fn free(&mut self, out: &[Placed]) {
+        for placed in out {
+            self.credit.entry(placed.node.clone()).or_default().add(&placed.requests);
+        }
     }
 
-    fn choose(&mut self, one: &mut Move, fleet: &mut Fleet) -> bool {
+    fn choose(&mut self, one: &mut Move, fleet: &mut Fleet, may_wait: bool) -> bool {
         let stay = one.out.iter().map(|(id, placed)| (id.generation, &placed.node)).max();
         let requests = &self.wanted.template.resources;
         let ask = Ask {
@@ -433,7 +498,18 @@ impl Placing<'_> {
             stay: stay.map(|(_, node)| node),
             credit: &self.credit,
         };
-        match fleet.choose(&ask) {
+        let mut chosen = fleet.choose(&ask);
+        let mut yielded = String::new();
+        if chosen.is_err()
+            && let Some(gone) = fleet.make_room(&ask)
+        {
+            let names: BTreeSet<_> = gone.iter().map(|(_, name)| name.to_string()).collect();
+            let names: Vec<_> = names.into_iter().collect();
+            yielded = format!("{} makes room, ", names.join(" and "));
+            self.evicts.extend(gone);
+            chosen = fleet.choose(&ask);
+        }
+        match chosen {
             Ok(place) => {
                 let mut left = requests.clone();
                 let credit = self.credit.entry(place.node.clone()).or_default();
@@ -441,15 +517,20 @@ impl Placing<'_> {
                 credit.sub(requests);
                 fleet.count(&place.node, self.case.name, &left, place.addresses.0);
                 let id = self.next_id(one.ordinal);
-                one.why = place.why;
+                one.why = yielded + &place.why;
                 one.into = Some((
                     place.node,
                     pod_spec(self.case, id, &self.wanted.template, place.addresses),
                 ));
                 true
             }
+            Err(_) if may_wait => false,
             Err(nodes) => {
-                let mend = smallest_mend(&nodes, requests);
+                let mends = mend::mends(fleet, &ask, 1);
+                let mend = match mends.first() {
+                    Some(mend) => mend.to_string(),
+                    None => "no single change was found that would help".to_owned(),
+                };
                 self.blocked.push(Blocked::NoRoom {
                     workload: self.case.name.clone(),
                     ordinal: one.ordinal,
@@ -522,44 +603,4 @@ fn pod_spec(
 
 fn spec_of(case: &Case<'_>, id: &PodId, placed: &Placed, template: &PodTemplate) -> PodSpec {
     pod_spec(case, id.clone(), template, (placed.ip4, placed.ip6))
-}
-
-/// The node that lacks least, as a sentence.
-fn smallest_mend(nodes: &BTreeMap<NodeName, Vec<Rejection>>, requests: &Requests) -> String {
-    let lack = |list: &[Rejection]| -> Option<(u64, String)> {
-        let [only] = list else { return None };
-        match only {
-            Rejection::Memory { needs, free } => {
-                Some((needs - free, format!("ask for at most {} of memory", bytes(*free))))
-            }
-            Rejection::Cpu { needs, free } => {
-                Some((needs - free, format!("ask for at most {free}m of CPU")))
-            }
-            Rejection::Label { key, wants, has: _ } => {
-                Some((u64::MAX, format!("label it {key}: {wants}")))
-            }
-            Rejection::Addresses
-            | Rejection::Unknown
-            | Rejection::Closed { .. }
-            | Rejection::Rule { .. }
-            | Rejection::Taint { .. }
-            | Rejection::Elsewhere { .. }
-            | Rejection::Resource { .. }
-            | Rejection::Port { .. }
-            | Rejection::Skew { .. }
-            | Rejection::NotNear { .. }
-            | Rejection::NotApart { .. }
-            | Rejection::Quota { .. } => None,
-        }
-    };
-    let best =
-        nodes.iter().filter_map(|(node, list)| lack(list).map(|(by, mend)| (by, node, mend))).min();
-    match best {
-        Some((_, node, mend)) => format!("to have {node}: {mend}"),
-        None => format!(
-            "add a node with at least {}m of CPU and {} of memory free",
-            requests.cpu_millis,
-            bytes(requests.memory_bytes)
-        ),
-    }
 }

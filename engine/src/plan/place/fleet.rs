@@ -112,6 +112,10 @@ impl Fleet {
         self.fill = fill;
     }
 
+    pub(super) fn quota(&self) -> Option<&Quota> {
+        self.quota.as_ref()
+    }
+
     /// Says what all replicas together may ask for.
     pub fn set_quota(&mut self, quota: Option<Quota>) {
         self.quota = quota;
@@ -226,14 +230,67 @@ impl Fleet {
         }
     }
 
-    /// Takes a pod out of the counts of its workload; its resources stay counted, since other
-    /// branches run at the same time.
-    pub fn uncount(&mut self, node: &NodeName, workload: &WorkloadName) {
+    /// Takes a pod out of the counts of its workload and of the quota; its resources stay counted,
+    /// since other branches run at the same time.
+    pub fn uncount(&mut self, node: &NodeName, workload: &WorkloadName, requests: &Requests) {
+        self.asked.sub(requests);
         if let (Some(&node), Some(&workload)) =
             (self.by_name.get(node), self.by_workload.get(workload))
         {
             self.tell(node, workload, false);
         }
+    }
+
+    /// Undoes [`Self::uncount`].
+    pub fn recount(&mut self, node: &NodeName, workload: &WorkloadName, requests: &Requests) {
+        self.asked.add(requests);
+        if let (Some(&node), Some(&workload)) =
+            (self.by_name.get(node), self.by_workload.get(workload))
+        {
+            self.tell(node, workload, true);
+        }
+    }
+
+    /// Makes room for a replica that no node takes: lists the node and the workload of each pod
+    /// that has to go, which are not counted any more. Nothing if nobody yields.
+    pub fn make_room(&mut self, ask: &Ask<'_>) -> Option<Vec<(NodeName, WorkloadName)>> {
+        let ticket = self.ticket(ask);
+        let gone = self.preempt(ticket)?;
+        Some(gone.into_iter().map(|(node, name)| (self.names[node].clone(), name)).collect())
+    }
+
+    /// Changes a node, keeping what lies on it.
+    pub fn alter(&mut self, node: &NodeName, change: impl FnOnce(&mut Slot)) {
+        let Some(&index) = self.by_name.get(node) else { return };
+        change(&mut self.slots[index]);
+        let slot = &self.slots[index];
+        for label in &mut self.labels {
+            label.of_node[index] = number_value(&mut label.values, slot.labels.get(&label.key));
+        }
+        for tally in &mut self.tallies {
+            tally.ticket = None;
+            tally.by_value.clear();
+        }
+        self.wants.clear();
+        self.index = None;
+    }
+
+    /// Forgets that a workload wants others to be apart from it in a domain.
+    pub(super) fn unshun(&mut self, name: &WorkloadName, over: &Over) {
+        let Some(placement) = self.placement_of(name).cloned() else { return };
+        let mut placement = placement;
+        placement.apart.retain(|apart| &apart.over != over);
+        let (number, over) = (self.workload(name), self.domain(over));
+        for tally in &mut self.tallies {
+            tally.shunned_by.retain(|shun| *shun != (number, over));
+        }
+        let keep = self.tallies[number].keep;
+        self.learn(name, &placement, keep);
+    }
+
+    /// What a workload was said to want.
+    pub fn placement_of(&self, name: &WorkloadName) -> Option<&Placement> {
+        self.tallies[*self.by_workload.get(name)?].placement.as_deref()
     }
 
     /// Takes a pod away: out of the counts, its resources and its address free.

@@ -31,6 +31,7 @@ pub mod filter;
 pub mod fleet;
 pub mod grid;
 pub mod index;
+pub mod mend;
 pub mod naive;
 pub mod preempt;
 

@@ -1,0 +1,70 @@
+//! `berth why web[1]` and `berth why-not web[1] n7`: the reasons of placement.
+
+use berth_engine::plan::body::Goal;
+use berth_engine::plan::names::NodeName;
+use berth_engine::plan::planner::Inputs;
+use berth_engine::plan::why;
+use berth_engine::run::observe::Survey;
+
+use super::{Ended, plan};
+use crate::exit::Exit;
+use crate::project::{Pins, Project};
+use crate::{Global, fleet};
+
+/// What the commands take.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A replica: a service and a number, such as `web[1]`
+    replica: String,
+    /// Only this node
+    node: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `why-not` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NotArgs {
+    /// A replica: a service and a number, such as `web[1]`
+    replica: String,
+    /// The node that it is not on
+    node: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `why-not`.
+pub(crate) fn run_not(global: &Global, args: &NotArgs) -> Ended {
+    let NotArgs { replica, node, json } = args;
+    run(global, &Args { replica: replica.clone(), node: Some(node.clone()), json: *json })
+}
+
+/// Runs `why`.
+pub(crate) fn run(global: &Global, args: &Args) -> Ended {
+    let (workload, ordinal) = why::replica(&args.replica)?;
+    let node = args.node.as_deref().map(NodeName::new);
+    let project = Project::load(global, Pins::Keep)?;
+    fleet::block_on(async {
+        let host = fleet::host(&project, global);
+        let (seen, body) = plan::make(&host, &project, Goal::Converge).await?;
+        host.close().await;
+        let Survey { observation, ledger } = &seen;
+        let inputs = Inputs {
+            graph: &project.graph,
+            program: &project.program,
+            observation,
+            head: &ledger.head,
+            goal: Goal::Converge,
+            now_ms: fleet::now_ms(),
+        };
+        let why = why::why(&inputs, &body, (&workload, ordinal), node.as_ref())?;
+        if args.json {
+            say!("{}", serde_json::to_string_pretty(&why)?);
+        } else {
+            put!("{}", why::text(&why, node.as_ref()));
+        }
+        Ok(Exit::Done)
+    })?
+}
