@@ -15,6 +15,7 @@ use super::graph::{Graph, Placement, PodTemplate, Workload};
 use super::ledger::{Claims, Head, NodeAddresses};
 use super::names::{ImageDigest, NodeName, PodId, WorkloadName};
 use super::observation::{NodeView, Observation};
+use super::place::price::Foresight;
 use super::place::{Fleet, Slot};
 use super::rollout::{self, Case, Decision};
 use super::steps::{Builder, Track};
@@ -244,7 +245,7 @@ pub(super) fn fleet(
         fleet.learn(name, &workload.placement, Some(workload.keeps()));
     }
     let demand = wanted.values().map(|w| (w.template.resources.clone(), u64::from(w.replicas)));
-    fleet.set_demand(demand.collect());
+    fleet.set_demand(demand.collect(), Foresight::Likely);
     for here in world.pods.values() {
         let Placed { node, workload, requests, ip4, .. } = &here.placed;
         fleet.count(node, workload, requests, *ip4);

@@ -202,6 +202,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         blocked: Vec::new(),
         evicts: Vec::new(),
         homeless: Vec::new(),
+        stay: Vec::new(),
     };
     let waves: Vec<_> = waves
         .into_iter()
@@ -211,6 +212,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     decision.incomplete |= !placing.blocked.is_empty();
     decision.blocked = placing.blocked;
     decision.evicts = placing.evicts;
+    decision.kept.extend(placing.stay);
     let lost = u32::try_from(placing.homeless.len()).unwrap_or(u32::MAX);
     decision.incomplete |= lost > 0;
     decision.deferred.extend(placing.homeless);
@@ -436,6 +438,8 @@ struct Placing<'a> {
     evicts: Vec<(NodeName, WorkloadName)>,
     /// Who made room and has no other place, for people.
     homeless: Vec<String>,
+    /// Pods that stay, since what would replace them has no place.
+    stay: Vec<(PodId, Placed)>,
 }
 
 impl Placing<'_> {
@@ -470,6 +474,7 @@ impl Placing<'_> {
                 self.homeless.push(format!("{leaves} yields to {other}, and has no other place"));
                 return true;
             }
+            self.stay.append(&mut one.out);
             for placed in &out {
                 fleet.recount(&placed.node, self.case.name, &placed.requests);
                 if !one.start_first {
@@ -515,7 +520,7 @@ impl Placing<'_> {
                 let credit = self.credit.entry(place.node.clone()).or_default();
                 left.sub(credit);
                 credit.sub(requests);
-                fleet.count(&place.node, self.case.name, &left, place.addresses.0);
+                fleet.promise(&place.node, self.case.name, &left, place.addresses.0);
                 let id = self.next_id(one.ordinal);
                 one.why = yielded + &place.why;
                 one.into = Some((

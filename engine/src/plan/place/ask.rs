@@ -151,6 +151,20 @@ impl Requests {
         }
     }
 
+    /// The larger of each.
+    pub fn max_with(&self, other: &Self) -> Self {
+        let Self { cpu_millis, memory_bytes, disk_bytes, named } = other;
+        let mut most = self.clone();
+        most.cpu_millis = most.cpu_millis.max(*cpu_millis);
+        most.memory_bytes = most.memory_bytes.max(*memory_bytes);
+        most.disk_bytes = most.disk_bytes.max(*disk_bytes);
+        for (name, amount) in named {
+            let entry = most.named.entry(name.clone()).or_default();
+            *entry = (*entry).max(*amount);
+        }
+        most
+    }
+
     /// Multiplies, saturating.
     pub fn times(&self, count: u64) -> Self {
         let Self { cpu_millis, memory_bytes, disk_bytes, named } = self;

@@ -12,7 +12,7 @@ use super::filter::{self, At, Reach};
 use super::grid::Cell;
 use super::index::Index;
 use super::preempt::Yielding;
-use super::price::{Prices, Ranker};
+use super::price::{Foresight, Kept, Prices, Ranker};
 use super::score::{self, Score};
 use super::want::{self, Domain, Floors, Ticket, Tie, Want};
 use crate::plan::body::Rejection;
@@ -55,6 +55,9 @@ pub struct Fleet {
     asked: Requests,
     fill: Fill,
     prices: Prices,
+    /// By capacity, how much of the nodes that are begun is kept for later; and each node's cell.
+    kept: BTreeMap<[u64; 2], Kept>,
+    cells: Vec<Cell>,
     pub(super) index: Option<Box<Index>>,
 }
 
@@ -121,9 +124,10 @@ impl Fleet {
         self.quota = quota;
     }
 
-    /// Says what the whole fleet asks for, class by class: what remaining room is priced by.
-    pub fn set_demand(&mut self, demand: Vec<(Requests, u64)>) {
-        self.prices = Prices::new(demand);
+    /// Says what is asked for, class by class: what remaining room is priced by.
+    pub fn set_demand(&mut self, demand: Vec<(Requests, u64)>, foresight: Foresight) {
+        self.prices = Prices::new(demand, foresight);
+        self.cells.clear();
         self.tallies.iter_mut().for_each(|tally| tally.ticket = None);
         self.wants.clear();
         self.index = None;
@@ -156,6 +160,7 @@ impl Fleet {
             label.of_node.push(number_value(&mut label.values, slot.labels.get(&label.key)));
         }
         self.slots.push(slot);
+        self.cells.clear();
         for tally in &mut self.tallies {
             tally.ticket = None;
             tally.by_value.clear();
@@ -179,6 +184,14 @@ impl Fleet {
     /// from it and near it, and it from them, whichever is placed first.
     pub fn learn(&mut self, name: &WorkloadName, placement: &Placement, keep: Option<u32>) {
         let number = self.workload(name);
+        let shunned = self.tallies[number].placement.as_ref().is_some_and(|p| !p.apart.is_empty());
+        for tally in self.tallies.iter_mut().filter(|_| shunned) {
+            let before = tally.shunned_by.len();
+            tally.shunned_by.retain(|(by, _)| *by != number);
+            if tally.shunned_by.len() != before {
+                tally.ticket = None;
+            }
+        }
         for key in want::labels(placement) {
             self.label(key);
         }
@@ -187,16 +200,15 @@ impl Fleet {
             let shunned = &mut self.tallies[other].shunned_by;
             if weight.is_none() && !shunned.contains(&(number, over)) {
                 shunned.push((number, over));
+                // It may have been asked for before.
+                self.tallies[other].ticket = None;
             }
         }
         let tally = &mut self.tallies[number];
         tally.placement = Some(Arc::new(placement.clone()));
         tally.priority = placement.priority;
         tally.keep = keep;
-        // Whoever was asked for before may have to be apart from this one.
-        self.tallies.iter_mut().for_each(|tally| tally.ticket = None);
-        self.wants.clear();
-        self.index = None;
+        tally.ticket = None;
     }
 
     /// Counts a pod that is there.
@@ -213,6 +225,24 @@ impl Fleet {
         let needs: Arc<[_]> = self.needs(requests).into();
         self.take_at(index, ip4);
         self.put(index, number, &needs);
+    }
+
+    /// Counts a pod that is to come: it yields to nobody, since it is not there.
+    pub fn promise(
+        &mut self,
+        node: &NodeName,
+        workload: &WorkloadName,
+        requests: &Requests,
+        ip4: Ipv4Addr,
+    ) {
+        let number = self.workload(workload);
+        self.asked.add(requests);
+        let needs = self.needs(requests);
+        let Some(&index) = self.by_name.get(node) else { return };
+        self.take_at(index, ip4);
+        self.spend(index, &needs);
+        self.tell(index, number, true);
+        self.shifted(index);
     }
 
     /// Counts requests that belong to nobody in this plan, such as another tenant's.
@@ -275,17 +305,11 @@ impl Fleet {
         self.index = None;
     }
 
-    /// Forgets that a workload wants others to be apart from it in a domain.
-    pub(super) fn unshun(&mut self, name: &WorkloadName, over: &Over) {
-        let Some(placement) = self.placement_of(name).cloned() else { return };
-        let mut placement = placement;
-        placement.apart.retain(|apart| &apart.over != over);
-        let (number, over) = (self.workload(name), self.domain(over));
-        for tally in &mut self.tallies {
-            tally.shunned_by.retain(|shun| *shun != (number, over));
-        }
-        let keep = self.tallies[number].keep;
-        self.learn(name, &placement, keep);
+    /// Lists the nodes that a workload's replicas are on, one entry a replica.
+    pub fn replicas(&self, name: &WorkloadName) -> Vec<NodeName> {
+        let Some(&number) = self.by_workload.get(name) else { return Vec::new() };
+        let on = self.tallies[number].on.iter();
+        on.flat_map(|(node, count)| (0..*count).map(|_| self.names[*node].clone())).collect()
     }
 
     /// What a workload was said to want.
@@ -417,9 +441,7 @@ impl Fleet {
         }
         match self.fill {
             Fill::Even => {}
-            Fill::Dense => {
-                (0..self.names.len()).for_each(|node| self.prices.prepare(self.room_of(node)));
-            }
+            Fill::Dense => self.reckon(),
         }
         let want = self.resolve(ask, number);
         let ticket = Ticket(self.wants.len());
@@ -629,8 +651,31 @@ impl Fleet {
         *used = used.saturating_add(amount);
     }
 
+    /// Prices all capacities that have no price yet, and reckons anew what is kept.
+    fn reckon(&mut self) {
+        if self.cells.len() == self.names.len() {
+            return;
+        }
+        self.kept.clear();
+        self.cells.clear();
+        for node in 0..self.names.len() {
+            let (room, cell) = (self.room_of(node), self.cell(node));
+            self.prices.prepare(room);
+            self.prices.keep(self.kept.entry(room).or_default(), room, None, cell);
+            self.cells.push(cell);
+        }
+    }
+
     /// A node's free share has changed.
     fn shifted(&mut self, node: usize) {
+        if let Some(before) = self.cells.get(node).copied() {
+            let (room, after) = (self.room_of(node), self.cell(node));
+            if before != after {
+                let kept = self.kept.entry(room).or_default();
+                self.prices.keep(kept, room, Some(before), after);
+                self.cells[node] = after;
+            }
+        }
         if let Some(mut index) = self.index.take() {
             index.shifted(self, node);
             self.index = Some(index);
@@ -676,7 +721,11 @@ impl Fleet {
     pub(super) fn ranker(&self, want: &Want, node: usize) -> Ranker<'_> {
         match self.fill {
             Fill::Even => Ranker::Even,
-            Fill::Dense => self.prices.ranker(want.priced, self.room_of(node)),
+            Fill::Dense => {
+                let room = self.room_of(node);
+                let kept = self.kept.get(&room).copied().unwrap_or_default();
+                self.prices.ranker(want.priced, room, kept)
+            }
         }
     }
 

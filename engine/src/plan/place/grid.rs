@@ -30,6 +30,11 @@ impl Cell {
         Self(u16::try_from(number).unwrap_or(u16::MAX))
     }
 
+    /// The cell of a number below [`CELLS`].
+    pub fn numbered(number: usize) -> Self {
+        Self(u16::try_from(number).unwrap_or(u16::MAX))
+    }
+
     /// The levels of CPU and memory.
     pub fn levels(self) -> [u64; 2] {
         let number = u64::from(self.0);
@@ -49,6 +54,8 @@ pub struct Grid {
     lanes: Vec<Lane>,
     /// The lanes, the emptiest cell first.
     order: Vec<(u32, u16)>,
+    /// The first of them with a node in it, with its rank: what is looked at most.
+    top: Option<(u32, u16, Cell)>,
     /// Where in `lanes` a cell is, plus one.
     lane_of: Vec<u16>,
     /// Which cell a node is in.
@@ -72,6 +79,7 @@ impl Grid {
             words: cells.len().div_ceil(64),
             lanes: Vec::new(),
             order: Vec::new(),
+            top: None,
             lane_of: vec![0; CELLS],
             cell_of: cells,
         };
@@ -91,6 +99,11 @@ impl Grid {
             let lane = &mut self.lanes[usize::from(lane)];
             lane.bits[node / 64] &= !(1 << (node % 64));
             lane.count -= 1;
+            if lane.count == 0 && self.top.is_some_and(|(_, _, top)| top == old) {
+                self.top = self.first_from(0).map(|(rank, lane, _)| {
+                    (rank, u16::try_from(lane).unwrap_or(u16::MAX), self.lanes[lane].cell)
+                });
+            }
         }
         self.cell_of[node] = cell;
         self.enter(node, cell);
@@ -101,9 +114,22 @@ impl Grid {
             Some(lane) => usize::from(lane),
             None => self.open(cell),
         };
+        let rank = even(cell);
+        let number = u16::try_from(lane).unwrap_or(u16::MAX);
         let lane = &mut self.lanes[lane];
         lane.bits[node / 64] |= 1 << (node % 64);
         lane.count += 1;
+        if self.top.is_none_or(|(top, other, _)| (rank, number) < (top, other)) {
+            self.top = Some((rank, number, cell));
+        }
+    }
+
+    /// The first cell from there on with a node in it: its rank, its lane, and what comes after.
+    fn first_from(&self, from: usize) -> Option<(u32, usize, usize)> {
+        let rest = self.order.get(from..)?.iter().enumerate();
+        let mut lanes =
+            rest.map(|(step, (rank, lane))| (*rank, usize::from(*lane), from + step + 1));
+        lanes.find(|(_, lane, _)| self.lanes[*lane].count > 0)
     }
 
     /// Finds a lane for a cell: one that has become empty, or a new one.
@@ -137,16 +163,25 @@ impl Grid {
     /// Finds the emptiest cell with a node in it and at least these levels, from the `from`-th on:
     /// its rank, its lane, and where to go on from.
     pub fn emptiest(&self, from: usize, least: [u64; 2]) -> Option<(u32, usize, usize)> {
-        let rest = self.order.get(from..)?.iter().enumerate();
-        for (step, (rank, lane)) in rest {
-            let lane = usize::from(*lane);
-            let Lane { cell, count, bits: _ } = &self.lanes[lane];
+        let enough = |cell: Cell| {
             let levels = cell.levels();
-            if *count > 0 && levels[0] >= least[0] && levels[1] >= least[1] {
-                return Some((*rank, lane, from + step + 1));
+            levels[0] >= least[0] && levels[1] >= least[1]
+        };
+        let mut from = from;
+        if from == 0 {
+            let (rank, lane, cell) = self.top?;
+            if enough(cell) {
+                // The lanes before it are empty; whoever goes on from there passes over them.
+                return Some((rank, usize::from(lane), 1));
             }
         }
-        None
+        loop {
+            let (rank, lane, next) = self.first_from(from)?;
+            if enough(self.lanes[lane].cell) {
+                return Some((rank, lane, next));
+            }
+            from = next;
+        }
     }
 
     /// Lists the cells; some may be empty.

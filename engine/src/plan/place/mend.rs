@@ -213,7 +213,7 @@ pub fn works(fleet: &Fleet, ask: &Ask<'_>, mend: &Mend) -> bool {
     let fresh = NodeName::new("a new node");
     let node = mend.node.as_ref().unwrap_or(&fresh);
     for part in &mend.parts {
-        carry_out(part, node, &mut fleet, &mut requests, &mut placement);
+        carry_out(part, (node, ask.workload), &mut fleet, &mut requests, &mut placement);
     }
     let ask = Ask { requests: &requests, placement: &placement, ..ask.clone() };
     fleet.judge(&ask).get(node).is_some_and(Result::is_ok) && fleet.choose(&ask).is_ok()
@@ -221,7 +221,7 @@ pub fn works(fleet: &Fleet, ask: &Ask<'_>, mend: &Mend) -> bool {
 
 fn carry_out(
     part: &Part,
-    node: &NodeName,
+    (node, name): (&NodeName, &WorkloadName),
     fleet: &mut Fleet,
     requests: &mut Requests,
     placement: &mut Placement,
@@ -260,7 +260,11 @@ fn carry_out(
         Part::NotApart { workload, over, theirs: false } => {
             placement.apart.retain(|apart| &apart.workload != workload || &apart.over != over);
         }
-        Part::NotApart { workload, over, theirs: true } => fleet.unshun(workload, over),
+        Part::NotApart { workload, over, theirs: true } => {
+            let Some(mut theirs) = fleet.placement_of(workload).cloned() else { return };
+            theirs.apart.retain(|apart| &apart.workload != name || &apart.over != over);
+            fleet.learn(workload, &theirs, None);
+        }
         Part::Quota { name, by } => {
             let mut quota = fleet.quota().cloned().unwrap_or_default();
             let Quota { cpu_millis, memory_bytes, disk_bytes, named } = &mut quota;

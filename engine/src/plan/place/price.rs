@@ -26,6 +26,10 @@ const GRAIN: i64 = NODE / 100;
 /// What is better lost than a node begun.
 const BEGIN: i64 = NODE / 10;
 
+/// How much of the nodes that are begun may be kept for what may never come, in 65536ths of a
+/// hundredth of a node: three hundredths.
+const MOST_KEPT: u64 = 3 << 16;
+
 /// How good an emptier cell is: less is better.
 pub fn even(cell: Cell) -> u32 {
     let [cpu, memory] = cell.levels();
@@ -63,17 +67,48 @@ impl Ranker<'_> {
     }
 }
 
+/// How much is known of what is still to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Foresight {
+    /// It is taken to be like what is there: not much room is kept for it.
+    #[default]
+    Likely,
+    /// It is certain: room is kept for all of it.
+    Certain,
+}
+
+/// What nodes of one capacity can hold, priced.
+#[derive(Clone, Debug, Default)]
+struct Tables {
+    /// What a cell's room is worth, in 65536ths of a node.
+    worth: Vec<u32>,
+    /// For each class of demand, how good each cell is.
+    free: Vec<Vec<u32>>,
+    /// The same where no more nodes are to be begun for what would be lost on those that are.
+    bound: Vec<Vec<u32>>,
+}
+
+/// How much of the nodes that are begun is kept for later, for nodes of one capacity.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Kept {
+    /// How many nodes are begun.
+    begun: u64,
+    /// What their room is worth, in 65536ths of a node.
+    worth: u64,
+}
+
 /// Prices by capacity of node.
 #[derive(Clone, Debug, Default)]
 pub struct Prices {
     /// What is asked for, and how often; the largest demand first.
     demand: Vec<([u64; 2], u64)>,
-    tables: BTreeMap<[u64; 2], Vec<Vec<u32>>>,
+    tables: BTreeMap<[u64; 2], Tables>,
+    foresight: Foresight,
 }
 
 impl Prices {
     /// Takes what the fleet asks for, class by class.
-    pub fn new(demand: Vec<(Requests, u64)>) -> Self {
+    pub fn new(demand: Vec<(Requests, u64)>, foresight: Foresight) -> Self {
         let mut classes: BTreeMap<[u64; 2], u64> = BTreeMap::new();
         for (requests, count) in demand {
             let shape = shape(&requests);
@@ -91,7 +126,7 @@ impl Prices {
         };
         demand.sort_by_key(|class| (std::cmp::Reverse(weight(class)), class.0));
         demand.truncate(MOST_CLASSES);
-        Self { demand, tables: BTreeMap::new() }
+        Self { demand, tables: BTreeMap::new(), foresight }
     }
 
     /// The number of a class of demand.
@@ -106,22 +141,43 @@ impl Prices {
             return;
         }
         let worth = Worth::of(room, &self.demand);
-        let classes = 0..self.demand.len();
-        let tables = classes.map(|class| {
-            let cell = |number: usize| {
-                let width = MEMORY_STEPS + 1;
-                Cell::at([number as u64 / width, number as u64 % width])
-            };
-            (0..CELLS).map(|number| worth.rank(class, cell(number))).collect()
-        });
-        let tables = tables.collect();
+        let cells = || (0..CELLS).map(Cell::numbered);
+        let classes = || 0..self.demand.len();
+        let table = |class: usize, bound: bool| -> Vec<u32> {
+            cells().map(|cell| worth.rank(class, cell, bound)).collect()
+        };
+        let tables = Tables {
+            worth: cells().map(|cell| worth.of_cell(cell)).collect(),
+            free: classes().map(|class| table(class, false)).collect(),
+            bound: classes().map(|class| table(class, true)).collect(),
+        };
         self.tables.insert(room, tables);
     }
 
+    /// Counts a node of a capacity that was in one cell and is in another.
+    pub fn keep(&self, kept: &mut Kept, room: [u64; 2], before: Option<Cell>, after: Cell) {
+        let Some(tables) = self.tables.get(&room) else { return };
+        let begun = |cell: &Cell| cell.levels() != [CPU_STEPS, MEMORY_STEPS];
+        let worth = |cell: Cell| u64::from(tables.worth.get(cell.number()).copied().unwrap_or(0));
+        if let Some(before) = before.filter(begun) {
+            kept.begun -= 1;
+            kept.worth -= worth(before);
+        }
+        if begun(&after) {
+            kept.begun += 1;
+            kept.worth += worth(after);
+        }
+    }
+
     /// How cells of nodes of a capacity are compared for a class of demand.
-    pub fn ranker(&self, class: Option<usize>, room: [u64; 2]) -> Ranker<'_> {
-        let tables = self.tables.get(&room);
-        let table = class.and_then(|class| tables?.get(class));
+    pub fn ranker(&self, class: Option<usize>, room: [u64; 2], kept: Kept) -> Ranker<'_> {
+        let table = class.zip(self.tables.get(&room)).and_then(|(class, tables)| {
+            let bound = match self.foresight {
+                Foresight::Likely => kept.worth * 100 > kept.begun * MOST_KEPT,
+                Foresight::Certain => false,
+            };
+            if bound { tables.bound.get(class) } else { tables.free.get(class) }
+        });
         table.map_or(Ranker::Full, |table| Ranker::Table(table))
     }
 }
@@ -258,27 +314,48 @@ impl Worth {
         self.value.get(cpu * (self.size[1] + 1) + memory).copied().unwrap_or(0)
     }
 
-    /// How good a cell is for a class: what is lost there beyond the class's own price; then what
-    /// is left there.
-    fn rank(&self, class: usize, cell: Cell) -> u32 {
-        let Some(Some((item, price))) = self.items.get(class) else { return full(cell) };
-        // A cell stands for the most that is free in it.
+    /// The most that is free in a cell, in units: that is what the cell stands for.
+    fn units(&self, cell: Cell) -> [usize; 2] {
         let steps = [CPU_STEPS, MEMORY_STEPS];
         let levels = cell.levels();
-        let units = [0, 1].map(|of| {
-            let most = (u128::from(levels[of] + 1) * u128::from(self.room[of]) - 1)
+        [0, 1].map(|of| {
+            let most = (u128::from(levels[of] + 1) * u128::from(self.room[of])).saturating_sub(1)
                 / u128::from(steps[of]);
             let most = most.min(u128::from(self.room[of])) / u128::from(self.unit[of]);
             usize::try_from(most).unwrap_or(usize::MAX).min(self.size[of])
-        });
+        })
+    }
+
+    fn of_cell(&self, cell: Cell) -> u32 {
+        let units = self.units(cell);
+        u32::try_from(self.at(units[0], units[1]).max(0) / (NODE >> 16)).unwrap_or(u32::MAX)
+    }
+
+    /// How good a cell is for a class: what is lost there beyond the class's own price; then what
+    /// is left there. If no more nodes are to be begun, the nodes where more is lost than by
+    /// beginning one come all the same before it, the fullest first.
+    fn rank(&self, class: usize, cell: Cell, bound: bool) -> u32 {
+        let Some(Some((item, price))) = self.items.get(class) else { return full(cell) };
+        let units = self.units(cell);
         if item[0] > units[0] || item[1] > units[1] {
             return u32::MAX - 1;
         }
+        let grains = |units: [usize; 2], more: i64| -> u32 {
+            let before = self.at(units[0], units[1]);
+            let after = self.at(units[0] - item[0], units[1] - item[1]);
+            let lost = (before - after - price + more).max(0) / GRAIN;
+            u32::try_from(lost).unwrap_or(u32::MAX).min(2000)
+        };
+        let begun = cell.levels() != [CPU_STEPS, MEMORY_STEPS];
+        let new = grains(self.size, BEGIN);
+        let grains = if begun { grains(units, 0) } else { new };
+        if bound && begun && grains > new {
+            return 2001 * (1 << 19) + full(cell);
+        }
+        if bound && !begun {
+            return u32::MAX - 2;
+        }
         let before = self.at(units[0], units[1]);
-        let after = self.at(units[0] - item[0], units[1] - item[1]);
-        let begun = levels != steps;
-        let lost = before - after - price + if begun { 0 } else { BEGIN };
-        let grains = u32::try_from(lost.max(0) / GRAIN).unwrap_or(u32::MAX).min(4000);
         let left = u32::try_from(before.max(0) / (NODE >> 16)).unwrap_or(u32::MAX).min(1 << 18);
         grains * (1 << 19) + left
     }
