@@ -84,6 +84,7 @@ fn every_plan_keeps_every_constraint() {
         simulate(async {
             for _ in 0..3 {
                 let applied = turn(&twin, &graph, Goal::Converge).await;
+                let yielded = !applied.body.deferred.is_empty();
                 if !applied.body.blocked.is_empty() {
                     blocked += 1;
                 } else if let Some(applied) = applied.applied {
@@ -91,7 +92,7 @@ fn every_plan_keeps_every_constraint() {
                     let (_, again) = plan(&twin, &graph, Goal::Converge).await;
                     // Whoever had to yield waits for room; everything else has come to rest.
                     assert!(
-                        again.is_empty() || !again.blocked.is_empty(),
+                        again.is_empty() || !again.blocked.is_empty() || yielded,
                         "seed {seed}: {:?} {:?}",
                         again.steps,
                         again.changes

@@ -445,8 +445,9 @@ fn addresses(
     }
 }
 
-/// Counts every pod that is there or that any step makes, less those whose removal must come
-/// before: what the node can hold at worst.
+/// At every creation, what the node holds at worst. Workloads run at the same time, each in the
+/// order of its own steps: so each counts with the most that it has on the node from what must be
+/// done by then on, and the pod's own with what it has then.
 fn capacity(
     body: &PlanBody,
     graph: &Graph,
@@ -454,42 +455,81 @@ fn capacity(
     violations: &mut Vec<Violation>,
 ) {
     let ancestry = Ancestry::of(&body.steps);
+    let mut on_node: BTreeMap<&NodeName, Vec<usize>> = BTreeMap::new();
     for (index, step) in body.steps.iter().enumerate() {
-        let Work::Act(Action::EnsurePod { pod }) = &step.work else { continue };
-        let (Some(seen), Some(node)) = (observation.seen(&step.node), graph.nodes.get(&step.node))
-        else {
+        match &step.work {
+            Work::Act(Action::EnsurePod { .. } | Action::RemovePod { .. }) => {
+                on_node.entry(&step.node).or_default().push(index);
+            }
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+        }
+    }
+    for (name, steps) in on_node {
+        let (Some(seen), Some(node)) = (observation.seen(name), graph.nodes.get(name)) else {
             continue;
         };
-        let gone: BTreeSet<&PodId> = ancestry
-            .before(index)
-            .filter_map(|i| match &body.steps[i].work {
-                Work::Act(Action::RemovePod { pod, .. }) => Some(pod),
+        let room = node.room(&seen.facts.has());
+        let removed = |id: &PodId| {
+            steps.iter().find_map(|index| match &body.steps[*index].work {
+                Work::Act(Action::RemovePod { pod, .. }) if pod == id => {
+                    Some(body.steps[*index].branch.as_ref())
+                }
                 Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
             })
-            .collect();
-        let mut total = Requests::default();
-        seen.spec.others.values().for_each(|requests| total.add(requests));
+        };
+        // What stays whatever happens, and what each workload has to begin with.
+        let mut stays = Requests::default();
+        seen.spec.others.values().for_each(|requests| stays.add(requests));
+        let mut begins: BTreeMap<Option<&WorkloadName>, Requests> = BTreeMap::new();
+        let mut known: BTreeMap<&PodId, Requests> = BTreeMap::new();
         for (id, there) in &seen.spec.pods {
-            if !gone.contains(id) {
-                total.add(&there.requests);
+            known.insert(id, there.requests.clone());
+            match removed(id) {
+                Some(branch) => begins.entry(branch).or_default().add(&there.requests),
+                None => stays.add(&there.requests),
             }
         }
-        for (_, other) in
-            created(body).filter(|(on, other)| **on == step.node && !gone.contains(&other.id))
-        {
-            total.add(&other.requests());
+        for index in &steps {
+            if let Work::Act(Action::EnsurePod { pod }) = &body.steps[*index].work {
+                known.insert(&pod.id, pod.requests());
+                begins.entry(body.steps[*index].branch.as_ref()).or_default();
+            }
         }
-        let room = node.room(&seen.facts.has());
-        let asks = exceeds(&total, &room, &pod.requests());
-        // A later wave of the same rollout reuses what an earlier one freed; only what is not
-        // freed by then counts, so later creations are looked at on their own turn.
-        let later = created_after(body, index, &step.node);
-        let mut without_later = total;
-        without_later.sub(&later);
-        let over = exceeds(&without_later, &room, &pod.requests());
-        if asks && over {
-            violations
-                .push(Violation::Overcommitted { pod: pod.id.clone(), node: step.node.clone() });
+        let play = |usage: &mut Requests, index: usize| match &body.steps[index].work {
+            // Making a pod that is there already makes no other one.
+            Work::Act(Action::EnsurePod { pod }) if !seen.spec.pods.contains_key(&pod.id) => {
+                usage.add(&pod.requests());
+            }
+            Work::Act(Action::RemovePod { pod, .. }) => {
+                usage.sub(known.get(pod).unwrap_or(&Requests::default()));
+            }
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+        };
+        for &index in &steps {
+            let step = &body.steps[index];
+            let Work::Act(Action::EnsurePod { pod }) = &step.work else { continue };
+            let before: BTreeSet<usize> = ancestry.before(index).collect();
+            let mut total = stays.clone();
+            for (branch, begins) in &begins {
+                let own = *branch == step.branch.as_ref();
+                let of_branch = steps.iter().filter(|i| body.steps[**i].branch.as_ref() == *branch);
+                let mut usage = begins.clone();
+                let (done, rest): (Vec<usize>, Vec<usize>) =
+                    of_branch.partition(|i| if own { **i <= index } else { before.contains(i) });
+                done.into_iter().for_each(|i| play(&mut usage, i));
+                let mut most = usage.clone();
+                if !own {
+                    for i in rest {
+                        play(&mut usage, i);
+                        most = most.max_with(&usage);
+                    }
+                }
+                total.add(&most);
+            }
+            if exceeds(&total, &room, &pod.requests()) {
+                let (pod, node) = (pod.id.clone(), name.clone());
+                violations.push(Violation::Overcommitted { pod, node });
+            }
         }
     }
 }
@@ -502,17 +542,4 @@ fn exceeds(total: &Requests, room: &Requests, asks: &Requests) -> bool {
         || *memory_bytes > 0 && total.memory_bytes > room.memory_bytes
         || *disk_bytes > 0 && room.disk_bytes > 0 && total.disk_bytes > room.disk_bytes
         || named.iter().any(|(name, asked)| *asked > 0 && of(total, name) > of(room, name))
-}
-
-fn created_after(body: &PlanBody, index: usize, node: &NodeName) -> Requests {
-    let mut sum = Requests::default();
-    for step in body.steps.iter().skip(index + 1).filter(|step| &step.node == node) {
-        match &step.work {
-            Work::Act(Action::EnsurePod { pod }) => {
-                sum.add(&pod.requests());
-            }
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
-        }
-    }
-    sum
 }
