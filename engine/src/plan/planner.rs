@@ -11,7 +11,7 @@ use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, Peer, R
 use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId, Work};
 use super::change;
 use super::freshness;
-use super::graph::{Graph, Placement, PodTemplate, Workload};
+use super::graph::{Fill, Graph, Placement, PodTemplate, Workload};
 use super::ledger::{Claims, Head, NodeAddresses};
 use super::names::{ImageDigest, NodeName, PodId, WorkloadName};
 use super::observation::{NodeView, Observation};
@@ -253,14 +253,35 @@ pub(super) fn fleet(
     fleet
 }
 
-/// Who is placed first: whom others yield to; then whom others must be near; then by name.
+/// In which order workloads of one priority are placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// By name.
+    Usual,
+    /// By what a replica asks for.
+    LargestFirst,
+}
+
+/// What was decided for each workload, and which pods make room for whom.
+type Decided = (BTreeMap<WorkloadName, Decision>, BTreeMap<PodId, WorkloadName>);
+
+/// Who is placed first: whom others yield to; then whom others must be near; then in an order.
 fn in_order_of_choice(
     names: BTreeSet<&WorkloadName>,
     wanted: &BTreeMap<WorkloadName, Workload>,
+    order: Order,
 ) -> Vec<WorkloadName> {
     let mut left: Vec<&WorkloadName> = names.into_iter().collect();
     let priority = |name: &WorkloadName| wanted.get(name).map_or(0, |w| w.placement.priority);
-    left.sort_by_key(|name| std::cmp::Reverse(priority(name)));
+    // A core weighs as much as 4 GiB.
+    let size = |name: &WorkloadName| match (order, wanted.get(name)) {
+        (Order::Usual, _) | (Order::LargestFirst, None) => 0,
+        (Order::LargestFirst, Some(workload)) => {
+            let asks = &workload.template.resources;
+            asks.cpu_millis.saturating_add(asks.memory_bytes >> 22)
+        }
+    };
+    left.sort_by_key(|name| std::cmp::Reverse((priority(name), size(name))));
     let mut order: Vec<WorkloadName> = Vec::new();
     while !left.is_empty() {
         let waits = |name: &WorkloadName| {
@@ -292,9 +313,9 @@ fn yielded(
 
 impl Planning<'_, '_> {
     fn run(&mut self, wanted: &BTreeMap<WorkloadName, Workload>) {
-        let mut fleet = fleet(self.inputs, self.world, &self.body.claims, wanted);
+        let fleet = fleet(self.inputs, self.world, &self.body.claims, wanted);
         let tables: Vec<NodeName> = self.seen().map(|(name, _)| name.clone()).collect();
-        let decisions = self.decide(wanted, &tables, &mut fleet);
+        let decisions = self.decide(wanted, &tables, &fleet);
         let mut builder = Builder::default();
         let prepared = self.prepare(&mut builder);
         let images = self.images(wanted, &decisions, &prepared, &mut builder);
@@ -330,19 +351,53 @@ impl Planning<'_, '_> {
             .filter_map(move |name| observation.seen(name).map(|seen| (name, seen)))
     }
 
+    /// Decides for every workload. Where somebody has no place, it is tried again with the largest
+    /// first, and then as densely as can be; what leaves the fewest without a place is taken.
     fn decide(
         &mut self,
         wanted: &BTreeMap<WorkloadName, Workload>,
         tables: &[NodeName],
-        fleet: &mut Fleet,
+        fleet: &Fleet,
     ) -> BTreeMap<WorkloadName, Decision> {
+        let usual = self.inputs.graph.fill;
+        let mut best: Option<(usize, Decided)> = None;
+        for (order, fill) in [
+            (Order::Usual, usual),
+            (Order::LargestFirst, usual),
+            (Order::LargestFirst, Fill::Dense),
+        ] {
+            let mut trial = fleet.clone();
+            if fill != usual {
+                trial.set_fill(fill);
+            }
+            let decided = self.decide_in(order, wanted, tables, &mut trial);
+            let blocked = decided.0.values().map(|decision| decision.blocked.len()).sum();
+            if best.as_ref().is_none_or(|(fewest, _)| blocked < *fewest) {
+                best = Some((blocked, decided));
+            }
+            if blocked == 0 {
+                break;
+            }
+        }
+        let (decisions, yielding) = best.map(|(_, decided)| decided).unwrap_or_default();
+        self.yielding = yielding;
+        decisions
+    }
+
+    fn decide_in(
+        &self,
+        order: Order,
+        wanted: &BTreeMap<WorkloadName, Workload>,
+        tables: &[NodeName],
+        fleet: &mut Fleet,
+    ) -> Decided {
         let Inputs { graph, head, .. } = *self.inputs;
         let revision = self.body.revision;
         let mut names: BTreeSet<&WorkloadName> = wanted.keys().collect();
         names.extend(self.world.workloads());
         names.extend(head.reached.keys());
         names.extend(self.seen().flat_map(|(_, seen)| seen.spec.endpoints.keys()));
-        let names = in_order_of_choice(names, wanted);
+        let names = in_order_of_choice(names, wanted, order);
         let mut decisions = BTreeMap::new();
         let mut yielding: BTreeMap<PodId, WorkloadName> = BTreeMap::new();
         for name in names {
@@ -372,8 +427,7 @@ impl Planning<'_, '_> {
             }
             decisions.insert(name, decision);
         }
-        self.yielding = yielding;
-        decisions
+        (decisions, yielding)
     }
 
     /// Steps that make the nodes themselves ready; what later steps on each node wait for.

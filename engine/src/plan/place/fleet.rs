@@ -113,6 +113,9 @@ impl Fleet {
     /// Says how nodes fill up.
     pub fn set_fill(&mut self, fill: Fill) {
         self.fill = fill;
+        self.tallies.iter_mut().for_each(|tally| tally.ticket = None);
+        self.wants.clear();
+        self.index = None;
     }
 
     pub(super) fn quota(&self) -> Option<&Quota> {
