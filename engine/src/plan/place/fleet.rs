@@ -3,20 +3,24 @@
 //! Names are numbered once; from then on everything is numbers. Nodes keep the order in which they
 //! were added, which is the order of ties, so callers add them by name.
 
+mod look;
+mod names;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use self::names::{amount, number_value};
 use super::ask::{Ask, Place, Slot};
-use super::filter::{self, At, Reach};
+use super::filter::{self, At};
 use super::grid::Cell;
 use super::index::Index;
 use super::preempt::Yielding;
-use super::price::{Foresight, Kept, Prices, Ranker};
+use super::price::{Foresight, Kept, Prices};
 use super::score::{self, Score};
 use super::want::{self, Domain, Floors, Ticket, Tie, Want};
 use crate::plan::body::Rejection;
-use crate::plan::graph::{Fill, Over, Placement, Quota, Relation};
+use crate::plan::graph::{Fill, Placement, Quota, Relation};
 use crate::plan::names::{NodeName, WorkloadName};
 use crate::plan::observation::Requests;
 
@@ -690,228 +694,6 @@ impl Fleet {
             self.spend_one(index, ADDRESSES, 1);
         }
     }
-
-    /// The cell of a node's free share.
-    pub(super) fn cell(&self, node: usize) -> Cell {
-        Cell::of([self.free(node, CPU, None), self.free(node, MEMORY, None)], self.room_of(node))
-    }
-
-    /// What is left of a resource on a node.
-    pub(super) fn free(&self, node: usize, resource: usize, credit: Option<&Requests>) -> u64 {
-        let at = node * self.resources.len() + resource;
-        let more = credit.map_or(0, |credit| amount(credit, resource, &self.resources));
-        self.room[at].saturating_add(more).saturating_sub(self.used[at])
-    }
-
-    /// A node's CPU and memory.
-    pub(super) fn room_of(&self, node: usize) -> [u64; 2] {
-        let at = node * self.resources.len();
-        [self.room[at + CPU], self.room[at + MEMORY]]
-    }
-
-    /// All that a node has, for telling classes apart.
-    pub(super) fn rooms(&self, node: usize) -> &[u64] {
-        let width = self.resources.len();
-        &self.room[node * width..(node + 1) * width]
-    }
-
-    /// How good a cell is for a want; less is better.
-    pub(super) fn rank(&self, want: &Want, node: usize, cell: Cell) -> u32 {
-        self.ranker(want, node).rank(cell)
-    }
-
-    /// How cells of a node's class are compared for a want.
-    pub(super) fn ranker(&self, want: &Want, node: usize) -> Ranker<'_> {
-        match self.fill {
-            Fill::Even => Ranker::Even,
-            Fill::Dense => {
-                let room = self.room_of(node);
-                let kept = self.kept.get(&room).copied().unwrap_or_default();
-                self.prices.ranker(want.priced, room, kept)
-            }
-        }
-    }
-
-    pub(super) fn slot_at(&self, node: usize) -> &Slot {
-        &self.slots[node]
-    }
-
-    pub(super) fn name_at(&self, node: usize) -> &NodeName {
-        &self.names[node]
-    }
-
-    /// Names a node by its number.
-    pub fn name(&self, node: usize) -> Option<&NodeName> {
-        self.names.get(node)
-    }
-
-    /// Counts the nodes.
-    pub fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Says whether there is no node.
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    pub(super) fn want(&self, ticket: Ticket) -> &Arc<Want> {
-        &self.wants[ticket.0]
-    }
-
-    pub(super) fn tally(&self, workload: usize) -> &Tally {
-        &self.tallies[workload]
-    }
-
-    pub(super) fn workload_name(&self, workload: usize) -> &WorkloadName {
-        &self.tallies[workload].name
-    }
-
-    pub(super) fn resource(&self, resource: usize) -> &str {
-        &self.resources[resource]
-    }
-
-    pub(super) fn port_holder(&self, port: u16, node: usize) -> Option<&WorkloadName> {
-        self.ports.get(&(port, node)).map(|workload| &self.tallies[*workload].name)
-    }
-
-    /// Replicas of a workload in the domain that a node is in.
-    pub(super) fn replicas_in(&self, workload: usize, over: Domain, node: usize) -> u32 {
-        let tally = &self.tallies[workload];
-        match over {
-            Domain::Node => tally.on.get(&node).copied().unwrap_or(0),
-            Domain::Key(label) => self.by_value(tally, label, self.labels[label].of_node[node]),
-        }
-    }
-
-    fn by_value(&self, tally: &Tally, label: usize, value: usize) -> u32 {
-        match tally.by_value.get(label) {
-            Some(Some(counts)) => counts.get(value).copied().unwrap_or(0),
-            Some(None) | None => {
-                let of_node = &self.labels[label].of_node;
-                tally.on.iter().filter(|(node, _)| of_node[**node] == value).map(|(_, n)| *n).sum()
-            }
-        }
-    }
-
-    /// Says whether a node is in a domain at all.
-    pub(super) fn has_domain(&self, over: Domain, node: usize) -> bool {
-        match over {
-            Domain::Node => true,
-            Domain::Key(label) => self.labels[label].of_node[node] != 0,
-        }
-    }
-
-    pub(super) fn domain_name(&self, over: Domain, node: usize) -> Option<String> {
-        match over {
-            Domain::Node => Some(self.names[node].to_string()),
-            Domain::Key(label) => self.slots[node].labels.get(&self.labels[label].key).cloned(),
-        }
-    }
-
-    pub(super) fn over(&self, over: Domain) -> Over {
-        match over {
-            Domain::Node => Over::Node,
-            Domain::Key(label) => Over::Label(self.labels[label].key.clone()),
-        }
-    }
-
-    /// Says whether a workload need not be near another one yet: there is none of it, and it is
-    /// the same, or waits for this one in its turn.
-    pub(super) fn begins(&self, workload: usize, other: usize) -> bool {
-        let name = &self.tallies[workload].name;
-        let waits = |p: &Arc<Placement>| {
-            p.near.iter().any(|near| &near.workload == name && near.weight.is_none())
-        };
-        let tally = &self.tallies[other];
-        tally.total == 0 && (workload == other || tally.placement.as_ref().is_some_and(waits))
-    }
-
-    /// The values that tell nodes apart, by label.
-    pub(super) fn values(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
-        self.labels.iter().map(move |label| label.of_node[node])
-    }
-
-    /// Says whether a node passes whatever its class alone decides.
-    pub(super) fn class_passes(&self, node: usize, want: &Want) -> bool {
-        let floors = Floors::default();
-        filter::passes(&At { fleet: self, node, want, floors: &floors, credit: None }, Reach::Class)
-    }
-
-    fn workload(&mut self, name: &WorkloadName) -> usize {
-        if let Some(number) = self.by_workload.get(name) {
-            return *number;
-        }
-        let number = self.tallies.len();
-        self.tallies.push(Tally::of(name.clone()));
-        self.by_workload.insert(name.clone(), number);
-        number
-    }
-
-    fn domain(&mut self, over: &Over) -> Domain {
-        match over {
-            Over::Node => Domain::Node,
-            Over::Label(label) => Domain::Key(self.label(label)),
-        }
-    }
-
-    fn label(&mut self, key: &str) -> usize {
-        if let Some(found) = self.labels.iter().position(|label| label.key == key) {
-            return found;
-        }
-        let mut label =
-            Label { key: key.to_owned(), values: vec![String::new()], of_node: Vec::new() };
-        for slot in &self.slots {
-            label.of_node.push(number_value(&mut label.values, slot.labels.get(key)));
-        }
-        self.labels.push(label);
-        self.index = None;
-        self.labels.len() - 1
-    }
-
-    /// Keeps count of a workload by a label's values from now on.
-    fn count_by(&mut self, workload: usize, label: usize) {
-        let Label { values, of_node, .. } = &self.labels[label];
-        let Tally { on, by_value, .. } = &mut self.tallies[workload];
-        if by_value.len() <= label {
-            by_value.resize(label + 1, None);
-        }
-        by_value[label].get_or_insert_with(|| {
-            let mut counts = vec![0; values.len()];
-            for (node, count) in on {
-                counts[of_node[*node]] += *count;
-            }
-            counts
-        });
-    }
-
-    fn needs(&mut self, requests: &Requests) -> Vec<(usize, u64)> {
-        let Requests { cpu_millis, memory_bytes, disk_bytes, named } = requests;
-        let mut needs = vec![(CPU, *cpu_millis), (MEMORY, *memory_bytes), (DISK, *disk_bytes)];
-        needs.extend(named.iter().map(|(name, amount)| (self.number_of(name), *amount)));
-        needs.retain(|(_, amount)| *amount > 0);
-        needs
-    }
-
-    /// Numbers a resource, making room for it in every node's row.
-    fn number_of(&mut self, name: &str) -> usize {
-        if self.resources.is_empty() {
-            self.resources = KNOWN.map(str::to_owned).to_vec();
-        }
-        let named = self.resources.iter().skip(KNOWN.len()).position(|known| known == name);
-        if let Some(found) = named {
-            return found + KNOWN.len();
-        }
-        let width = self.resources.len();
-        let widen = |row: &Vec<u64>| -> Vec<u64> {
-            row.chunks(width).flat_map(|row| row.iter().copied().chain([0])).collect()
-        };
-        self.room = widen(&self.room);
-        self.used = widen(&self.used);
-        self.resources.push(name.to_owned());
-        self.index = None;
-        width
-    }
 }
 
 impl Want {
@@ -921,29 +703,4 @@ impl Want {
         let ties = self.near.iter().chain(&self.apart).chain(self.lean.iter().map(|(tie, _)| tie));
         own.map(|over| (over, self.workload)).chain(ties.map(|tie| (tie.over, tie.other))).collect()
     }
-}
-
-fn amount(requests: &Requests, resource: usize, resources: &[String]) -> u64 {
-    match resource {
-        CPU => requests.cpu_millis,
-        MEMORY => requests.memory_bytes,
-        DISK => requests.disk_bytes,
-        ADDRESSES => 0,
-        named => {
-            let name = resources.get(named).map(String::as_str).unwrap_or_default();
-            requests.named.get(name).copied().unwrap_or(0)
-        }
-    }
-}
-
-fn number_value(values: &mut Vec<String>, value: Option<&String>) -> usize {
-    let Some(value) = value else { return 0 };
-    let known = values.iter().skip(1).position(|known| known == value);
-    known.map_or_else(
-        || {
-            values.push(value.clone());
-            values.len() - 1
-        },
-        |found| found + 1,
-    )
 }
