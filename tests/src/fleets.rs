@@ -126,7 +126,7 @@ pub fn random_placement(dice: &mut Dice, nodes: u32, others: u64) -> Placement {
             0 => Rule::In(key, values),
             1 => Rule::NotIn(key, values),
             2 => Rule::Exists(key),
-            3 => Rule::Absent(key),
+            3 => Rule::Missing(key),
             4 => Rule::Above(key, 0),
             _ => Rule::Below(key, 2),
         }

@@ -177,7 +177,7 @@ pub fn rule(rule: &Rule) -> String {
         Rule::In(key, values) => format!("{key} is {}", any(values)),
         Rule::NotIn(key, values) => format!("{key} is not {}", any(values)),
         Rule::Exists(key) => format!("{key} is set"),
-        Rule::Absent(key) => format!("{key} is not set"),
+        Rule::Missing(key) => format!("{key} is not set"),
         Rule::Above(key, number) => format!("{key} is above {number}"),
         Rule::Below(key, number) => format!("{key} is below {number}"),
     }

@@ -158,7 +158,7 @@ fn on_the_node(
             Rule::In(key, any) => matches!(value(key), Some(value) if any.contains(value)),
             Rule::NotIn(key, none) => !matches!(value(key), Some(value) if none.contains(value)),
             Rule::Exists(key) => value(key).is_some(),
-            Rule::Absent(key) => value(key).is_none(),
+            Rule::Missing(key) => value(key).is_none(),
             Rule::Above(key, least) => matches!(number(key), Some(number) if number > *least),
             Rule::Below(key, most) => matches!(number(key), Some(number) if number < *most),
         };

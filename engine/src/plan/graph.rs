@@ -336,7 +336,7 @@ pub enum Rule {
     /// The label is there.
     Exists(String),
     /// The label is not there.
-    Absent(String),
+    Missing(String),
     /// The label is a whole number, and above this one.
     Above(String, i64),
     /// The label is a whole number, and below this one.
@@ -442,7 +442,7 @@ impl Rule {
             Self::In(key, _)
             | Self::NotIn(key, _)
             | Self::Exists(key)
-            | Self::Absent(key)
+            | Self::Missing(key)
             | Self::Above(key, _)
             | Self::Below(key, _) => key,
         }
@@ -455,7 +455,7 @@ impl Rule {
             Self::In(_, any) => value.is_some_and(|value| any.contains(value)),
             Self::NotIn(_, none) => value.is_none_or(|value| !none.contains(value)),
             Self::Exists(_) => value.is_some(),
-            Self::Absent(_) => value.is_none(),
+            Self::Missing(_) => value.is_none(),
             Self::Above(_, least) => number().is_some_and(|number| number > *least),
             Self::Below(_, most) => number().is_some_and(|number| number < *most),
         }

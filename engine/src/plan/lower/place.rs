@@ -218,7 +218,7 @@ fn rule(value: &Value) -> Option<Rule> {
         "one_of" => Rule::In(label, values()),
         "none_of" => Rule::NotIn(label, values()),
         "exists" => Rule::Exists(label),
-        "absent" => Rule::Absent(label),
+        "missing" => Rule::Missing(label),
         "above" => Rule::Above(label, number(value, "number")?),
         _ => Rule::Below(label, number(value, "number")?),
     })

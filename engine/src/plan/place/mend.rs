@@ -148,7 +148,7 @@ fn part(rejection: &Rejection, ask: &Ask<'_>) -> Option<(Part, u128)> {
         Rejection::Rule { rule, has: _ } => {
             let value = match rule {
                 Rule::In(_, values) => Some(values.first()?.clone()),
-                Rule::NotIn(..) | Rule::Absent(_) => None,
+                Rule::NotIn(..) | Rule::Missing(_) => None,
                 Rule::Exists(_) => Some("yes".to_owned()),
                 Rule::Above(_, number) => Some(number.checked_add(1)?.to_string()),
                 Rule::Below(_, number) => Some(number.checked_sub(1)?.to_string()),
