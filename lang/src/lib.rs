@@ -18,12 +18,14 @@
 //! [`Workspace::set_file`]); the terminal (diagnostics are data, the command line paints them);
 //! nodes, plans and images; recursion, laziness, null, floating point.
 
+mod builtin;
 mod check;
 mod diagnostic;
 mod eval;
 mod explain;
 mod ids;
 mod nearest;
+mod pattern;
 mod print;
 mod program;
 mod resolve;

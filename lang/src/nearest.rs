@@ -16,7 +16,9 @@ pub(crate) fn nearest<'a>(
         .into_iter()
         .filter(|candidate| candidate.chars().count().abs_diff(wanted_length) <= limit)
         .map(|candidate| (distance(wanted, candidate), candidate))
-        .filter(|&(distance, candidate)| distance <= limit && candidate != wanted)
+        .filter(|&(distance, candidate)| {
+            distance <= limit && distance < wanted_length && candidate != wanted
+        })
         .min()
         .map(|(_, candidate)| candidate)
 }

@@ -4,4 +4,7 @@
 //! them is visible in every file of every project.
 
 /// The files of the standard library, by path.
-pub const FILES: &[(&str, &str)] = &[("prelude.berth", include_str!("../prelude.berth"))];
+pub const FILES: &[(&str, &str)] = &[
+    ("prelude.berth", include_str!("../prelude.berth")),
+    ("builtins.berth", include_str!("../builtins.berth")),
+];

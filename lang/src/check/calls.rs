@@ -1,15 +1,25 @@
 //! Calls of functions and cases: arguments by position and by name.
 
 use super::checker::{Checker, Why, as_name};
+use super::generics::Solved;
 use super::typed::{Kind, Typed};
+use crate::builtin::Builtin;
 use crate::ids::{Loc, TypeId};
 use crate::nearest::nearest;
+use crate::pattern::Pattern;
 use crate::resolve::{Def, FieldTy, Ty};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Name};
+use crate::value::Value;
 use std::sync::Arc;
 
 impl Checker<'_, '_> {
-    pub(super) fn infer_call(&mut self, callee: &Expr, args: &[Arg], at: Loc) -> (Typed, Ty) {
+    pub(super) fn infer_call(
+        &mut self,
+        callee: &Expr,
+        args: &[Arg],
+        at: Loc,
+        hint: Option<&Ty>,
+    ) -> (Typed, Ty) {
         let decls = self.decls;
         if let ExprKind::Field(base, member) = &callee.kind
             && let Some(id) = as_name(base).and_then(|name| self.type_named(name))
@@ -31,7 +41,13 @@ impl Checker<'_, '_> {
         match decls.lookup(self.site.file, name) {
             Some(Def::Fn(id)) => {
                 let decl = &decls.fns[id.index()];
-                let given = self.arguments(&decl.params, args, &decl.name, at);
+                let mut solved = Solved::new(&decl.generics);
+                let given = self.arguments(&decl.params, args, &decl.name, at, &mut solved);
+                self.settle(&mut solved, &decl.result, hint);
+                self.bounds(&solved, &decl.name, &decl.generics_at, at);
+                self.check_pattern(decl.builtin, &given);
+                let (result, _) = solved.fill(&decl.result);
+                let types = if decl.builtin.is_some() { solved.types() } else { Vec::new() };
                 let args = given
                     .into_iter()
                     .filter_map(|(name, typed)| {
@@ -39,7 +55,7 @@ impl Checker<'_, '_> {
                         Some((slot, typed))
                     })
                     .collect();
-                (Typed { kind: Kind::Call { of: id, args }, at }, decl.result.clone())
+                (Typed { kind: Kind::Call { of: id, args, types }, at }, result)
             }
             Some(Def::Broken) => (self.poison(at), Ty::Error),
             Some(Def::Let(_) | Def::Input(_) | Def::Resource(_) | Def::Type(_)) => {
@@ -52,6 +68,18 @@ impl Checker<'_, '_> {
                 self.report(diagnostic);
                 (self.poison(at), Ty::Error)
             }
+        }
+    }
+
+    /// A pattern that is written down is judged where it stands.
+    fn check_pattern(&mut self, builtin: Option<Builtin>, given: &[(Arc<str>, Typed)]) {
+        let pattern = given.iter().find(|(name, _)| &**name == "pattern");
+        let (Some(Builtin::Matches), Some((_, typed))) = (builtin, pattern) else { return };
+        if let Kind::Constant(Value::Str(text)) = &typed.kind
+            && let Err(bad) = Pattern::new(text)
+        {
+            let diagnostic = self.decls.bad_pattern(typed.at, text, bad);
+            self.report(diagnostic);
         }
     }
 
@@ -87,7 +115,8 @@ impl Checker<'_, '_> {
         let Some(decl) = self.enum_of(&Ty::Named(of)).and_then(|(_, cases)| cases.get(case)) else {
             return self.poison(at);
         };
-        let fields = self.arguments(&decl.params, args, &decl.name, at);
+        let mut none = Solved::new(&[]);
+        let fields = self.arguments(&decl.params, args, &decl.name, at, &mut none);
         Typed { kind: Kind::Case { of, case, fields }, at }
     }
 
@@ -98,6 +127,7 @@ impl Checker<'_, '_> {
         args: &[Arg],
         callee: &str,
         at: Loc,
+        solved: &mut Solved,
     ) -> Vec<(Arc<str>, Typed)> {
         let decls = self.decls;
         let mut given: Vec<(Arc<str>, Typed)> = Vec::new();
@@ -146,7 +176,7 @@ impl Checker<'_, '_> {
             }
             places.push((param.name.clone(), place));
             let why = Why { at: param.at, text: "the parameter is declared here" };
-            let typed = self.check(&arg.value, &param.ty, Some(why));
+            let typed = self.argument(&arg.value, &param.ty, Some(why), solved);
             given.push((param.name.clone(), typed));
         }
         for param in params.iter().filter(|_| complete) {

@@ -104,21 +104,28 @@ impl<'c, 's> Checker<'c, 's> {
                 let why = Why { at: *declared, text: "expected because of this" };
                 (self.check(decl.value, ty, Some(why)), ty.clone())
             }
-            None => {
-                let (typed, ty) = self.infer(decl.value, None);
-                if small(&ty, MAX_TYPE_DEPTH, &mut { MAX_TYPE_SIZE }) {
-                    return (typed, ty);
-                }
-                let diagnostic = self.decls.type_too_large(at);
-                self.report(diagnostic);
-                (self.poison(at), Ty::Error)
-            }
+            None => self.infer_small(decl.value),
         }
+    }
+
+    /// Infers the type of what a name is given to.
+    pub(super) fn infer_small(&mut self, value: &Expr) -> (Typed, Ty) {
+        let (typed, ty) = self.infer(value, None);
+        if small(&ty, MAX_TYPE_DEPTH, &mut { MAX_TYPE_SIZE }) {
+            return (typed, ty);
+        }
+        let at = self.loc(value.at);
+        let diagnostic = self.decls.type_too_large(at);
+        self.report(diagnostic);
+        (self.poison(at), Ty::Error)
     }
 
     fn check_fn(&mut self, index: usize) -> Typed {
         let decl = &self.decls.fns[index];
         self.enter(decl.site);
+        if decl.builtin.is_some() {
+            return self.poison(decl.at);
+        }
         self.locals.extend(decl.params.iter().map(|param| (param.name.clone(), param.ty.clone())));
         let why = Why { at: decl.result_at, text: "the function promises this" };
         let typed = self.check(decl.body, &decl.result, Some(why));
@@ -214,6 +221,7 @@ fn small(ty: &Ty, depth: u32, budget: &mut u32) -> bool {
         | Ty::Bytes
         | Ty::Duration
         | Ty::Percent
+        | Ty::Param(_)
         | Ty::Named(_)
         | Ty::Ref(_) => true,
     }

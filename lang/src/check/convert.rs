@@ -37,6 +37,11 @@ impl Checker<'_, '_> {
         }
     }
 
+    /// Whether one type becomes another.
+    pub(super) fn converts(&self, found: &Ty, wanted: &Ty) -> bool {
+        !matches!(self.way(found, wanted), Way::No)
+    }
+
     fn way(&self, found: &Ty, wanted: &Ty) -> Way {
         let decls = self.decls;
         let (found, wanted) = (decls.unalias(found), decls.unalias(wanted));

@@ -4,7 +4,8 @@ use super::checker::Why;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{FileId, FnId, Loc, TypeId};
 use crate::nearest::nearest;
-use crate::resolve::{CaseTy, Decls, Def, FieldTy, Ty, TypeBody};
+use crate::pattern::BadPattern;
+use crate::resolve::{Bound, CaseTy, Decls, Def, FieldTy, Ty, TypeBody};
 use crate::syntax::ast::Number;
 use crate::syntax::literal::UNITS;
 
@@ -84,6 +85,7 @@ impl Decls<'_> {
             | Ty::Duration
             | Ty::Percent
             | Ty::Optional(_)
+            | Ty::Param(_)
             | Ty::Named(_) => self.show(ty),
         }
     }
@@ -425,12 +427,16 @@ impl Decls<'_> {
     }
 
     pub(super) fn not_iterable(&self, at: Loc, ty: &Ty) -> Diagnostic {
-        Diagnostic::error(
+        let diagnostic = Diagnostic::error(
             "E0301",
             self.span(at),
             format!("expected a list or a range, found {}", self.describe(ty)),
         )
-        .label(format!("this is {}", self.describe(ty)))
+        .label(format!("this is {}", self.describe(ty)));
+        match self.unrefine(ty) {
+            Ty::Map(_) => diagnostic.help("a map is walked with two names: `for key, value in …`"),
+            _ => diagnostic,
+        }
     }
 
     pub(super) fn not_indexable(&self, at: Loc, ty: &Ty) -> Diagnostic {
@@ -455,6 +461,121 @@ impl Decls<'_> {
         Diagnostic::error("E0305", self.span(at), format!("`{name}` has no instances"))
             .label("it is not keyed")
             .also(self.span(declared), "declared here")
+    }
+
+    /// What stands before a place on its line.
+    fn line_before(&self, at: Loc) -> &str {
+        let before = self.text(Loc { start: 0, end: at.start, ..at });
+        before.rsplit('\n').next().unwrap_or("")
+    }
+
+    /// Arms that a `match` lacks. The fix adds them before its closing brace.
+    pub(super) fn missing_cases(
+        &self,
+        at: Loc,
+        ty: &Ty,
+        missing: &[String],
+        close: Loc,
+        empty: bool,
+    ) -> Diagnostic {
+        let quoted: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+        let named = match quoted.as_slice() {
+            [only] if only == "`_`" => "other values".to_owned(),
+            [] | [_] => quoted.concat(),
+            [first @ .., last] => format!("{} and {last}", first.join(", ")),
+        };
+        let arms: Vec<String> = missing.iter().map(|name| format!("{name} -> _")).collect();
+        let line = self.line_before(close);
+        let blank = Loc { start: close.start - line.len() as u32, end: close.start, ..close };
+        let (place, text) = if line.trim().is_empty() {
+            let lines = arms.iter().map(|arm| format!("{line}  {arm}\n"));
+            (Loc { end: blank.start, ..blank }, lines.collect())
+        } else {
+            // The space before the brace belongs after the new arms.
+            let gap = line.len() - line.trim_end().len();
+            let start = close.start - if empty { 0 } else { gap as u32 };
+            let before = if empty { "" } else { ", " };
+            (Loc { start, end: close.start, ..close }, format!("{before}{} ", arms.join(", ")))
+        };
+        let gives = if missing.len() > 1 || named == "other values" { "give" } else { "gives" };
+        Diagnostic::error(
+            "E0312",
+            self.span(at),
+            format!("this match does not say what {named} {gives}"),
+        )
+        .label(format!("this is {}", self.describe(ty)))
+        .help("write an arm for each, or `_ -> …` for all the rest")
+        .fix(self.span(place), text)
+    }
+
+    pub(super) fn unmet_bound(
+        &self,
+        at: Loc,
+        callee: &str,
+        bound: Bound,
+        ty: &Ty,
+        declared: Option<Loc>,
+    ) -> Diagnostic {
+        let can = match bound {
+            Bound::Ordered => "no order",
+            Bound::Number => "no sum",
+            Bound::Sized => "no length",
+        };
+        let message = format!("`{callee}` does not take {}, which has {can}", self.describe(ty));
+        let diagnostic = Diagnostic::error("E0315", self.span(at), message)
+            .label(format!("needs a type that is {}", bound.name()));
+        match declared {
+            Some(declared) => diagnostic.also(self.span(declared), "declared here"),
+            None => diagnostic,
+        }
+    }
+
+    pub(crate) fn bad_pattern(&self, at: Loc, text: &str, bad: BadPattern) -> Diagnostic {
+        let before: String = text.chars().take(bad.at).collect();
+        Diagnostic::error("E0316", self.span(at), format!("this is not a pattern: {}", bad.what))
+            .label(if before.is_empty() { "from its start".to_owned() } else { format!("wrong after `{before}`") })
+            .help("in a pattern, `\\` takes the meaning from what follows; in `'…'` it needs no doubling")
+    }
+
+    pub(super) fn not_matched(&self, at: Loc, ty: &Ty) -> Diagnostic {
+        let name = self.describe(ty);
+        Diagnostic::error("E0313", self.span(at), format!("{name} has no patterns"))
+            .label(format!("this is {name}"))
+            .help("match an enum, an optional value, Bool, Int, Str or a quantity")
+    }
+
+    pub(super) fn never_absent(&self, at: Loc, ty: &Ty) -> Diagnostic {
+        Diagnostic::error("E0313", self.span(at), format!("{} is never absent", self.describe(ty)))
+            .label("nothing to match here")
+    }
+
+    pub(super) fn pattern_not_constant(&self, at: Loc) -> Diagnostic {
+        Diagnostic::error("E0313", self.span(at), "a pattern is a plain value")
+            .label("this has to be evaluated")
+            .help("compare with `==` in an `if`")
+    }
+
+    pub(super) fn alternatives_bind(&self, at: Loc) -> Diagnostic {
+        Diagnostic::error("E0313", self.span(at), "one of several patterns cannot bind a name")
+            .label("the others would leave it without a value")
+            .help("give each pattern an arm of its own")
+    }
+
+    pub(super) fn unreachable_pattern(&self, at: Loc) -> Diagnostic {
+        Diagnostic::warning("W0301", self.span(at), "nothing comes this far")
+            .label("the arms above take every such value")
+    }
+
+    /// `_` where a value is wanted.
+    pub(super) fn hole(&self, at: Loc, ty: Option<&Ty>, why: Option<Why>) -> Diagnostic {
+        let wanted = ty.map_or_else(|| "a value".to_owned(), |ty| self.describe(ty));
+        let diagnostic = Diagnostic::error(
+            "E0314",
+            self.span(at),
+            format!("{wanted} is still to be written here"),
+        )
+        .label("stands for what is missing");
+        self.because(diagnostic, why)
     }
 
     pub(super) fn not_printable(&self, at: Loc, ty: &Ty) -> Diagnostic {

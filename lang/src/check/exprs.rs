@@ -1,6 +1,7 @@
 //! Expressions: checked against an expected type, or inferred where there is none.
 
 use super::checker::{Checker, Why, as_name};
+use super::operators::binary;
 use super::typed::{Comprehension, Kind, Part, Typed};
 use crate::ids::{Loc, TypeId};
 use crate::resolve::{CaseTy, Def, FieldTy, Ty, TypeBody};
@@ -17,6 +18,9 @@ impl<'c, 's> Checker<'c, 's> {
     pub(super) fn check(&mut self, expr: &Expr, ty: &Ty, why: Option<Why>) -> Typed {
         let decls = self.decls;
         let ty = decls.unalias(ty);
+        if let Some(typed) = self.check_branches(expr, ty, why) {
+            return typed;
+        }
         if let Ty::Optional(inner) = ty
             && self.takes_shape(expr, inner)
         {
@@ -54,22 +58,26 @@ impl<'c, 's> Checker<'c, 's> {
                 self.report(diagnostic);
                 self.poison(self.loc(expr.at))
             }
-            ExprKind::If(parts) => {
-                let [condition, then, otherwise] = &**parts;
-                let condition = self.check(condition, &Ty::Bool, None);
-                let then = self.check(then, ty, why);
-                let otherwise = self.check(otherwise, ty, why);
-                Typed {
-                    kind: Kind::If(Box::new([condition, then, otherwise])),
-                    at: self.loc(expr.at),
-                }
-            }
             ExprKind::Comprehension(parts) if let Ty::List(element) = ty => {
                 let element = element.clone();
-                self.comprehension(expr, parts, |checker, inner| {
+                self.comprehension(self.loc(expr.at), parts, None, |checker, inner| {
                     (checker.check(inner, &element, why), Ty::Error)
                 })
                 .0
+            }
+            ExprKind::Entries(parts) if let Ty::Map(element) = ty => {
+                let (key, parts) = &**parts;
+                let element = element.clone();
+                self.comprehension(self.loc(expr.at), parts, Some(key), |checker, inner| {
+                    (checker.check(inner, &element, why), Ty::Error)
+                })
+                .0
+            }
+            ExprKind::Binary(ast::BinaryOp::Add, _, left, right)
+                if matches!(ty, Ty::List(_) | Ty::Map(_)) =>
+            {
+                let (left, right) = (self.check(left, ty, why), self.check(right, ty, why));
+                binary(ast::BinaryOp::Add, left, right, self.loc(expr.at))
             }
             ExprKind::With(base, fields) => {
                 let base = self.check(base, ty, why);
@@ -82,6 +90,74 @@ impl<'c, 's> Checker<'c, 's> {
         }
     }
 
+    /// An expression whose value is that of one of its branches: each is checked by itself.
+    fn check_branches(&mut self, expr: &Expr, ty: &Ty, why: Option<Why>) -> Option<Typed> {
+        let at = self.loc(expr.at);
+        let kind = match &expr.kind {
+            ExprKind::If(parts) => {
+                let [condition, then, otherwise] = &**parts;
+                let condition = self.check(condition, &Ty::Bool, None);
+                let then = self.check(then, ty, why);
+                let otherwise = self.check(otherwise, ty, why);
+                Kind::If(Box::new([condition, then, otherwise]))
+            }
+            ExprKind::Let(local) => {
+                let value = self.local(local);
+                let body = self.check(&local.body, ty, why);
+                self.locals.pop();
+                Kind::Bind(Box::new([value, body]))
+            }
+            ExprKind::Match(parts) => {
+                let (typed, _) = self.matching(parts, at, |checker, body, _| {
+                    (checker.check(body, ty, why), Ty::Error)
+                });
+                return Some(typed);
+            }
+            ExprKind::Name(name) if self.is_hole(name) => {
+                let diagnostic = self.decls.hole(at, Some(ty), why);
+                self.report(diagnostic);
+                Kind::Poison
+            }
+            ExprKind::Error
+            | ExprKind::Bool(_)
+            | ExprKind::Number(_)
+            | ExprKind::Str(_)
+            | ExprKind::List(_)
+            | ExprKind::Record(_)
+            | ExprKind::Name(_)
+            | ExprKind::Field(..)
+            | ExprKind::Index(..)
+            | ExprKind::Call(..)
+            | ExprKind::Unary(..)
+            | ExprKind::Binary(..)
+            | ExprKind::Range { .. }
+            | ExprKind::Comprehension(_)
+            | ExprKind::Entries(_)
+            | ExprKind::With(..)
+            | ExprKind::Absent => return None,
+        };
+        Some(Typed { kind, at })
+    }
+
+    /// The value of a local binding, which is left in scope.
+    fn local(&mut self, local: &ast::Local) -> Typed {
+        let declared = local.ty.and_then(|index| self.decls.local_types.get(&(self.site, index)));
+        let (value, ty) = match declared {
+            Some(ty) => {
+                let why = Why { at: self.loc(local.name.at), text: "declared here" };
+                (self.check(&local.value, ty, Some(why)), ty.clone())
+            }
+            None => self.infer_small(&local.value),
+        };
+        self.locals.push((local.name.text.clone(), ty));
+        value
+    }
+
+    /// Whether a name stands for a value that is still to be written.
+    fn is_hole(&self, name: &str) -> bool {
+        name == "_" && !self.is_value(name)
+    }
+
     /// Whether an expression takes its meaning from the type, rather than having one of its own.
     fn takes_shape(&self, expr: &Expr, ty: &Ty) -> bool {
         match &expr.kind {
@@ -89,8 +165,8 @@ impl<'c, 's> Checker<'c, 's> {
             | ExprKind::Record(_)
             | ExprKind::List(_)
             | ExprKind::With(..)
-            | ExprKind::If(_)
-            | ExprKind::Comprehension(_) => true,
+            | ExprKind::Comprehension(_)
+            | ExprKind::Entries(_) => true,
             ExprKind::Unary(ast::UnaryOp::Negate, inner) => {
                 matches!(inner.kind, ExprKind::Number(_))
             }
@@ -106,6 +182,9 @@ impl<'c, 's> Checker<'c, 's> {
                     _ => false,
                 }
             }
+            ExprKind::Binary(ast::BinaryOp::Add, ..) => {
+                matches!(self.decls.unrefine(ty), Ty::List(_) | Ty::Map(_))
+            }
             ExprKind::Error
             | ExprKind::Bool(_)
             | ExprKind::Str(_)
@@ -113,11 +192,15 @@ impl<'c, 's> Checker<'c, 's> {
             | ExprKind::Index(..)
             | ExprKind::Unary(..)
             | ExprKind::Binary(..)
-            | ExprKind::Range { .. } => false,
+            | ExprKind::Range { .. }
+            | ExprKind::If(_)
+            | ExprKind::Let(_)
+            | ExprKind::Match(_)
+            | ExprKind::Absent => false,
         }
     }
 
-    fn is_value(&self, name: &str) -> bool {
+    pub(super) fn is_value(&self, name: &str) -> bool {
         self.locals.iter().any(|(local, _)| &**local == name)
             || self.decls.lookup(self.site.file, name).is_some()
     }
@@ -171,7 +254,8 @@ impl<'c, 's> Checker<'c, 's> {
         self.poison(at)
     }
 
-    /// Infers a type. `hint` only decides what the unit `m` means.
+    /// Infers a type. `hint` only decides what the unit `m` means, and type parameters that no argument
+    /// has decided.
     pub(super) fn infer(&mut self, expr: &Expr, hint: Option<&Ty>) -> (Typed, Ty) {
         let at = self.loc(expr.at);
         match &expr.kind {
@@ -186,7 +270,7 @@ impl<'c, 's> Checker<'c, 's> {
             ExprKind::Name(name) => self.infer_name(name, at),
             ExprKind::Field(base, member) => self.infer_field(base, member, at),
             ExprKind::Index(base, key) => self.infer_index(base, key, at),
-            ExprKind::Call(callee, args) => self.infer_call(callee, args, at),
+            ExprKind::Call(callee, args) => self.infer_call(callee, args, at, hint),
             ExprKind::Unary(op, inner) => self.infer_unary(*op, inner, at, hint),
             ExprKind::Binary(op, op_at, left, right) => {
                 self.infer_binary(*op, *op_at, left, right, at, hint)
@@ -206,14 +290,38 @@ impl<'c, 's> Checker<'c, 's> {
                 (Typed { kind: Kind::If(Box::new([condition, then, otherwise])), at }, ty)
             }
             ExprKind::Comprehension(parts) => {
-                let (typed, element) =
-                    self.comprehension(expr, parts, |checker, inner| checker.infer(inner, None));
+                let (typed, element) = self
+                    .comprehension(at, parts, None, |checker, inner| checker.infer(inner, None));
                 (typed, Ty::List(Arc::new(element)))
+            }
+            ExprKind::Entries(parts) => {
+                let (key, parts) = &**parts;
+                let infer = |checker: &mut Self, inner: &Expr| checker.infer(inner, None);
+                let (typed, element) = self.comprehension(at, parts, Some(key), infer);
+                (typed, Ty::Map(Arc::new(element)))
             }
             ExprKind::With(base, fields) => {
                 let (base, ty) = self.infer(base, None);
                 let (base, ty) = self.followed(base, ty);
                 (self.updates(base, &ty, fields, at), ty)
+            }
+            ExprKind::Let(local) => {
+                let value = self.local(local);
+                let (body, ty) = self.infer(&local.body, hint);
+                self.locals.pop();
+                (Typed { kind: Kind::Bind(Box::new([value, body])), at }, ty)
+            }
+            ExprKind::Match(parts) => {
+                self.matching(parts, at, |checker, body, first| match first {
+                    None => checker.infer(body, hint),
+                    Some((ty, first_at)) => {
+                        let why = Why { at: *first_at, text: "the first arm decides this" };
+                        (checker.check(body, ty, Some(why)), ty.clone())
+                    }
+                })
+            }
+            ExprKind::Absent => {
+                (Typed { kind: Kind::Absent, at }, Ty::Optional(Arc::new(Ty::Never)))
             }
         }
     }
@@ -231,27 +339,36 @@ impl<'c, 's> Checker<'c, 's> {
 
     fn comprehension(
         &mut self,
-        expr: &Expr,
+        at: Loc,
         parts: &ast::Comprehension,
+        key: Option<&Expr>,
         element: impl FnOnce(&mut Self, &Expr) -> (Typed, Ty),
     ) -> (Typed, Ty) {
         let (source, ty) = self.infer(&parts.source, None);
-        let each = match self.decls.unrefine(&ty).clone() {
-            Ty::List(each) => (*each).clone(),
-            Ty::Error | Ty::Never => Ty::Error,
-            other => {
-                let diagnostic = self.decls.not_iterable(source.at, &other);
+        let (source, ty) = self.iterable(source, ty);
+        let (position, each) = match (self.decls.unrefine(&ty), &parts.position) {
+            (Ty::List(each), _) => (Ty::Int, (**each).clone()),
+            (Ty::Map(each), Some(_)) => (Ty::Str, (**each).clone()),
+            (Ty::Error | Ty::Never, _) => (Ty::Error, Ty::Error),
+            (other, _) => {
+                let diagnostic = self.decls.not_iterable(source.at, &other.clone());
                 self.report(diagnostic);
-                Ty::Error
+                (Ty::Error, Ty::Error)
             }
         };
+        let outside = self.locals.len();
+        if let Some(name) = &parts.position {
+            self.locals.push((name.text.clone(), position));
+        }
         self.locals.push((parts.variable.text.clone(), each));
         let condition =
             parts.condition.as_ref().map(|condition| self.check(condition, &Ty::Bool, None));
+        let key = key.map(|key| self.check(key, &Ty::Str, None));
         let (element, ty) = element(self, &parts.element);
-        self.locals.pop();
-        let kind = Kind::Comprehension(Box::new(Comprehension { element, source, condition }));
-        (Typed { kind, at: self.loc(expr.at) }, ty)
+        self.locals.truncate(outside);
+        let positioned = parts.position.is_some();
+        let parts = Comprehension { key, positioned, element, source, condition };
+        (Typed { kind: Kind::Comprehension(Box::new(parts)), at }, ty)
     }
 
     fn interpolate(&mut self, pieces: &[Piece], at: Loc) -> Typed {
@@ -290,7 +407,7 @@ impl<'c, 's> Checker<'c, 's> {
             named @ Ty::Named(_) => self
                 .enum_of(named)
                 .is_some_and(|(_, cases)| cases.iter().all(|case| case.params.is_empty())),
-            Ty::List(_) | Ty::Map(_) | Ty::Optional(_) | Ty::Record(_) => false,
+            Ty::List(_) | Ty::Map(_) | Ty::Optional(_) | Ty::Record(_) | Ty::Param(_) => false,
         }
     }
 
@@ -325,6 +442,11 @@ impl<'c, 's> Checker<'c, 's> {
             }
             Some(Def::Type(_)) => {
                 let diagnostic = self.decls.type_as_value(at, name);
+                self.report(diagnostic);
+                (self.poison(at), Ty::Error)
+            }
+            None if self.is_hole(name) => {
+                let diagnostic = self.decls.hole(at, None, None);
                 self.report(diagnostic);
                 (self.poison(at), Ty::Error)
             }

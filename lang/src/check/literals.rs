@@ -84,11 +84,12 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// Puts a value under a refinement's rule; a literal is noted, to be judged even where it is never evaluated.
+    /// Puts a value under a refinement's rule; one that needs nothing from elsewhere is noted, to be
+    /// judged even where it is never evaluated.
     pub(super) fn refine(&mut self, of: TypeId, typed: Typed) -> Typed {
         let at = typed.at;
-        if let Kind::Constant(value) = &typed.kind {
-            self.constants.push(Constant { of, value: value.clone(), at });
+        if typed.is_closed() {
+            self.constants.push(Constant { of, typed: typed.clone() });
             return typed;
         }
         Typed { kind: Kind::Convert(Conversion::Refine(of), Box::new(typed)), at }

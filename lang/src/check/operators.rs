@@ -3,9 +3,10 @@
 use super::checker::{Checker, Why};
 use super::typed::{Kind, Typed};
 use crate::ids::Loc;
-use crate::resolve::Ty;
+use crate::resolve::{Bound, Ty};
 use crate::syntax::ast::{BinaryOp, Expr, ExprKind, Rel, UnaryOp};
 use crate::value::Value;
+use std::sync::Arc;
 
 impl Checker<'_, '_> {
     pub(super) fn infer_unary(
@@ -87,6 +88,7 @@ impl Checker<'_, '_> {
             | BinaryOp::Remainder => {
                 let hint = hint.filter(|hint| self.decls.unrefine(hint) != &Ty::Int);
                 let (left, right) = self.pair(left, right, hint);
+                let (left, right) = self.as_maps(left, right);
                 self.arithmetic(op, self.loc(op_at), left, right, at)
             }
         }
@@ -108,6 +110,41 @@ impl Checker<'_, '_> {
         let right_hint = if unclear(right) { Some(hint.unwrap_or(&left.1)) } else { None };
         let right = self.infer(right, right_hint);
         (left, right)
+    }
+
+    /// Records that meet a map, or each other, are maps if their fields are of one type.
+    fn as_maps(&mut self, left: (Typed, Ty), right: (Typed, Ty)) -> ((Typed, Ty), (Typed, Ty)) {
+        let values = |ty: &Ty| match self.decls.unrefine(ty) {
+            Ty::Map(value) => Some((**value).clone()),
+            Ty::Record(fields) => fields.first().map(|(_, ty)| ty.clone()),
+            _ => None,
+        };
+        match (values(&left.1), values(&right.1)) {
+            (Some(value), Some(_)) => {
+                let map = Ty::Map(Arc::new(value));
+                (self.as_map(left, &map), self.as_map(right, &map))
+            }
+            (_, _) => (left, right),
+        }
+    }
+
+    fn as_map(&mut self, (typed, ty): (Typed, Ty), map: &Ty) -> (Typed, Ty) {
+        if matches!(ty, Ty::Record(_)) && self.converts(&ty, map) {
+            return (self.convert(typed, &ty, map, None), map.clone());
+        }
+        (typed, ty)
+    }
+
+    /// A source of a comprehension; a record whose fields are of one type is a map.
+    pub(super) fn iterable(&mut self, typed: Typed, ty: Ty) -> (Typed, Ty) {
+        let first = match &ty {
+            Ty::Record(fields) => fields.first().map(|(_, ty)| ty.clone()),
+            _ => None,
+        };
+        match first {
+            Some(value) => self.as_map((typed, ty), &Ty::Map(Arc::new(value))),
+            None => (typed, ty),
+        }
     }
 
     fn comparison(
@@ -140,17 +177,7 @@ impl Checker<'_, '_> {
             op,
             BinaryOp::Less | BinaryOp::LessEqual | BinaryOp::Greater | BinaryOp::GreaterEqual
         );
-        let orderable = matches!(
-            decls.unrefine(&ty),
-            Ty::Int
-                | Ty::Cpu
-                | Ty::Bytes
-                | Ty::Duration
-                | Ty::Percent
-                | Ty::Str
-                | Ty::Error
-                | Ty::Never
-        );
+        let orderable = decls.meets(&ty, Bound::Ordered);
         if ordered && !orderable {
             let diagnostic = decls.no_operator(self.loc(op_at), op.symbol(), &ty, &ty);
             self.report(diagnostic);
@@ -184,7 +211,16 @@ impl Checker<'_, '_> {
             (BinaryOp::Divide, a, b) if a == b && quantity(a) => Some(Ty::Int),
             (BinaryOp::Multiply | BinaryOp::Divide, a, Ty::Int) if quantity(a) => Some(a.clone()),
             (BinaryOp::Multiply, Ty::Int, b) if quantity(b) => Some(b.clone()),
-            (BinaryOp::Add, Ty::List(_), Ty::List(_)) if a == b => Some(a.clone()),
+            (BinaryOp::Add | BinaryOp::Subtract, Ty::Param(param), _)
+                if a == b && param.bound == Some(Bound::Number) =>
+            {
+                Some(a.clone())
+            }
+            (BinaryOp::Add, Ty::List(_), Ty::List(_)) | (BinaryOp::Add, Ty::Map(_), Ty::Map(_))
+                if a == b =>
+            {
+                Some(a.clone())
+            }
             _ => None,
         };
         match result {
@@ -200,6 +236,6 @@ impl Checker<'_, '_> {
     }
 }
 
-fn binary(op: BinaryOp, left: Typed, right: Typed, at: Loc) -> Typed {
+pub(super) fn binary(op: BinaryOp, left: Typed, right: Typed, at: Loc) -> Typed {
     Typed { kind: Kind::Binary(op, Box::new(left), Box::new(right)), at }
 }

@@ -1,6 +1,7 @@
 //! Typed trees: every name is resolved, every conversion is explicit, every default is asked for by id.
 
 use crate::ids::{FnId, InputId, LetId, Loc, ResourceId, TypeId};
+use crate::resolve::Ty;
 use crate::syntax::ast::BinaryOp;
 use crate::value::Value;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub(crate) enum Kind {
     Call {
         of: FnId,
         args: Vec<(usize, Typed)>,
+        /// What the type parameters of a builtin are.
+        types: Vec<Ty>,
     },
     Field(Box<Typed>, Arc<str>),
     /// An element of a list by position.
@@ -64,6 +67,11 @@ pub(crate) enum Kind {
     },
     If(Box<[Typed; 3]>),
     Comprehension(Box<Comprehension>),
+    /// A value, and the body that sees it as one more local.
+    Bind(Box<[Typed; 2]>),
+    Match(Box<Match>),
+    /// What an optional value is when it is not there.
+    Absent,
     With(Box<Typed>, Vec<Update>),
     Convert(Conversion, Box<Typed>),
 }
@@ -75,12 +83,50 @@ pub(crate) enum Part {
     Expr(Typed),
 }
 
-/// A comprehension; its variable is the local after those around it.
+/// A comprehension; its variables are the locals after those around it.
 #[derive(Clone, Debug)]
 pub(crate) struct Comprehension {
+    /// Of a map: the key of each entry.
+    pub(crate) key: Option<Typed>,
+    /// Whether the position or the key is a local, too, before the element.
+    pub(crate) positioned: bool,
     pub(crate) element: Typed,
     pub(crate) source: Typed,
     pub(crate) condition: Option<Typed>,
+}
+
+/// A `match`; one of its arms takes every value of its subject's type.
+#[derive(Clone, Debug)]
+pub(crate) struct Match {
+    pub(crate) subject: Typed,
+    pub(crate) arms: Vec<Arm>,
+}
+
+/// An arm: any of its tests opens it; what it binds are the locals after those around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Arm {
+    pub(crate) tests: Vec<Test>,
+    pub(crate) binds: Vec<Bind>,
+    pub(crate) body: Typed,
+}
+
+/// What a pattern asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Test {
+    /// Nothing.
+    Any,
+    /// Whether the value is there.
+    Present,
+    Absent,
+    Case(Arc<str>),
+    Equals(Value),
+}
+
+/// What an arm gives a name to.
+#[derive(Clone, Debug)]
+pub(crate) enum Bind {
+    Whole,
+    Param(Arc<str>),
 }
 
 /// One path of a `with`.
@@ -156,10 +202,47 @@ pub(crate) struct TypedResource {
     pub(crate) body: Typed,
 }
 
-/// A literal and the rule that must hold for it.
+/// A value that needs nothing from elsewhere, and the rule that must hold for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Constant {
     pub(crate) of: TypeId,
-    pub(crate) value: Value,
-    pub(crate) at: Loc,
+    pub(crate) typed: Typed,
+}
+
+impl Typed {
+    /// Whether it is the same wherever it is evaluated, and simple enough to be so twice.
+    pub(crate) fn is_closed(&self) -> bool {
+        match &self.kind {
+            Kind::Constant(_) | Kind::Absent => true,
+            Kind::List(elements) => elements.iter().all(Typed::is_closed),
+            Kind::Map(fields) | Kind::Record { of: None, fields } => {
+                fields.iter().all(|(_, field)| field.is_closed())
+            }
+            Kind::Negate(inner) | Kind::Not(inner) => inner.is_closed(),
+            Kind::Binary(_, left, right) => left.is_closed() && right.is_closed(),
+            Kind::Poison
+            | Kind::Interpolate(_)
+            | Kind::Record { of: Some(_), .. }
+            | Kind::Case { .. }
+            | Kind::Local(_)
+            | Kind::Let(_)
+            | Kind::Input(_)
+            | Kind::Resource(_)
+            | Kind::Instance(..)
+            | Kind::Instances(_)
+            | Kind::Follow(_)
+            | Kind::Call { .. }
+            | Kind::Field(..)
+            | Kind::Element(..)
+            | Kind::Entry(..)
+            | Kind::OrElse(..)
+            | Kind::Range { .. }
+            | Kind::If(_)
+            | Kind::Comprehension(_)
+            | Kind::Bind(_)
+            | Kind::Match(_)
+            | Kind::With(..)
+            | Kind::Convert(..) => false,
+        }
+    }
 }

@@ -141,11 +141,23 @@ impl Machine<'_, '_> {
         }
     }
 
-    fn arithmetic(&mut self, op: BinaryOp, a: &Traced, b: &Traced, at: Loc) -> Eval<Traced> {
+    pub(super) fn arithmetic(
+        &mut self,
+        op: BinaryOp,
+        a: &Traced,
+        b: &Traced,
+        at: Loc,
+    ) -> Eval<Traced> {
         if let (Data::List(first), Data::List(second)) = (&a.data, &b.data) {
             self.pay((first.len() + second.len()) as u64 * 8, at)?;
             let all = first.iter().chain(&**second).cloned().collect();
             return Ok(Traced { at, data: Data::List(Arc::new(all)) });
+        }
+        if let (Data::Map(first), Data::Map(second)) = (&a.data, &b.data) {
+            self.pay((first.len() + second.len()) as u64 * 8, at)?;
+            let mut all = (**first).clone();
+            all.extend(second.iter().map(|(name, entry)| (name.clone(), entry.clone())));
+            return Ok(Traced { at, data: Data::Map(Arc::new(all)) });
         }
         let (Some((left, x)), Some((right, y))) = (a.counted(), b.counted()) else {
             return Err(Stop);
@@ -198,7 +210,7 @@ impl Machine<'_, '_> {
     }
 
     /// Whether two values are equal, wherever they come from.
-    fn same(&mut self, a: &Traced, b: &Traced) -> Eval<bool> {
+    pub(super) fn same(&mut self, a: &Traced, b: &Traced) -> Eval<bool> {
         self.pay(1, a.at)?;
         let mut budget = 1_000_000;
         let small = a.fits(u32::MAX, &mut budget) && b.fits(u32::MAX, &mut budget);

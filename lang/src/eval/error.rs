@@ -75,6 +75,11 @@ impl Decls<'_> {
             .label("this key comes again")
     }
 
+    pub(super) fn entry_twice(&self, at: Loc, name: &str) -> Diagnostic {
+        Diagnostic::error("E0407", self.span(at), format!("the key `{name}` comes twice"))
+            .label("this key comes again")
+    }
+
     pub(super) fn no_element(&self, at: Loc, index: i64, length: usize) -> Diagnostic {
         Diagnostic::error(
             "E0408",

@@ -2,9 +2,9 @@
 
 use super::machine::{Eval, Machine, Stop};
 use super::traced::{Data, Fields, Traced};
-use crate::check::typed::{Comprehension, Kind, Part, Typed};
+use crate::check::typed::{Arm, Bind, Comprehension, Kind, Match, Part, Test, Typed};
 use crate::ids::{FnId, Loc, ResourceId, TypeId};
-use crate::resolve::{Decls, FieldTy, TypeBody};
+use crate::resolve::{Decls, FieldTy, Ty, TypeBody};
 use crate::value::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Machine<'_, '_> {
                 let reference = self.eval(reference, frame)?;
                 return self.follow(&reference);
             }
-            Kind::Call { of, args } => return self.call(*of, args, frame, at),
+            Kind::Call { of, args, types } => return self.call(*of, args, types, frame, at),
             Kind::Field(base, name) => {
                 let base = self.eval(base, frame)?;
                 return Ok(base.get(name).cloned().unwrap_or(Traced { at, data: Data::Absent }));
@@ -146,6 +146,16 @@ impl Machine<'_, '_> {
                 return self.eval(if holds { then } else { otherwise }, frame);
             }
             Kind::Comprehension(parts) => return self.comprehension(parts, frame, at),
+            Kind::Bind(parts) => {
+                let [value, body] = &**parts;
+                let value = self.eval(value, frame)?;
+                frame.push(value);
+                let result = self.eval(body, frame);
+                frame.pop();
+                return result;
+            }
+            Kind::Match(parts) => return self.matched(parts, frame),
+            Kind::Absent => Data::Absent,
             Kind::With(base, updates) => {
                 let base = self.eval(base, frame)?;
                 return self.updated(base, updates, frame);
@@ -238,6 +248,7 @@ impl Machine<'_, '_> {
         &mut self,
         of: FnId,
         args: &[(usize, Typed)],
+        types: &[Ty],
         frame: &mut Vec<Traced>,
         at: Loc,
     ) -> Eval<Traced> {
@@ -261,7 +272,28 @@ impl Machine<'_, '_> {
                 (None, None) => Traced { at, data: Data::Absent },
             });
         }
-        self.eval(body, &mut inner)
+        match decl.builtin {
+            Some(builtin) => self.builtin(builtin, &inner, types, at),
+            None => self.eval(body, &mut inner),
+        }
+    }
+
+    fn matched(&mut self, parts: &Match, frame: &mut Vec<Traced>) -> Eval<Traced> {
+        let subject = self.eval(&parts.subject, frame)?;
+        let opens = |arm: &&Arm| arm.tests.iter().any(|test| subject.passes(test));
+        // Checking has seen that every value has its arm.
+        let arm = parts.arms.iter().find(opens).ok_or(Stop)?;
+        let outside = frame.len();
+        for bind in &arm.binds {
+            let missing = || Traced { at: subject.at, data: Data::Absent };
+            frame.push(match bind {
+                Bind::Whole => subject.clone(),
+                Bind::Param(name) => subject.get(name).cloned().unwrap_or_else(missing),
+            });
+        }
+        let result = self.eval(&arm.body, frame);
+        frame.truncate(outside);
+        result
     }
 
     fn comprehension(
@@ -271,26 +303,92 @@ impl Machine<'_, '_> {
         at: Loc,
     ) -> Eval<Traced> {
         let source = self.eval(&parts.source, frame)?;
-        let Data::List(elements) = &source.data else {
-            return Err(Stop);
-        };
-        let mut list = Vec::with_capacity(elements.len());
-        for element in &**elements {
-            self.pay(8, at)?;
-            frame.push(element.clone());
-            let kept = match &parts.condition {
-                Some(condition) => self.eval(condition, frame).map(|value| value.is_true()),
-                None => Ok(true),
-            };
-            let value = match kept {
-                Ok(true) => self.eval(&parts.element, frame).map(Some),
-                Ok(false) => Ok(None),
-                Err(stop) => Err(stop),
-            };
-            frame.pop();
-            list.extend(value?);
+        let mut list = Vec::new();
+        let mut map: BTreeMap<Arc<str>, Traced> = BTreeMap::new();
+        match &source.data {
+            Data::List(elements) => {
+                for (position, element) in elements.iter().enumerate() {
+                    let position = Value::Int(position as i64);
+                    self.turn(parts, position, element, frame, at, (&mut list, &mut map))?;
+                }
+            }
+            Data::Map(entries) => {
+                for (key, element) in &**entries {
+                    let key = Value::Str(key.clone());
+                    self.turn(parts, key, element, frame, at, (&mut list, &mut map))?;
+                }
+            }
+            Data::Absent | Data::Scalar(_) | Data::Record(_) | Data::Case(..) | Data::Ref(_) => {
+                return Err(Stop);
+            }
         }
-        Ok(Traced { at, data: Data::List(Arc::new(list)) })
+        let data = match parts.key {
+            Some(_) => Data::Map(Arc::new(map)),
+            None => Data::List(Arc::new(list)),
+        };
+        Ok(Traced { at, data })
+    }
+
+    /// One element of a comprehension.
+    fn turn(
+        &mut self,
+        parts: &Comprehension,
+        position: Value,
+        element: &Traced,
+        frame: &mut Vec<Traced>,
+        at: Loc,
+        (list, map): (&mut Vec<Traced>, &mut BTreeMap<Arc<str>, Traced>),
+    ) -> Eval<()> {
+        self.pay(8, at)?;
+        let outside = frame.len();
+        if parts.positioned {
+            frame.push(Traced::scalar(element.at, position));
+        }
+        frame.push(element.clone());
+        let made = self.kept(parts, frame);
+        frame.truncate(outside);
+        match made? {
+            None => {}
+            Some((None, value)) => list.push(value),
+            Some((Some(key), value)) => {
+                let Data::Scalar(Value::Str(name)) = &key.data else { return Err(Stop) };
+                if map.insert(name.clone(), value).is_some() {
+                    let diagnostic = self.decls.entry_twice(key.at, name);
+                    return self.fail(diagnostic);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn kept(
+        &mut self,
+        parts: &Comprehension,
+        frame: &mut Vec<Traced>,
+    ) -> Eval<Option<(Option<Traced>, Traced)>> {
+        if let Some(condition) = &parts.condition
+            && !self.eval(condition, frame)?.is_true()
+        {
+            return Ok(None);
+        }
+        let key = match &parts.key {
+            Some(key) => Some(self.eval(key, frame)?),
+            None => None,
+        };
+        Ok(Some((key, self.eval(&parts.element, frame)?)))
+    }
+}
+
+impl Traced {
+    /// Whether a pattern takes it.
+    fn passes(&self, test: &Test) -> bool {
+        match (test, &self.data) {
+            (Test::Any, _) | (Test::Absent, Data::Absent) => true,
+            (Test::Present, data) => !matches!(data, Data::Absent),
+            (Test::Case(wanted), Data::Case(name, _)) => wanted == name,
+            (Test::Equals(wanted), Data::Scalar(value)) => wanted == value,
+            (Test::Absent | Test::Case(_) | Test::Equals(_), _) => false,
+        }
     }
 }
 

@@ -114,6 +114,7 @@ impl Machine<'_, '_> {
             | Ty::List(_)
             | Ty::Map(_)
             | Ty::Optional(_)
+            | Ty::Param(_)
             | Ty::Ref(_)
             | Ty::Record(_) => return None,
         };

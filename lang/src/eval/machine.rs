@@ -5,6 +5,7 @@ use super::traced::{Data, Key, Reference, Traced};
 use crate::check::typed::{Checked, Condition};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{DefaultId, LetId, Loc, ResourceId, TypeId};
+use crate::pattern::Pattern;
 use crate::program::{CompileRequest, Resource};
 use crate::resolve::Decls;
 use crate::value::Value;
@@ -50,15 +51,17 @@ pub(crate) fn evaluate(
         instances: BTreeMap::new(),
         bodies: BTreeMap::new(),
         running: Vec::new(),
+        patterns: BTreeMap::new(),
         fuel: FUEL,
         spent: false,
         depth: 0,
     };
     let inputs = machine.take_inputs(request);
     for constant in &checked.constants {
-        let value = Traced::scalar(constant.at, constant.value.clone());
         // A broken rule has been reported, and stops nothing else.
-        let _ = machine.hold(constant.of, value);
+        let _ = machine
+            .eval(&constant.typed, &mut Vec::new())
+            .and_then(|value| machine.hold(constant.of, value));
     }
     for id in &decls.let_order {
         let _ = machine.binding(*id);
@@ -78,6 +81,7 @@ pub(super) struct Machine<'m, 's> {
     bodies: BTreeMap<Arc<Reference>, Memo>,
     /// The resources whose bodies are being made, outermost first.
     running: Vec<Arc<Reference>>,
+    pub(super) patterns: BTreeMap<Arc<str>, Arc<Pattern>>,
     fuel: u64,
     spent: bool,
     depth: u32,
@@ -100,6 +104,11 @@ impl Machine<'_, '_> {
             self.diagnostics.push(diagnostic);
         }
         Err(Stop)
+    }
+
+    /// The work that may still be done.
+    pub(super) fn left(&self) -> u64 {
+        self.fuel
     }
 
     /// Evaluates one level deeper.

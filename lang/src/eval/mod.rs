@@ -4,6 +4,7 @@
 //! that no text can make it run for ever or out of stack. Nothing here decides about types.
 
 mod arithmetic;
+mod builtins;
 mod convert;
 mod error;
 mod exprs;

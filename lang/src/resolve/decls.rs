@@ -1,6 +1,7 @@
 //! The tables of declarations that checking and evaluating read.
 
-use super::ty::Ty;
+use super::ty::{Ty, TypeParam};
+use crate::builtin::Builtin;
 use crate::ids::{DefaultId, FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, TypeId};
 use crate::program::ResourceKind;
 use crate::span::Span;
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Where an item stands; turns ranges relative to it into places.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Site {
     pub(crate) file: FileId,
     pub(crate) base: u32,
@@ -38,6 +39,8 @@ pub(crate) struct Decls<'s> {
     pub(crate) inputs: Vec<InputDecl<'s>>,
     pub(crate) resources: Vec<ResourceDecl<'s>>,
     pub(crate) defaults: Vec<DefaultDecl<'s>>,
+    /// The types of local bindings, by their item and their position in it.
+    pub(crate) local_types: BTreeMap<(Site, usize), Ty>,
     /// Lets in an order in which each comes after those that it reads.
     pub(crate) let_order: Vec<LetId>,
 }
@@ -121,10 +124,15 @@ pub(crate) struct FnDecl<'s> {
     pub(crate) name: Arc<str>,
     pub(crate) at: Loc,
     pub(crate) site: Site,
+    pub(crate) generics: Vec<Arc<TypeParam>>,
+    /// Where each type parameter stands.
+    pub(crate) generics_at: Vec<Loc>,
     pub(crate) params: Vec<FieldTy>,
     pub(crate) result: Ty,
     pub(crate) result_at: Loc,
     pub(crate) body: &'s Expr,
+    /// The evaluator's own function, in the place of the body.
+    pub(crate) builtin: Option<Builtin>,
     /// Part of a cycle: said already.
     pub(crate) cyclic: bool,
 }

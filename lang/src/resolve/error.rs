@@ -1,8 +1,10 @@
 //! The mistakes that resolving finds, in words.
 
 use super::decls::Decls;
+use super::ty::Bound;
 use crate::diagnostic::Diagnostic;
 use crate::ids::Loc;
+use crate::nearest::nearest;
 
 impl Decls<'_> {
     /// Two items of one name.
@@ -126,6 +128,28 @@ impl Decls<'_> {
             }
             None => diagnostic,
         }
+    }
+
+    /// A bound that nothing declares.
+    pub(super) fn unknown_bound(&self, at: Loc, name: &str) -> Diagnostic {
+        let names = Bound::ALL.map(|(name, _)| name);
+        let diagnostic =
+            Diagnostic::error("E0203", self.span(at), format!("there is no bound `{name}`"))
+                .label("unknown bound");
+        match nearest(name, names) {
+            Some(near) => {
+                diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near)
+            }
+            None => diagnostic.help(format!("the bounds are: {}", names.join(", "))),
+        }
+    }
+
+    /// A type parameter inside a record type.
+    pub(super) fn generic_in_record(&self, at: Loc, name: &str) -> Diagnostic {
+        let message = format!("the type parameter `{name}` cannot stand inside a record's type");
+        Diagnostic::error("E0212", self.span(at), message)
+            .label("records have no type parameters")
+            .help("take the record's parts as parameters of their own")
     }
 
     /// A value where a type is wanted.

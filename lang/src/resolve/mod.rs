@@ -15,4 +15,4 @@ mod types;
 
 pub(crate) use decls::{CaseTy, Decls, Def, FieldTy, Site, TypeBody};
 pub(crate) use scopes::resolve;
-pub(crate) use ty::Ty;
+pub(crate) use ty::{Bound, Ty, TypeParam};

@@ -1,50 +1,92 @@
-//! The names that an expression mentions, whatever they turn out to mean.
+//! The names that an expression mentions and does not bind itself, whatever they turn out to mean.
 
-use crate::syntax::ast::{Expr, ExprKind, Piece};
+use crate::syntax::ast::{Comprehension, Expr, ExprKind, PatternKind, Piece};
+use std::sync::Arc;
 
-/// Calls back with every name of an expression.
-pub(super) fn each_name(expr: &Expr, found: &mut impl FnMut(&str)) {
+/// Calls back with every name of an expression, except those in `bound` and those that it binds.
+pub(super) fn each_name(expr: &Expr, bound: &mut Vec<Arc<str>>, found: &mut impl FnMut(&str)) {
     match &expr.kind {
-        ExprKind::Error | ExprKind::Bool(_) | ExprKind::Number(_) => {}
+        ExprKind::Error | ExprKind::Bool(_) | ExprKind::Number(_) | ExprKind::Absent => {}
         ExprKind::Str(pieces) => {
             for piece in pieces {
                 match piece {
                     Piece::Text(_) => {}
-                    Piece::Interpolation(inner) => each_name(inner, found),
+                    Piece::Interpolation(inner) => each_name(inner, bound, found),
                 }
             }
         }
-        ExprKind::List(elements) => elements.iter().for_each(|element| each_name(element, found)),
-        ExprKind::Record(fields) => fields.iter().for_each(|field| each_name(&field.value, found)),
-        ExprKind::Name(name) => found(name),
-        ExprKind::Field(base, _) | ExprKind::Unary(_, base) => each_name(base, found),
-        ExprKind::Index(base, key) => {
-            each_name(base, found);
-            each_name(key, found);
+        ExprKind::List(elements) => {
+            elements.iter().for_each(|element| each_name(element, bound, found));
         }
-        ExprKind::Call(callee, args) => {
-            each_name(callee, found);
-            args.iter().for_each(|arg| each_name(&arg.value, found));
+        ExprKind::Record(fields) => {
+            fields.iter().for_each(|field| each_name(&field.value, bound, found));
         }
-        ExprKind::Binary(_, _, left, right) => {
-            each_name(left, found);
-            each_name(right, found);
-        }
-        ExprKind::Range { from, to, .. } => {
-            each_name(from, found);
-            each_name(to, found);
-        }
-        ExprKind::If(parts) => parts.iter().for_each(|part| each_name(part, found)),
-        ExprKind::Comprehension(parts) => {
-            each_name(&parts.element, found);
-            each_name(&parts.source, found);
-            if let Some(condition) = &parts.condition {
-                each_name(condition, found);
+        ExprKind::Name(name) => {
+            if !bound.contains(name) {
+                found(name);
             }
         }
+        ExprKind::Field(base, _) | ExprKind::Unary(_, base) => each_name(base, bound, found),
+        ExprKind::Index(base, key) => {
+            each_name(base, bound, found);
+            each_name(key, bound, found);
+        }
+        ExprKind::Call(callee, args) => {
+            each_name(callee, bound, found);
+            args.iter().for_each(|arg| each_name(&arg.value, bound, found));
+        }
+        ExprKind::Binary(_, _, left, right) => {
+            each_name(left, bound, found);
+            each_name(right, bound, found);
+        }
+        ExprKind::Range { from, to, .. } => {
+            each_name(from, bound, found);
+            each_name(to, bound, found);
+        }
+        ExprKind::If(parts) => parts.iter().for_each(|part| each_name(part, bound, found)),
+        ExprKind::Comprehension(parts) => comprehension(parts, None, bound, found),
+        ExprKind::Entries(parts) => comprehension(&parts.1, Some(&parts.0), bound, found),
         ExprKind::With(base, fields) => {
-            each_name(base, found);
-            fields.iter().for_each(|field| each_name(&field.value, found));
+            each_name(base, bound, found);
+            fields.iter().for_each(|field| each_name(&field.value, bound, found));
+        }
+        ExprKind::Let(local) => {
+            each_name(&local.value, bound, found);
+            bound.push(local.name.text.clone());
+            each_name(&local.body, bound, found);
+            bound.pop();
+        }
+        ExprKind::Match(parts) => {
+            each_name(&parts.subject, bound, found);
+            for arm in &parts.arms {
+                let outside = bound.len();
+                for pattern in &arm.patterns {
+                    match &pattern.kind {
+                        PatternKind::Name(name) => bound.push(name.text.clone()),
+                        PatternKind::Case(_, binders) => {
+                            bound.extend(binders.iter().map(|binder| binder.name.text.clone()));
+                        }
+                        PatternKind::Literal(_) => {}
+                    }
+                }
+                each_name(&arm.body, bound, found);
+                bound.truncate(outside);
+            }
         }
     }
+}
+
+fn comprehension(
+    parts: &Comprehension,
+    key: Option<&Expr>,
+    bound: &mut Vec<Arc<str>>,
+    found: &mut impl FnMut(&str),
+) {
+    each_name(&parts.source, bound, found);
+    let outside = bound.len();
+    bound.extend(parts.position.iter().chain([&parts.variable]).map(|name| name.text.clone()));
+    for expr in key.into_iter().chain([&parts.element]).chain(&parts.condition) {
+        each_name(expr, bound, found);
+    }
+    bound.truncate(outside);
 }

@@ -6,13 +6,14 @@ use super::decls::{
 };
 use super::imports::{Files, Import, Target, follow};
 use super::names::each_name;
-use super::ty::Ty;
-use super::types::{Resources, lower, lower_fields};
+use super::ty::{Bound, Ty, TypeParam};
+use super::types::{Resources, TypeScope, lower, lower_fields};
+use crate::builtin::Builtin;
 use crate::diagnostic::Diagnostic;
-use crate::ids::{FileId, FnId, InputId, LetId, Loc, ResourceId, TypeId};
+use crate::ids::{FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, TypeId};
 use crate::nearest::nearest;
 use crate::program::ResourceKind;
-use crate::syntax::ast::{Item, ItemKind, TypeKind};
+use crate::syntax::ast::{ExprKind, Generic, Item, ItemKind, TypeKind};
 use crate::workspace::ParsedFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(crate) fn resolve<'s>(
         inputs: Vec::new(),
         resources: Vec::new(),
         defaults: Vec::new(),
+        local_types: BTreeMap::new(),
         let_order: Vec::new(),
     };
     let items = declare(&mut decls, &mut diagnostics);
@@ -150,14 +152,19 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
             decls.types.push(TypeDecl { name, at, body: TypeBody::Broken });
             Def::Type(TypeId(decls.types.len() as u32 - 1))
         }
-        ItemKind::Fn { body, result, .. } => {
+        ItemKind::Fn { generics: _, params: _, body, result } => {
             let result_at = site.loc(result.at);
-            let params = Vec::new();
+            let own = site.file == PRELUDE
+                && matches!(&body.kind, ExprKind::Name(word) if &**word == "builtin");
+            let builtin = Builtin::named(&name).filter(|_| own);
             decls.fns.push(FnDecl {
                 name,
                 at,
                 site,
-                params,
+                generics: Vec::new(),
+                generics_at: Vec::new(),
+                params: Vec::new(),
+                builtin,
                 result: Ty::Error,
                 result_at,
                 body,
@@ -264,19 +271,28 @@ fn lower_items<'s>(
 ) {
     for Declared { site, item, def } in declared {
         let site = *site;
+        let mut scope = TypeScope::of(Resources::Bodies);
+        if let (ItemKind::Fn { generics, .. }, Def::Fn(id)) = (&item.kind, *def) {
+            declare_generics(decls, diagnostics, site, id, generics);
+            scope.generics = decls.fns[id.index()].generics.clone();
+        }
+        for (index, written) in item.local_types.iter().enumerate() {
+            let ty = lower(decls, diagnostics, site, written, &scope);
+            decls.local_types.insert((site, index), ty);
+        }
         match (&item.kind, *def) {
             (ItemKind::Let { ty: Some(ty), .. }, Def::Let(id)) => {
-                let lowered = lower(decls, diagnostics, site, ty, Resources::Bodies);
+                let lowered = lower(decls, diagnostics, site, ty, &scope);
                 decls.lets[id.index()].ty = Some((lowered, site.loc(ty.at)));
             }
             (ItemKind::Input { ty, .. }, Def::Input(id)) => {
                 decls.inputs[id.index()].ty =
-                    lower(decls, diagnostics, site, ty, Resources::References);
+                    lower(decls, diagnostics, site, ty, &TypeScope::of(Resources::References));
             }
             (ItemKind::Type { body, rule }, Def::Type(id)) => {
                 let lowered = match (rule, &body.kind) {
                     (Some(rule), _) => {
-                        let base = lower(decls, diagnostics, site, body, Resources::Bodies);
+                        let base = lower(decls, diagnostics, site, body, &scope);
                         TypeBody::Refined { base, rule, site }
                     }
                     (None, TypeKind::Record(fields)) => TypeBody::Record(lower_fields(
@@ -284,7 +300,7 @@ fn lower_items<'s>(
                         diagnostics,
                         site,
                         fields,
-                        Resources::References,
+                        &TypeScope::of(Resources::References),
                     )),
                     (
                         None,
@@ -292,7 +308,7 @@ fn lower_items<'s>(
                         | TypeKind::List(_)
                         | TypeKind::Map(_)
                         | TypeKind::Optional(_),
-                    ) => TypeBody::Alias(lower(decls, diagnostics, site, body, Resources::Bodies)),
+                    ) => TypeBody::Alias(lower(decls, diagnostics, site, body, &scope)),
                 };
                 decls.types[id.index()].body = lowered;
             }
@@ -305,15 +321,20 @@ fn lower_items<'s>(
                         diagnostics.push(decls.duplicate(&case.name.text, first, at));
                         continue;
                     }
-                    let params =
-                        lower_fields(decls, diagnostics, site, &case.params, Resources::References);
+                    let params = lower_fields(
+                        decls,
+                        diagnostics,
+                        site,
+                        &case.params,
+                        &TypeScope::of(Resources::References),
+                    );
                     lowered.push(CaseTy { name: case.name.text.clone(), params });
                 }
                 decls.types[id.index()].body = TypeBody::Enum(lowered);
             }
-            (ItemKind::Fn { params, result, .. }, Def::Fn(id)) => {
-                let params = lower_fields(decls, diagnostics, site, params, Resources::Bodies);
-                let result = lower(decls, diagnostics, site, result, Resources::Bodies);
+            (ItemKind::Fn { generics: _, params, result, body: _ }, Def::Fn(id)) => {
+                let params = lower_fields(decls, diagnostics, site, params, &scope);
+                let result = lower(decls, diagnostics, site, result, &scope);
                 let row = &mut decls.fns[id.index()];
                 row.params = params;
                 row.result = result;
@@ -330,6 +351,37 @@ fn lower_items<'s>(
             ) => {}
         }
     }
+}
+
+fn declare_generics(
+    decls: &mut Decls<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+    site: Site,
+    of: FnId,
+    generics: &[Generic],
+) {
+    let mut declared: Vec<Arc<TypeParam>> = Vec::new();
+    let mut places: Vec<Loc> = Vec::new();
+    for generic in generics {
+        let at = site.loc(generic.name.at);
+        let name = generic.name.text.clone();
+        if let Some(first) = declared.iter().position(|other| other.name == name) {
+            diagnostics.push(decls.duplicate(&name, places[first], at));
+            continue;
+        }
+        let bound = generic.bound.as_ref().and_then(|bound| {
+            let found = Bound::ALL.into_iter().find(|(name, _)| *name == &*bound.text);
+            if found.is_none() {
+                diagnostics.push(decls.unknown_bound(site.loc(bound.at), &bound.text));
+            }
+            found.map(|(_, bound)| bound)
+        });
+        declared.push(Arc::new(TypeParam { of, index: declared.len(), name, bound }));
+        places.push(at);
+    }
+    let row = &mut decls.fns[of.index()];
+    row.generics = declared;
+    row.generics_at = places;
 }
 
 fn break_type_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
@@ -392,6 +444,7 @@ fn mention(ty: &Ty, found: &mut Vec<usize>) {
         | Ty::Bytes
         | Ty::Duration
         | Ty::Percent
+        | Ty::Param(_)
         | Ty::Ref(_) => {}
     }
 }
@@ -405,15 +458,11 @@ fn break_value_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let edges: Vec<Vec<usize>> = bodies
         .map(|(file, body, params)| {
             let mut needs = Vec::new();
-            each_name(body, &mut |name| {
-                if params.iter().any(|param| &*param.name == name) {
-                    return;
-                }
-                match decls.lookup(file, name) {
-                    Some(Def::Let(id)) => needs.push(id.index()),
-                    Some(Def::Fn(id)) => needs.push(lets + id.index()),
-                    Some(Def::Type(_) | Def::Input(_) | Def::Resource(_) | Def::Broken) | None => {}
-                }
+            let mut bound = params.iter().map(|param| param.name.clone()).collect();
+            each_name(body, &mut bound, &mut |name| match decls.lookup(file, name) {
+                Some(Def::Let(id)) => needs.push(id.index()),
+                Some(Def::Fn(id)) => needs.push(lets + id.index()),
+                Some(Def::Type(_) | Def::Input(_) | Def::Resource(_) | Def::Broken) | None => {}
             });
             needs
         })

@@ -1,7 +1,7 @@
 //! Types, and how they are named in diagnostics.
 
 use super::decls::{Decls, TypeBody};
-use crate::ids::TypeId;
+use crate::ids::{FnId, TypeId};
 use crate::program::ResourceKind;
 use std::sync::Arc;
 
@@ -24,8 +24,46 @@ pub(crate) enum Ty {
     Optional(Arc<Ty>),
     Named(TypeId),
     Ref(ResourceKind),
+    /// A type parameter of the function that is being checked.
+    Param(Arc<TypeParam>),
     /// A record literal that no type was expected of.
     Record(Arc<[(Arc<str>, Ty)]>),
+}
+
+/// A type parameter.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TypeParam {
+    pub(crate) of: FnId,
+    /// Its position among those of its function.
+    pub(crate) index: usize,
+    pub(crate) name: Arc<str>,
+    pub(crate) bound: Option<Bound>,
+}
+
+/// What a type parameter must be able to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound {
+    /// To be compared with `<`.
+    Ordered,
+    /// To be added up, too.
+    Number,
+    /// To have a length.
+    Sized,
+}
+
+impl Bound {
+    /// Every bound, by name.
+    pub(crate) const ALL: [(&str, Self); 3] =
+        [("Ordered", Self::Ordered), ("Number", Self::Number), ("Sized", Self::Sized)];
+
+    /// How it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ordered => "Ordered",
+            Self::Number => "Number",
+            Self::Sized => "Sized",
+        }
+    }
 }
 
 /// The builtin types, by name.
@@ -58,11 +96,45 @@ impl Decls<'_> {
             Ty::Named(id) => {
                 self.type_decl(*id).map_or_else(|| "?".to_owned(), |decl| decl.name.to_string())
             }
+            Ty::Param(param) => param.name.to_string(),
             Ty::Ref(kind) => format!("reference to a {}", kind.keyword()),
             Ty::Record(fields) => {
                 let names: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
                 format!("record {{ {} }}", names.join(", "))
             }
+        }
+    }
+
+    /// Whether a type can do what a bound asks.
+    pub(crate) fn meets(&self, ty: &Ty, bound: Bound) -> bool {
+        match (self.unrefine(ty), bound) {
+            (Ty::Error | Ty::Never, _)
+            | (Ty::Str, Bound::Ordered | Bound::Sized)
+            | (Ty::List(_) | Ty::Map(_), Bound::Sized) => true,
+            (
+                Ty::Int | Ty::Cpu | Ty::Bytes | Ty::Duration | Ty::Percent,
+                Bound::Ordered | Bound::Number,
+            ) => true,
+            (Ty::Param(param), bound) => match param.bound {
+                Some(Bound::Number) => bound != Bound::Sized,
+                own => own == Some(bound),
+            },
+            (
+                Ty::Bool
+                | Ty::Int
+                | Ty::Str
+                | Ty::Cpu
+                | Ty::Bytes
+                | Ty::Duration
+                | Ty::Percent
+                | Ty::List(_)
+                | Ty::Map(_)
+                | Ty::Optional(_)
+                | Ty::Named(_)
+                | Ty::Ref(_)
+                | Ty::Record(_),
+                _,
+            ) => false,
         }
     }
 

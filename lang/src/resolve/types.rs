@@ -4,7 +4,7 @@
 //! records, parameters of cases): data holds a resource by reference.
 
 use super::decls::{Decls, Def, DefaultDecl, FieldTy, Site, TypeBody, TypeDecl};
-use super::ty::{BUILTINS, Ty};
+use super::ty::{BUILTINS, Ty, TypeParam};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{DefaultId, TypeId};
 use crate::nearest::nearest;
@@ -21,33 +21,46 @@ pub(super) enum Resources {
     References,
 }
 
+/// What names mean where a type is written.
+#[derive(Clone)]
+pub(super) struct TypeScope {
+    pub(super) resources: Resources,
+    pub(super) generics: Vec<Arc<TypeParam>>,
+    /// Whether it is the type of a record's field, where type parameters cannot stand.
+    in_record: bool,
+}
+
+impl TypeScope {
+    /// No type parameters.
+    pub(super) fn of(resources: Resources) -> Self {
+        Self { resources, generics: Vec::new(), in_record: false }
+    }
+}
+
 /// Lowers a written type.
 pub(super) fn lower<'s>(
     decls: &mut Decls<'s>,
     diagnostics: &mut Vec<Diagnostic>,
     site: Site,
     written: &'s TypeExpr,
-    resources: Resources,
+    scope: &TypeScope,
 ) -> Ty {
     match &written.kind {
-        TypeKind::Name(name) => named(decls, diagnostics, site, written, name, resources),
+        TypeKind::Name(name) => named(decls, diagnostics, site, written, name, scope),
         TypeKind::List(element) => {
-            Ty::List(Arc::new(lower(decls, diagnostics, site, element, resources)))
+            Ty::List(Arc::new(lower(decls, diagnostics, site, element, scope)))
         }
-        TypeKind::Map(value) => {
-            Ty::Map(Arc::new(lower(decls, diagnostics, site, value, resources)))
-        }
+        TypeKind::Map(value) => Ty::Map(Arc::new(lower(decls, diagnostics, site, value, scope))),
         TypeKind::Optional(inner) => {
-            Ty::Optional(Arc::new(lower(decls, diagnostics, site, inner, resources)))
+            Ty::Optional(Arc::new(lower(decls, diagnostics, site, inner, scope)))
         }
         TypeKind::Record(fields) => {
-            let body = TypeBody::Record(lower_fields(
-                decls,
-                diagnostics,
-                site,
-                fields,
-                Resources::References,
-            ));
+            let scope = TypeScope {
+                resources: Resources::References,
+                generics: scope.generics.clone(),
+                in_record: true,
+            };
+            let body = TypeBody::Record(lower_fields(decls, diagnostics, site, fields, &scope));
             let id = TypeId(decls.types.len() as u32);
             decls.types.push(TypeDecl { name: "a record".into(), at: site.loc(written.at), body });
             Ty::Named(id)
@@ -61,7 +74,7 @@ pub(super) fn lower_fields<'s>(
     diagnostics: &mut Vec<Diagnostic>,
     site: Site,
     fields: &'s [FieldDecl],
-    resources: Resources,
+    scope: &TypeScope,
 ) -> Vec<FieldTy> {
     let mut lowered: Vec<FieldTy> = Vec::new();
     for field in fields {
@@ -71,7 +84,7 @@ pub(super) fn lower_fields<'s>(
             diagnostics.push(decls.duplicate(&field.name.text, first, at));
             continue;
         }
-        let ty = lower(decls, diagnostics, site, &field.ty, resources);
+        let ty = lower(decls, diagnostics, site, &field.ty, scope);
         let default = field.default.as_ref().map(|expr| {
             decls.defaults.push(DefaultDecl { expr, site, ty: ty.clone() });
             DefaultId(decls.defaults.len() as u32 - 1)
@@ -87,17 +100,24 @@ fn named(
     site: Site,
     written: &TypeExpr,
     name: &Arc<str>,
-    resources: Resources,
+    scope: &TypeScope,
 ) -> Ty {
     if let Some((_, builtin)) = BUILTINS.iter().find(|(builtin, _)| *builtin == &**name) {
         return builtin.clone();
     }
     let at = site.loc(written.at);
+    if let Some(param) = scope.generics.iter().find(|param| param.name == *name) {
+        if scope.in_record {
+            diagnostics.push(decls.generic_in_record(at, name));
+            return Ty::Error;
+        }
+        return Ty::Param(param.clone());
+    }
     match decls.lookup(site.file, name) {
         Some(Def::Type(id)) => {
             let kind =
                 ResourceKind::ALL.into_iter().find(|kind| decls.body_type(*kind) == Ty::Named(id));
-            match (kind, resources) {
+            match (kind, scope.resources) {
                 (Some(kind), Resources::References) => Ty::Ref(kind),
                 (Some(_), Resources::Bodies) | (None, _) => Ty::Named(id),
             }
@@ -109,7 +129,9 @@ fn named(
         }
         None => {
             let types = decls.visible(site.file).filter(|(_, def)| matches!(def, Def::Type(_)));
-            let names = BUILTINS.iter().map(|(name, _)| *name).chain(types.map(|(name, _)| name));
+            let generics = scope.generics.iter().map(|param| &*param.name);
+            let names = BUILTINS.iter().map(|(name, _)| *name).chain(generics);
+            let names = names.chain(types.map(|(name, _)| name));
             let near = nearest(name, names);
             diagnostics.push(decls.unknown_type(at, name, near));
             Ty::Error

@@ -23,6 +23,8 @@ pub(crate) struct Item {
     pub(crate) public: bool,
     pub(crate) name: Name,
     pub(crate) kind: ItemKind,
+    /// The types of local bindings, which [`Local::ty`] counts into.
+    pub(crate) local_types: Vec<TypeExpr>,
 }
 
 /// What an item declares. The name of a `use` is the path that it reads.
@@ -34,7 +36,14 @@ pub(crate) enum ItemKind {
     Input { ty: TypeExpr, default: Option<Expr> },
     Type { body: TypeExpr, rule: Option<Rule> },
     Enum { cases: Vec<Case> },
-    Fn { params: Vec<FieldDecl>, result: TypeExpr, body: Expr },
+    Fn { generics: Vec<Generic>, params: Vec<FieldDecl>, result: TypeExpr, body: Expr },
+}
+
+/// A type parameter, with what it must be able to do.
+#[derive(Debug)]
+pub(crate) struct Generic {
+    pub(crate) name: Name,
+    pub(crate) bound: Option<Name>,
 }
 
 /// `[i] for i in 1..=3`.
@@ -106,10 +115,20 @@ pub(crate) enum ExprKind {
     Call(Box<Expr>, Vec<Arg>),
     Unary(UnaryOp, Box<Expr>),
     Binary(BinaryOp, Rel, Box<Expr>, Box<Expr>),
-    Range { from: Box<Expr>, to: Box<Expr>, inclusive: bool },
+    Range {
+        from: Box<Expr>,
+        to: Box<Expr>,
+        inclusive: bool,
+    },
     If(Box<[Expr; 3]>),
     Comprehension(Box<Comprehension>),
+    /// A comprehension of a map: its keys, and the rest.
+    Entries(Box<(Expr, Comprehension)>),
     With(Box<Expr>, Vec<Field>),
+    Let(Box<Local>),
+    Match(Box<Match>),
+    /// `absent`: what an optional value is when it is not there.
+    Absent,
 }
 
 /// A number as written: `1_000.5MiB` is digits `1000.5` and unit `MiB`.
@@ -140,13 +159,66 @@ pub(crate) struct Arg {
     pub(crate) value: Expr,
 }
 
-/// `[element for variable in source if condition]`.
+/// `[element for variable in source if condition]`; of two variables, the first is the position or
+/// the key.
 #[derive(Debug)]
 pub(crate) struct Comprehension {
     pub(crate) element: Expr,
+    pub(crate) position: Option<Name>,
     pub(crate) variable: Name,
     pub(crate) source: Expr,
     pub(crate) condition: Option<Expr>,
+}
+
+/// `let name: Type = value in body`.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) name: Name,
+    /// A position in [`Item::local_types`].
+    pub(crate) ty: Option<usize>,
+    pub(crate) value: Expr,
+    pub(crate) body: Expr,
+}
+
+/// `match subject { pattern or pattern -> body }`.
+#[derive(Debug)]
+pub(crate) struct Match {
+    pub(crate) subject: Expr,
+    pub(crate) arms: Vec<Arm>,
+    /// The place of the closing brace.
+    pub(crate) close: Rel,
+}
+
+/// An arm of a `match`.
+#[derive(Debug)]
+pub(crate) struct Arm {
+    pub(crate) patterns: Vec<Pattern>,
+    pub(crate) body: Expr,
+}
+
+/// What an arm waits for.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    pub(crate) kind: PatternKind,
+    pub(crate) at: Rel,
+}
+
+/// The forms of patterns.
+#[derive(Debug)]
+pub(crate) enum PatternKind {
+    /// A case, or a new name for whatever comes; `_` and `absent` too.
+    Name(Name),
+    /// A case with some of its parameters.
+    Case(Name, Vec<Binder>),
+    /// A string, a number or a truth value.
+    Literal(Expr),
+}
+
+/// `parameter: name`, or a parameter that keeps its name.
+#[derive(Debug)]
+pub(crate) struct Binder {
+    pub(crate) param: Name,
+    pub(crate) name: Name,
 }
 
 /// Operators in front.

@@ -30,8 +30,8 @@ pub(crate) enum SyntaxErrorKind {
     Mismatched { open: Rel, bracket: char, found: char },
     /// A closing bracket that nothing opened.
     Stray { bracket: char },
-    /// A string that ends with its line.
-    UnterminatedString,
+    /// A string that ends with its line, or a block that ends with its indentation.
+    UnterminatedString { block: bool },
     /// Nesting beyond the limit.
     TooDeep { limit: usize },
     /// A chain of operators, fields or calls beyond the limit.
@@ -93,10 +93,15 @@ impl SyntaxError {
                     .label("no bracket is open here")
                     .fix(at.clone(), "")
             }
-            SyntaxErrorKind::UnterminatedString => {
+            SyntaxErrorKind::UnterminatedString { block: false } => {
                 error("E0103", "this string does not end on its line".into())
                     .label("opened here")
-                    .help("end it with `\"`; a line break inside a string is written `\\n`")
+                    .help("end it with its quote; a text of several lines stands between `\"\"\"`")
+            }
+            SyntaxErrorKind::UnterminatedString { block: true } => {
+                error("E0103", "this text ends before its closing quotes".into())
+                    .label("opened here")
+                    .help("end it with `\"\"\"`; every line of it is indented")
             }
             SyntaxErrorKind::TooDeep { limit } => {
                 error("E0105", format!("nested more than {limit} deep"))

@@ -1,7 +1,7 @@
 //! Text into the few tokens that matter for cutting it: words, brackets, whole strings, separators.
 //!
-//! A string is one token, with the nesting of its interpolations; it never goes past its line, so
-//! that a forgotten quote damages one line only.
+//! A string is one token, with the nesting of its interpolations. It never goes past its line, and a
+//! block in `"""` never past its indented lines, so that a forgotten quote damages little.
 
 /// A token and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,41 +63,63 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Reads a string from its opening quote; stops before a line end.
+    /// Reads a string from its opening quote; stops before a line end, unless it is a block.
     fn string(&mut self) -> TokenKind {
-        let mut modes = vec![b'"'];
+        let block = self.follows(b"\"\"\"");
+        let mut modes = vec![self.bytes.get(self.at).copied().unwrap_or(b'"')];
         let mut depth = 1usize;
-        let mut ifs = 0usize;
-        self.at += 1;
+        let mut opened = 0usize;
+        self.at += if block { 3 } else { 1 };
         while let Some(&byte) = self.bytes.get(self.at) {
+            let outermost = modes.len() == 1;
             if byte == b'\n' {
-                break;
+                if !(block && outermost && self.line_goes_on()) {
+                    break;
+                }
+                self.at += 1;
+                self.line_start = self.at;
+                continue;
             }
             let next = self.bytes.get(self.at + 1).copied();
-            let in_text = modes.last() == Some(&b'"');
-            self.at += 1;
-            match (in_text, byte) {
-                (true, b'\\') if next.is_some_and(|b| b != b'\n') => self.at += 1,
-                (true, b'"') => {
+            let quote = modes.last().copied().filter(|mode| matches!(mode, b'"' | b'\''));
+            let three = block && outermost;
+            match (quote, byte) {
+                (Some(b'"'), b'\\') if next.is_some_and(|b| b != b'\n') => self.at += 1,
+                (Some(b'"'), b'"') if three && !self.follows(b"\"\"\"") => {}
+                (Some(quote), byte) if quote == byte => {
                     modes.pop();
                     if modes.is_empty() {
-                        return TokenKind::Str { terminated: true, depth: depth + ifs };
+                        self.at += if three { 3 } else { 1 };
+                        return TokenKind::Str { terminated: true, depth: depth + opened };
                     }
                 }
-                (true, b'$') if next == Some(b'{') => {
+                (Some(b'"'), b'$') if next == Some(b'{') => {
                     self.at += 1;
                     modes.push(b'{');
                 }
-                (false, b'"' | b'{' | b'[' | b'(') => modes.push(byte),
-                (false, b'}' | b']' | b')') => {
+                (None, b'"' | b'\'' | b'{' | b'[' | b'(') => modes.push(byte),
+                (None, b'}' | b']' | b')') => {
                     modes.pop();
                 }
-                (false, b'i') if next == Some(b'f') => ifs += 1,
+                // What may be an `if` or a `let` nests, too.
+                (None, b'i') if next == Some(b'f') => opened += 1,
+                (None, b'l') if next == Some(b'e') => opened += 1,
                 _ => {}
             }
+            self.at += 1;
             depth = depth.max(modes.len());
         }
-        TokenKind::Str { terminated: false, depth: depth + ifs }
+        TokenKind::Str { terminated: false, depth: depth + opened }
+    }
+
+    /// Whether the line after this line end is one of a block: empty, indented, or its last.
+    fn line_goes_on(&self) -> bool {
+        let rest = self.bytes.get(self.at + 1..).unwrap_or_default();
+        matches!(rest.first(), Some(b' ' | b'\t' | b'\r' | b'\n')) || rest.starts_with(b"\"\"\"")
+    }
+
+    fn follows(&self, text: &[u8]) -> bool {
+        self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(text))
     }
 }
 
@@ -111,7 +133,7 @@ impl Iterator for Scanner<'_> {
         let first_on_line = self.indent.is_none();
         let indent = *self.indent.get_or_insert(start - self.line_start);
         let kind = match byte {
-            b'"' => self.string(),
+            b'"' | b'\'' => self.string(),
             b'{' | b'[' | b'(' => {
                 self.at += 1;
                 TokenKind::Open(byte)

@@ -1,8 +1,8 @@
 //! A file into slices, one an item, so that a broken item cannot hide the mistakes of the others.
 //!
 //! An item starts at an item keyword that a name follows, outside brackets; at the start of a line,
-//! inside brackets too, which is how an unclosed bracket stops swallowing. Brackets and strings are
-//! balanced here: what reaches the parser is.
+//! inside brackets too, which is how an unclosed bracket stops swallowing. A `let` where a value is
+//! awaited binds locally. Brackets and strings are balanced here: what reaches the parser is.
 
 use super::ast::Rel;
 use super::error::{SyntaxError, SyntaxErrorKind};
@@ -42,7 +42,10 @@ const KEYWORDS: [(&str, Keyword); 9] = [
 ];
 
 /// Words that go on with an expression at the start of a line.
-const CONTINUATIONS: [&str; 9] = ["then", "else", "and", "or", "not", "if", "for", "in", "with"];
+const CONTINUATIONS: [&str; 10] =
+    ["then", "else", "and", "or", "not", "if", "for", "in", "with", "match"];
+/// Words that a value follows.
+const OPENING: [&str; 8] = ["then", "else", "and", "or", "not", "if", "in", "match"];
 
 /// An item's text in its file.
 #[derive(Clone, Debug)]
@@ -88,11 +91,13 @@ struct Splitter<'t> {
 struct Current {
     slice: Slice,
     brackets: Vec<Bracket>,
-    /// Conditionals at the outermost level.
+    /// Conditionals and local bindings at the outermost level.
     ifs: usize,
     /// An opener whose closer stands at another indentation: the likeliest to be unclosed.
     suspect: Option<Bracket>,
     previous: Option<Token>,
+    /// The token before that.
+    before: Option<Token>,
     /// Set once the rest cannot be read as a part of it: it is too deep, or a stray bracket follows it.
     frozen: bool,
 }
@@ -129,15 +134,46 @@ impl Splitter<'_> {
             TokenKind::Open(byte) => self.open(byte, token),
             TokenKind::Close(byte) => self.close(byte, token),
             TokenKind::Str { terminated, depth } => self.string(terminated, depth, token),
-            TokenKind::Separator => match current.brackets.last_mut() {
-                Some(bracket) => bracket.ifs = 0,
-                None => current.ifs = 0,
-            },
-            TokenKind::Other => {}
+            TokenKind::Separator | TokenKind::Other => {
+                if self.ends_value(token) {
+                    self.end_value();
+                }
+            }
         }
         if let Some(current) = &mut self.current {
-            current.previous = Some(token);
+            current.before = current.previous.replace(token);
         }
+    }
+
+    /// Whether a token ends the value before it, with all its conditionals and local bindings: a comma,
+    /// a colon (not that of `let x: T`), or the arrow of an arm.
+    fn ends_value(&self, token: Token) -> bool {
+        let word = |token: Option<Token>| token.map(|token| self.slice_of(token));
+        let Some(current) = &self.current else { return false };
+        match self.slice_of(token) {
+            "," => true,
+            ":" => word(current.before) != Some("let"),
+            ">" => word(current.previous) == Some("-"),
+            _ => false,
+        }
+    }
+
+    fn end_value(&mut self) {
+        let Some(current) = &mut self.current else { return };
+        match current.brackets.last_mut() {
+            Some(bracket) => bracket.ifs = 0,
+            None => current.ifs = 0,
+        }
+    }
+
+    /// Whether a value is awaited after what was read.
+    fn awaits_value(&self) -> bool {
+        let previous = self.current.as_ref().and_then(|current| current.previous);
+        previous.is_some_and(|previous| match previous.kind {
+            TokenKind::Word => OPENING.contains(&self.slice_of(previous)),
+            TokenKind::Separator | TokenKind::Other => true,
+            TokenKind::Open(_) | TokenKind::Close(_) | TokenKind::Str { .. } => false,
+        })
     }
 
     fn starts_item(&self, token: Token) -> bool {
@@ -156,6 +192,7 @@ impl Splitter<'_> {
         });
         let shaped = match keyword(word) {
             Some(Keyword::Use) => after.starts_with('"'),
+            Some(Keyword::Let) if !at_margin && self.awaits_value() => return false,
             Some(_) => names,
             None => word == "pub" && names,
         };
@@ -185,6 +222,7 @@ impl Splitter<'_> {
             ifs: 0,
             suspect: None,
             previous: Some(token),
+            before: None,
             frozen: false,
         });
         match token.kind {
@@ -200,7 +238,8 @@ impl Splitter<'_> {
         let Some(current) = &mut self.current else {
             return;
         };
-        if &*word == "if" {
+        let local = &*word == "let" && current.slice.keyword.is_some();
+        if &*word == "if" || local {
             match current.brackets.last_mut() {
                 Some(bracket) => bracket.ifs += 1,
                 None => current.ifs += 1,
@@ -277,7 +316,8 @@ impl Splitter<'_> {
 
     fn string(&mut self, terminated: bool, depth: usize, token: Token) {
         if !terminated {
-            self.break_item(SyntaxErrorKind::UnterminatedString, rel(token));
+            let block = self.slice_of(token).starts_with("\"\"\"");
+            self.break_item(SyntaxErrorKind::UnterminatedString { block }, rel(token));
         }
         self.check_depth(depth, token);
     }

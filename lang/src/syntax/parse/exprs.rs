@@ -3,7 +3,8 @@
 use super::grammar::{Node, Rule};
 use super::report;
 use crate::syntax::ast::{
-    Arg, BinaryOp, Comprehension, Expr, ExprKind, Field, Name, Number, Piece, Rel, UnaryOp,
+    Arg, BinaryOp, Comprehension, Expr, ExprKind, Field, Local, Name, Number, Rel, TypeExpr,
+    UnaryOp,
 };
 use crate::syntax::error::{SyntaxError, SyntaxErrorKind};
 use std::sync::Arc;
@@ -12,13 +13,17 @@ use std::sync::Arc;
 const MAX_CHAIN: usize = 256;
 
 /// Words that are never names of values.
-const RESERVED: [&str; 11] =
-    ["for", "in", "if", "then", "else", "and", "or", "not", "with", "where", "pub"];
+const RESERVED: [&str; 14] = [
+    "for", "in", "if", "then", "else", "and", "or", "not", "with", "where", "pub", "let", "match",
+    "absent",
+];
 
 /// Builds trees and collects what the grammar alone cannot refuse.
 #[derive(Default)]
 pub(super) struct Builder {
     pub(super) errors: Vec<SyntaxError>,
+    /// The types of local bindings, in the order in which they were met.
+    pub(super) local_types: Vec<TypeExpr>,
     comma: bool,
     /// Links of the chains that enclose what is being built.
     links: usize,
@@ -41,6 +46,11 @@ impl Builder {
     /// Notes a comma before the next element.
     pub(super) fn comma(&mut self) {
         self.comma = true;
+    }
+
+    /// Forgets a trailing comma.
+    pub(super) fn end_of_elements(&mut self) {
+        self.comma = false;
     }
 
     /// Refuses two elements on one line with no comma between them.
@@ -251,16 +261,12 @@ impl Builder {
     fn primary(&mut self, node: Node<'_>) -> Expr {
         let at = self.rel(&node);
         let kind = match node.as_rule() {
-            Rule::number => {
-                let text = node.as_str();
-                let digits = text.trim_end_matches(|c: char| c == '%' || c.is_ascii_alphabetic());
-                let unit = text.get(digits.len()..).unwrap_or("");
-                ExprKind::Number(Number {
-                    digits: digits.replace('_', "").into(),
-                    unit: unit.into(),
-                })
-            }
+            Rule::number => ExprKind::Number(number(node.as_str())),
             Rule::string => return self.string(node),
+            Rule::block => return self.block(node),
+            Rule::raw => return self.raw(&node),
+            Rule::local => return self.local(node),
+            Rule::matching => return self.matching(node),
             Rule::list => self.list(node),
             Rule::record => return self.record(node),
             Rule::parens => match node.into_inner().find(|n| n.as_rule() == Rule::expr) {
@@ -281,6 +287,7 @@ impl Builder {
             _ => match node.as_str() {
                 "true" => ExprKind::Bool(true),
                 "false" => ExprKind::Bool(false),
+                "absent" => ExprKind::Absent,
                 word if RESERVED.contains(&word) => {
                     self.errors.push(report::reserved(word, at, "a value"));
                     ExprKind::Error
@@ -289,6 +296,33 @@ impl Builder {
             },
         };
         Expr { kind, at }
+    }
+
+    fn local(&mut self, node: Node<'_>) -> Expr {
+        let at = self.rel(&node);
+        let mut name = None;
+        let mut ty = None;
+        let mut exprs = Vec::new();
+        for part in node.into_inner() {
+            match part.as_rule() {
+                Rule::ident => name = Some(self.name(&part)),
+                Rule::type_expr => {
+                    if let Some(written) = self.type_expr(part) {
+                        ty = Some(self.local_types.len());
+                        self.local_types.push(written);
+                    }
+                }
+                Rule::expr => exprs.push(self.expr(part)),
+                _ => {}
+            }
+        }
+        match (name, <[Expr; 2]>::try_from(exprs)) {
+            (Some(name), Ok([value, body])) => {
+                let at = Rel { end: body.at.end, ..at };
+                Expr { kind: ExprKind::Let(Box::new(Local { name, ty, value, body })), at }
+            }
+            (_, _) => Expr { kind: ExprKind::Error, at },
+        }
     }
 
     fn list(&mut self, node: Node<'_>) -> ExprKind {
@@ -305,27 +339,10 @@ impl Builder {
                     elements.push(element);
                 }
                 Rule::comprehension => {
-                    let mut variable = None;
-                    let mut exprs = Vec::new();
-                    for part in inner.into_inner() {
-                        match part.as_rule() {
-                            Rule::ident => variable = Some(self.name(&part)),
-                            Rule::expr => exprs.push(self.expr(part)),
-                            _ => {}
-                        }
-                    }
-                    let mut exprs = exprs.into_iter();
-                    return match (elements.pop(), variable, exprs.next()) {
-                        (Some(element), Some(variable), Some(source)) => {
-                            let condition = exprs.next();
-                            ExprKind::Comprehension(Box::new(Comprehension {
-                                element,
-                                variable,
-                                source,
-                                condition,
-                            }))
-                        }
-                        _ => ExprKind::Error,
+                    let Some(element) = elements.pop() else { return ExprKind::Error };
+                    return match self.comprehension(element, inner) {
+                        Some(parts) => ExprKind::Comprehension(Box::new(parts)),
+                        None => ExprKind::Error,
                     };
                 }
                 _ => {}
@@ -335,8 +352,63 @@ impl Builder {
         ExprKind::List(elements)
     }
 
+    /// What follows the element of a comprehension.
+    fn comprehension(&mut self, element: Expr, node: Node<'_>) -> Option<Comprehension> {
+        let mut names = Vec::new();
+        let mut exprs = Vec::new();
+        for part in node.into_inner() {
+            match part.as_rule() {
+                Rule::ident => names.push(self.name(&part)),
+                Rule::expr => exprs.push(self.expr(part)),
+                _ => {}
+            }
+        }
+        let variable = names.pop()?;
+        let mut exprs = exprs.into_iter();
+        let source = exprs.next()?;
+        let condition = exprs.next();
+        Some(Comprehension { element, position: names.pop(), variable, source, condition })
+    }
+
+    /// `{ key: element for … }`.
+    fn entries(&mut self, field: Node<'_>, rest: Node<'_>) -> ExprKind {
+        let mut key = None;
+        let mut element = None;
+        for part in field.into_inner() {
+            match part.as_rule() {
+                Rule::path => {
+                    let at = self.rel(&part);
+                    let mut steps = part.into_inner();
+                    key = steps.next().map(|step| match step.as_rule() {
+                        Rule::string => self.string(step),
+                        _ => Expr { kind: ExprKind::Name(step.as_str().into()), at },
+                    });
+                    if let Some(second) = steps.next() {
+                        let at = self.rel(&second);
+                        self.errors
+                            .push(SyntaxError { kind: SyntaxErrorKind::PathOutsideWith, at });
+                    }
+                }
+                Rule::expr => element = Some(self.expr(part)),
+                _ => {}
+            }
+        }
+        let parts = element.and_then(|element| self.comprehension(element, rest));
+        match (key, parts) {
+            (Some(key), Some(parts)) => ExprKind::Entries(Box::new((key, parts))),
+            (_, _) => ExprKind::Error,
+        }
+    }
+
     pub(super) fn record(&mut self, node: Node<'_>) -> Expr {
         let at = self.rel(&node);
+        let mut inner = node.clone().into_inner();
+        let field = inner.find(|n| n.as_rule() == Rule::field);
+        if let (Some(field), Some(rest)) = (field, inner.next())
+            && rest.as_rule() == Rule::comprehension
+        {
+            return Expr { kind: self.entries(field, rest), at };
+        }
         Expr { kind: ExprKind::Record(self.fields(node, false)), at }
     }
 
@@ -377,59 +449,13 @@ impl Builder {
         self.comma = false;
         fields
     }
+}
 
-    /// A step of a path: a name, or a plain string for keys that are not names.
-    fn step(&mut self, node: Node<'_>) -> Name {
-        let at = self.rel(&node);
-        if node.as_rule() != Rule::string {
-            return Name { text: node.as_str().into(), at };
-        }
-        let mut text = String::new();
-        if let ExprKind::Str(pieces) = self.string(node).kind {
-            for piece in pieces {
-                match piece {
-                    Piece::Text(part) => text.push_str(&part),
-                    Piece::Interpolation(_) => self.errors.push(report::key_interpolated(at)),
-                }
-            }
-        }
-        Name { text: text.into(), at }
-    }
-
-    pub(super) fn string(&mut self, node: Node<'_>) -> Expr {
-        let at = self.rel(&node);
-        let mut pieces = Vec::new();
-        let mut text = String::new();
-        for inner in node.into_inner() {
-            match inner.as_rule() {
-                Rule::interpolation => {
-                    if !text.is_empty() {
-                        pieces.push(Piece::Text(std::mem::take(&mut text).into()));
-                    }
-                    if let Some(inner) = inner.into_inner().find(|n| n.as_rule() == Rule::expr) {
-                        pieces.push(Piece::Interpolation(self.expr(inner)));
-                    }
-                }
-                Rule::escape => match inner.as_str().chars().nth(1) {
-                    Some('n') => text.push('\n'),
-                    Some('r') => text.push('\r'),
-                    Some('t') => text.push('\t'),
-                    Some(plain @ ('"' | '\\' | '$')) => text.push(plain),
-                    _ => {
-                        let found = inner.as_str().to_owned();
-                        let at = self.rel(&inner);
-                        self.errors
-                            .push(SyntaxError { kind: SyntaxErrorKind::BadEscape { found }, at });
-                    }
-                },
-                _ => text.push_str(inner.as_str()),
-            }
-        }
-        if !text.is_empty() || pieces.is_empty() {
-            pieces.push(Piece::Text(text.into()));
-        }
-        Expr { kind: ExprKind::Str(pieces), at }
-    }
+/// A number and its unit.
+pub(super) fn number(text: &str) -> Number {
+    let digits = text.trim_end_matches(|c: char| c == '%' || c.is_ascii_alphabetic());
+    let unit = text.get(digits.len()..).unwrap_or("");
+    Number { digits: digits.replace('_', "").into(), unit: unit.into() }
 }
 
 #[derive(Clone, Copy)]

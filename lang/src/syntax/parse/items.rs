@@ -5,8 +5,8 @@ use super::grammar::{Node, Nodes, Rule, run};
 use super::report;
 use crate::program::ResourceKind;
 use crate::syntax::ast::{
-    Case, Expr, ExprKind, FieldDecl, Item, ItemKind, Key, Name, Rel, Rule as Refinement, TypeExpr,
-    TypeKind,
+    Case, Expr, ExprKind, FieldDecl, Generic, Item, ItemKind, Key, Name, Rel, Rule as Refinement,
+    TypeExpr, TypeKind,
 };
 use crate::syntax::error::{SyntaxError, SyntaxErrorKind};
 use crate::syntax::split::Keyword;
@@ -74,10 +74,16 @@ impl Builder {
             Keyword::Input => ItemKind::Input { ty: rest.ty?, default: rest.expr },
             Keyword::Type => ItemKind::Type { body: rest.ty?, rule: rest.rule },
             Keyword::Enum => ItemKind::Enum { cases: rest.cases },
-            Keyword::Fn => ItemKind::Fn { params: rest.params, result: rest.ty?, body: rest.expr? },
+            Keyword::Fn => ItemKind::Fn {
+                generics: rest.generics,
+                params: rest.params,
+                result: rest.ty?,
+                body: rest.expr?,
+            },
             Keyword::Use => ItemKind::Use { names: rest.names },
         };
-        Some(Item { public, name, kind })
+        let local_types = std::mem::take(&mut self.local_types);
+        Some(Item { public, name, kind, local_types })
     }
 
     fn part(&mut self, node: Node<'_>, parts: &mut Parts) {
@@ -116,6 +122,7 @@ impl Builder {
                     at: Rel { end, ..at },
                 });
             }
+            Rule::type_params => parts.generics = self.generics(node),
             Rule::params => parts.params = self.params(node),
             Rule::keyed => {
                 let mut inner = node.into_inner();
@@ -136,6 +143,26 @@ impl Builder {
             // Punctuation and the end of the text.
             _ => {}
         }
+    }
+
+    fn generics(&mut self, node: Node<'_>) -> Vec<Generic> {
+        let mut generics: Vec<Generic> = Vec::new();
+        for inner in node.into_inner() {
+            match inner.as_rule() {
+                Rule::comma => self.comma(),
+                Rule::type_param => {
+                    let at = self.rel(&inner);
+                    self.separated(generics.last().map(|generic| generic.name.at), at, &inner);
+                    let mut names = inner.into_inner().filter(|n| n.as_rule() == Rule::ident);
+                    let name = names.next().map(|n| self.name(&n));
+                    let bound = names.next().map(|n| self.name(&n));
+                    generics.extend(name.map(|name| Generic { name, bound }));
+                }
+                _ => {}
+            }
+        }
+        self.end_of_elements();
+        generics
     }
 
     fn params(&mut self, node: Node<'_>) -> Vec<FieldDecl> {
@@ -162,7 +189,7 @@ impl Builder {
         decls
     }
 
-    fn type_expr(&mut self, node: Node<'_>) -> Option<TypeExpr> {
+    pub(super) fn type_expr(&mut self, node: Node<'_>) -> Option<TypeExpr> {
         let at = self.rel(&node);
         let mut inner = node.into_inner();
         let base = inner.next()?;
@@ -213,6 +240,7 @@ impl Builder {
 struct Parts {
     names: Vec<Name>,
     cases: Vec<Case>,
+    generics: Vec<Generic>,
     params: Vec<FieldDecl>,
     key: Option<Key>,
     ty: Option<TypeExpr>,

@@ -3,6 +3,8 @@
 mod exprs;
 mod grammar;
 mod items;
+mod matching;
 mod report;
+mod strings;
 
 pub(crate) use items::{ItemTree, parse_item};

@@ -31,8 +31,8 @@ pub(super) fn refusal(refusal: &Refusal, text: &str) -> SyntaxError {
         help = Some("the field before this one may lack its value".to_owned());
     } else if found == "=" && rules.contains(&Rule::operator) {
         help = Some("equality is written `==`".to_owned());
-    } else if found == "'" {
-        help = Some("strings are written with `\"`".to_owned());
+    } else if found == "=" && rules.contains(&Rule::arrow) {
+        help = Some("an arm of `match` takes `->`".to_owned());
     }
     let found =
         if found.is_empty() { "the end of the item".to_owned() } else { format!("`{found}`") };
@@ -127,8 +127,10 @@ fn words_for(rule: Rule) -> Option<&'static str> {
         Rule::rbrace => "`}`",
         Rule::rbracket => "`]`",
         Rule::rparen => "`)`",
+        Rule::rangle => "`>`",
         Rule::lbrace | Rule::record => "`{`",
         Rule::lparen => "`(`",
+        Rule::type_param => "a type parameter",
         Rule::comma => "`,`",
         Rule::colon => "`:`",
         Rule::eq => "`=`",
@@ -136,6 +138,8 @@ fn words_for(rule: Rule) -> Option<&'static str> {
         Rule::field | Rule::path => "a field",
         Rule::field_decl | Rule::params => "a parameter",
         Rule::case => "a case",
+        Rule::arm | Rule::pattern => "a pattern",
+        Rule::binder => "a parameter",
         Rule::ident => "a name",
         Rule::string => "a string",
         Rule::type_expr | Rule::type_list | Rule::type_record => "a type",
