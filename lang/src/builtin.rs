@@ -43,4 +43,13 @@ builtins! {
     "keys" => Keys,
     "values" => Values,
     "to_json" => ToJson,
+    "is_ipv6" => IsIpv6,
+    "holds" => Holds,
+    "prefix_length" => PrefixLength,
+    "address" => Address,
+    "subnet" => Subnet,
+    "image_registry" => ImageRegistry,
+    "image_path" => ImagePath,
+    "image_tag" => ImageTag,
+    "image_digest" => ImageDigest,
 }

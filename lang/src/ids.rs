@@ -50,6 +50,10 @@ id!(
     InputId
 );
 id!(
+    /// A `secret`.
+    SecretId
+);
+id!(
     /// A declared resource; a keyed one stands for all its instances.
     ResourceId
 );

@@ -20,11 +20,13 @@
 
 mod builtin;
 mod check;
+mod decimal;
 mod diagnostic;
 mod eval;
 mod explain;
 mod ids;
 mod nearest;
+mod notation;
 mod pattern;
 mod print;
 mod program;
@@ -34,10 +36,11 @@ mod syntax;
 mod value;
 mod workspace;
 
+pub use decimal::Decimal;
 pub use diagnostic::{Diagnostic, Fix, Label, Severity};
 pub use eval::Origins;
 pub use explain::{CODES, explain};
-pub use program::{CompileRequest, Compiled, Program, Resource, ResourceKind};
+pub use program::{CompileRequest, Compiled, Program, Resource, ResourceKind, Secret};
 pub use span::{Position, SourceFile, Span};
-pub use value::Value;
+pub use value::{SecretPart, Value};
 pub use workspace::{Snapshot, Workspace};

@@ -1,7 +1,7 @@
 //! Values in the language's own notation: one line where it fits, one field a line where it does not.
 
-use crate::program::Resource;
-use crate::value::Value;
+use crate::program::{Resource, Secret};
+use crate::value::{SecretPart, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -13,6 +13,11 @@ pub(crate) fn resource(out: &mut String, resource: &Resource) {
     let _ = write!(out, "{} {} ", resource.kind.keyword(), resource.name);
     write_value(out, &resource.value, 0, 0);
     out.push('\n');
+}
+
+/// Appends a secret and a line end.
+pub(crate) fn secret_item(out: &mut String, secret: &Secret) {
+    let _ = writeln!(out, "secret {} = {}", secret.name, flat(&secret.source));
 }
 
 /// A quantity, as it is written: the largest unit that divides it.
@@ -97,6 +102,8 @@ fn write_value(out: &mut String, value: &Value, indent: usize, used: usize) {
         | Value::Bytes(_)
         | Value::Duration(_)
         | Value::Percent(_)
+        | Value::Decimal(_)
+        | Value::Secret(_)
         | Value::List(_)
         | Value::Map(_)
         | Value::Record(_)
@@ -118,6 +125,8 @@ fn flat(value: &Value) -> String {
         Value::Bytes(value) => bytes(*value),
         Value::Duration(value) => duration(*value),
         Value::Percent(value) => percent(*value),
+        Value::Decimal(value) => value.to_string(),
+        Value::Secret(parts) => secret(parts),
         Value::List(values) => {
             format!("[{}]", values.iter().map(flat).collect::<Vec<_>>().join(", "))
         }
@@ -127,6 +136,25 @@ fn flat(value: &Value) -> String {
         Value::Case { name, fields } => format!("{name}({})", flat_fields(fields)),
         Value::Ref { name, .. } => name.to_string(),
     }
+}
+
+/// A text made with secrets, with their names in it.
+pub(crate) fn secret(parts: &[SecretPart]) -> String {
+    let mut out = String::from("secret \"");
+    for part in parts {
+        match part {
+            SecretPart::Text(text) => {
+                let mut quoted = String::new();
+                string(&mut quoted, text);
+                out.push_str(quoted.trim_matches('"'));
+            }
+            SecretPart::Secret(name) => {
+                let _ = write!(out, "${{{name}}}");
+            }
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn flat_fields(fields: &BTreeMap<Arc<str>, Value>) -> String {

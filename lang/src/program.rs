@@ -31,9 +31,11 @@ pub struct Compiled {
 pub struct Program {
     /// The resources, sorted by kind and then name, keyed instances in the order of their keys.
     pub resources: Vec<Resource>,
+    /// The secrets that the project names, sorted by name.
+    pub secrets: Vec<Secret>,
     /// Every file of the project that was read, with its SHA-256, sorted by path.
     pub sources: Vec<(String, [u8; 32])>,
-    /// SHA-256 over the resources' canonical JSON and the inputs; neither paths nor places count.
+    /// SHA-256 over the resources' canonical JSON, the secrets' sources and the inputs; neither paths nor places count.
     pub digest: [u8; 32],
     /// The inputs' values, defaults included, as text.
     pub inputs: BTreeMap<String, String>,
@@ -88,9 +90,24 @@ pub struct Resource {
     pub origins: Origins,
 }
 
+/// A secret: what it holds is nowhere in the program.
+#[derive(Clone, Debug)]
+pub struct Secret {
+    /// Its name.
+    pub name: String,
+    /// The place of its name in the declaration.
+    pub span: Span,
+    /// Where what it holds is kept, a case of the prelude's `SecretSource`.
+    pub source: Value,
+}
+
 impl Program {
     /// Hashes what the program says.
-    pub(crate) fn digest_of(resources: &[Resource], inputs: &BTreeMap<String, String>) -> [u8; 32] {
+    pub(crate) fn digest_of(
+        resources: &[Resource],
+        secrets: &[Secret],
+        inputs: &BTreeMap<String, String>,
+    ) -> [u8; 32] {
         let mut hasher = Sha256::new();
         let mut line = String::new();
         for resource in resources {
@@ -99,6 +116,14 @@ impl Program {
             line.push(' ');
             write_json_string(&mut line, &resource.name);
             resource.value.write_json(&mut line);
+            line.push('\n');
+            hasher.update(line.as_bytes());
+        }
+        for secret in secrets {
+            line.clear();
+            line.push_str("secret ");
+            write_json_string(&mut line, &secret.name);
+            secret.source.write_json(&mut line);
             line.push('\n');
             hasher.update(line.as_bytes());
         }
@@ -114,6 +139,9 @@ impl Program {
     /// Prints every resource in the language's own notation, for `berth debug` and the cases.
     pub fn print(&self) -> String {
         let mut out = String::new();
+        for secret in &self.secrets {
+            print::secret_item(&mut out, secret);
+        }
         for resource in &self.resources {
             print::resource(&mut out, resource);
         }

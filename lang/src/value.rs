@@ -1,5 +1,6 @@
 //! What a program evaluates to: plain, ordered data with exact quantities.
 
+use crate::decimal::Decimal;
 use crate::program::ResourceKind;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -22,6 +23,10 @@ pub enum Value {
     Duration(u64),
     /// Hundredths of a percent: `12.5%` is 1250.
     Percent(u32),
+    /// An exact decimal number.
+    Decimal(Decimal),
+    /// A text made with secrets: never what they hold, only their names.
+    Secret(Vec<SecretPart>),
     /// A list.
     List(Vec<Value>),
     /// A map from strings.
@@ -44,6 +49,15 @@ pub enum Value {
     },
 }
 
+/// A piece of a text made with secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretPart {
+    /// Plain text.
+    Text(Arc<str>),
+    /// What the secret of this name holds.
+    Secret(Arc<str>),
+}
+
 impl Value {
     /// A field of a record or of a case, or an entry of a map.
     pub fn get(&self, name: &str) -> Option<&Value> {
@@ -58,6 +72,8 @@ impl Value {
             | Self::Bytes(_)
             | Self::Duration(_)
             | Self::Percent(_)
+            | Self::Decimal(_)
+            | Self::Secret(_)
             | Self::List(_)
             | Self::Ref { .. } => None,
         }
@@ -65,7 +81,8 @@ impl Value {
 
     /// Prints compact JSON, with keys in order. Quantities are numbers in their base units
     /// (millicores, bytes, milliseconds, hundredths of a percent); a case is
-    /// `{"case":"http","path":"/"}`; a reference is `{"ref":"node","name":"n[1]"}`.
+    /// `{"case":"http","path":"/"}`; a reference is `{"ref":"node","name":"n[1]"}`; a text made with
+    /// secrets is `{"secret":["user:",{"name":"db_password"}]}`.
     pub fn to_json(&self) -> String {
         let mut out = String::new();
         self.write_json(&mut out);
@@ -85,6 +102,26 @@ impl Value {
             }
             Self::Percent(value) => {
                 let _ = write!(out, "{value}");
+            }
+            Self::Decimal(value) => {
+                let _ = write!(out, "{value}");
+            }
+            Self::Secret(parts) => {
+                out.push_str("{\"secret\":[");
+                for (index, part) in parts.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    match part {
+                        SecretPart::Text(text) => write_json_string(out, text),
+                        SecretPart::Secret(name) => {
+                            out.push_str("{\"name\":");
+                            write_json_string(out, name);
+                            out.push('}');
+                        }
+                    }
+                }
+                out.push_str("]}");
             }
             Self::List(values) => {
                 out.push('[');

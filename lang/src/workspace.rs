@@ -5,7 +5,7 @@
 
 use crate::check;
 use crate::diagnostic::Severity;
-use crate::eval;
+use crate::eval::{self, Evaluated};
 use crate::program::{CompileRequest, Compiled, Program};
 use crate::resolve;
 use crate::span::SourceFile;
@@ -89,14 +89,15 @@ impl Snapshot {
     pub fn compile(&self, request: &CompileRequest) -> Compiled {
         let (decls, mut diagnostics) = resolve::resolve(&self.prelude, &self.files);
         let checked = check::check(&decls, &mut diagnostics);
-        let (resources, inputs) = eval::evaluate(&decls, &checked, request, &mut diagnostics);
+        let Evaluated { resources, secrets, inputs } =
+            eval::evaluate(&decls, &checked, request, &mut diagnostics);
         diagnostics.sort_by(|a, b| {
             (&a.primary, a.code, &a.message).cmp(&(&b.primary, b.code, &b.message))
         });
         diagnostics.dedup();
         let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         let program = (!failed).then(|| {
-            let digest = Program::digest_of(&resources, &inputs);
+            let digest = Program::digest_of(&resources, &secrets, &inputs);
             let user_files = decls.files.iter().skip(1);
             let mut sources: Vec<(String, [u8; 32])> = user_files
                 .map(|file| {
@@ -107,7 +108,7 @@ impl Snapshot {
                 })
                 .collect();
             sources.sort();
-            Program { resources, sources, digest, inputs }
+            Program { resources, secrets, sources, digest, inputs }
         });
         Compiled { program, diagnostics }
     }

@@ -58,7 +58,9 @@ impl Checker<'_, '_> {
                 (Typed { kind: Kind::Call { of: id, args, types }, at }, result)
             }
             Some(Def::Broken) => (self.poison(at), Ty::Error),
-            Some(Def::Let(_) | Def::Input(_) | Def::Resource(_) | Def::Type(_)) => {
+            Some(
+                Def::Let(_) | Def::Input(_) | Def::Secret(_) | Def::Resource(_) | Def::Type(_),
+            ) => {
                 let diagnostic = decls.not_callable(callee_at);
                 self.report(diagnostic);
                 (self.poison(at), Ty::Error)

@@ -45,6 +45,7 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         fns: (0..decls.fns.len()).map(|index| checker.check_fn(index)).collect(),
         defaults: (0..decls.defaults.len()).map(|index| checker.check_default(index)).collect(),
         inputs: (0..decls.inputs.len()).map(|index| checker.check_input(index)).collect(),
+        secrets: (0..decls.secrets.len()).map(|index| checker.check_secret(index)).collect(),
         rules: (0..decls.types.len()).map(|index| checker.check_rule(index)).collect(),
         resources: (0..decls.resources.len()).map(|index| checker.check_resource(index)).collect(),
         image: checker.image,
@@ -142,7 +143,19 @@ impl<'c, 's> Checker<'c, 's> {
         let decl = &self.decls.inputs[index];
         self.enter(decl.site);
         let why = Why { at: decl.at, text: "declared here" };
+        if self.decls.holds_secret(&decl.ty) {
+            let diagnostic = self.decls.secret_input(decl.at);
+            self.report(diagnostic);
+            return None;
+        }
         decl.default.map(|default| self.check(default, &decl.ty, Some(why)))
+    }
+
+    fn check_secret(&mut self, index: usize) -> Typed {
+        let decl = &self.decls.secrets[index];
+        self.enter(decl.site);
+        let why = Why { at: decl.at, text: "a secret says where it is kept" };
+        self.check(decl.source, &self.decls.prelude_type("SecretSource"), Some(why))
     }
 
     fn check_rule(&mut self, index: usize) -> Option<TypedRule> {
@@ -210,7 +223,9 @@ fn small(ty: &Ty, depth: u32, budget: &mut u32) -> bool {
     }
     *budget -= 1;
     match ty {
-        Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) => small(inner, depth - 1, budget),
+        Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) | Ty::Secret(inner) => {
+            small(inner, depth - 1, budget)
+        }
         Ty::Record(fields) => fields.iter().all(|(_, field)| small(field, depth - 1, budget)),
         Ty::Error
         | Ty::Never
@@ -221,6 +236,8 @@ fn small(ty: &Ty, depth: u32, budget: &mut u32) -> bool {
         | Ty::Bytes
         | Ty::Duration
         | Ty::Percent
+        | Ty::Decimal
+        | Ty::Text(_)
         | Ty::Param(_)
         | Ty::Named(_)
         | Ty::Ref(_) => true,

@@ -2,7 +2,9 @@
 
 use super::checker::{Checker, Why};
 use super::typed::{Conversion, Kind, Typed};
+use crate::notation::Notation;
 use crate::resolve::{FieldTy, Ty, TypeBody};
+use crate::value::Value;
 use std::sync::Arc;
 
 /// How a type becomes another.
@@ -25,6 +27,23 @@ impl Checker<'_, '_> {
         match self.way(found, wanted) {
             Way::Same => typed,
             Way::By(Conversion::Refine(id)) => self.refine(id, typed),
+            Way::By(Conversion::Read(notation)) => self.read_text(notation, typed),
+            Way::By(Conversion::Then(first, second)) => {
+                let first = match *first {
+                    Conversion::Read(notation) => self.read_text(notation, typed),
+                    other => {
+                        let at = typed.at;
+                        Typed { kind: Kind::Convert(other, Box::new(typed)), at }
+                    }
+                };
+                match *second {
+                    Conversion::Refine(id) => self.refine(id, first),
+                    other => {
+                        let at = first.at;
+                        Typed { kind: Kind::Convert(other, Box::new(first)), at }
+                    }
+                }
+            }
             Way::By(conversion) => {
                 let at = typed.at;
                 Typed { kind: Kind::Convert(conversion, Box::new(typed)), at }
@@ -33,6 +52,23 @@ impl Checker<'_, '_> {
                 let diagnostic = self.decls.mismatch(typed.at, found, wanted, why);
                 self.report(diagnostic);
                 self.poison(typed.at)
+            }
+        }
+    }
+
+    /// Reads a text of a kind; a literal is read here and now.
+    fn read_text(&mut self, notation: Notation, typed: Typed) -> Typed {
+        let at = typed.at;
+        let Kind::Constant(Value::Str(text)) = &typed.kind else {
+            let kind = Kind::Convert(Conversion::Read(notation), Box::new(typed));
+            return Typed { kind, at };
+        };
+        match notation.read(text) {
+            Ok(read) => Typed { kind: Kind::Constant(Value::Str(read.into())), at },
+            Err(bad) => {
+                let diagnostic = self.decls.malformed(at, notation, text, &bad);
+                self.report(diagnostic);
+                self.poison(at)
             }
         }
     }
@@ -62,6 +98,17 @@ impl Checker<'_, '_> {
                 let fields = fields.iter().map(|(name, ty)| (name.clone(), self.way(ty, value)));
                 named(fields, Conversion::IntoMap)
             }
+            (Ty::Str, Ty::Text(notation)) => Way::By(Conversion::Read(*notation)),
+            (Ty::Text(_), Ty::Str) => Way::Same,
+            (Ty::Int, Ty::Decimal) => Way::By(Conversion::Widen),
+            (Ty::Secret(found), Ty::Secret(wanted)) => match self.way(found, wanted) {
+                Way::Same => Way::Same,
+                Way::By(_) | Way::No => Way::No,
+            },
+            (_, Ty::Secret(inner)) => match self.way(found, inner) {
+                Way::Same if *decls.unrefine(inner) == Ty::Str => Way::By(Conversion::Hide),
+                Way::Same | Way::By(_) | Way::No => Way::No,
+            },
             (Ty::Ref(kind), _) if decls.body_type(*kind) == *wanted => Way::By(Conversion::Follow),
             (_, Ty::Named(id)) => {
                 let Some(decl) = decls.type_decl(*id) else {
@@ -75,10 +122,10 @@ impl Checker<'_, '_> {
                     },
                     TypeBody::Enum(_) => {
                         let image = self.image.is_some_and(|(image, _)| image == *id);
-                        if image && *decls.unrefine(found) == Ty::Str {
-                            Way::By(Conversion::Registry)
-                        } else {
-                            Way::No
+                        match self.way(found, &Ty::Text(Notation::ImageRef)) {
+                            Way::Same if image => Way::By(Conversion::Registry),
+                            Way::By(first) if image => Way::By(then(first, Conversion::Registry)),
+                            Way::Same | Way::By(_) | Way::No => Way::No,
                         }
                     }
                     TypeBody::Record(declared) => {

@@ -4,6 +4,7 @@ use super::checker::Why;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{FileId, FnId, Loc, TypeId};
 use crate::nearest::nearest;
+use crate::notation::{Malformed, Notation};
 use crate::pattern::BadPattern;
 use crate::resolve::{Bound, CaseTy, Decls, Def, FieldTy, Ty, TypeBody};
 use crate::syntax::ast::Number;
@@ -34,6 +35,12 @@ impl Decls<'_> {
         why: Option<Why>,
     ) -> Diagnostic {
         let (found_name, wanted_name) = (self.describe(found), self.describe(wanted));
+        if self.holds_secret(found) && !self.holds_secret(wanted) {
+            let message = format!("a secret does not fit into {wanted_name}, which is plain");
+            let diagnostic = Diagnostic::error("E0318", self.span(at), message)
+                .label(format!("this is {found_name}"));
+            return self.because(diagnostic, why);
+        }
         let diagnostic = Diagnostic::error(
             "E0301",
             self.span(at),
@@ -84,6 +91,9 @@ impl Decls<'_> {
             | Ty::Bytes
             | Ty::Duration
             | Ty::Percent
+            | Ty::Decimal
+            | Ty::Text(_)
+            | Ty::Secret(_)
             | Ty::Optional(_)
             | Ty::Param(_)
             | Ty::Named(_) => self.show(ty),
@@ -374,6 +384,7 @@ impl Decls<'_> {
             Ty::Bytes => "a byte",
             Ty::Duration => "a millisecond",
             Ty::Percent => "a hundredth of a percent",
+            Ty::Decimal => "18 digits after the point",
             _ => "a whole number",
         };
         Diagnostic::error("E0309", self.span(at), "this number cannot be kept exactly")
@@ -537,6 +548,52 @@ impl Decls<'_> {
             .help("in a pattern, `\\` takes the meaning from what follows; in `'…'` it needs no doubling")
     }
 
+    /// A text that is not of the kind that is wanted; also said of values, when they are made.
+    pub(crate) fn malformed(
+        &self,
+        at: Loc,
+        notation: Notation,
+        text: &str,
+        bad: &Malformed,
+    ) -> Diagnostic {
+        let name = notation.name();
+        let article = if name.starts_with('I') { "an" } else { "a" };
+        let shown: String = text.chars().take(80).collect();
+        let message = format!("`{}` is not {article} {name}: {}", shown.escape_debug(), bad.why);
+        let diagnostic = Diagnostic::error("E0317", self.span(at), message)
+            .label(format!("not {article} {name}"));
+        match &bad.meant {
+            // Only a literal can be mended where it stands.
+            Some(meant) if self.text(at).trim_matches(['"', '\'']) == text => {
+                let quote = self.text(at).get(..1).unwrap_or("\"");
+                diagnostic
+                    .help(format!("did you mean `{meant}`?"))
+                    .fix(self.span(at), format!("{quote}{meant}{quote}"))
+            }
+            Some(meant) => diagnostic.help(format!("did you mean `{meant}`?")),
+            None => diagnostic,
+        }
+    }
+
+    pub(super) fn secret_compared(&self, at: Loc, ty: &Ty) -> Diagnostic {
+        Diagnostic::error("E0318", self.span(at), "secrets are not compared")
+            .label(format!("this is {}", self.describe(ty)))
+            .help("what a secret holds is not known here, and must not show")
+    }
+
+    pub(super) fn secret_argument(&self, at: Loc, callee: &str, ty: &Ty) -> Diagnostic {
+        let message = format!("`{callee}` takes values of any type, but no secret");
+        Diagnostic::error("E0318", self.span(at), message)
+            .label(format!("this gives it {}", self.describe(ty)))
+            .help("a function that takes secrets says so: `Secret<Str>`")
+    }
+
+    pub(super) fn secret_input(&self, at: Loc) -> Diagnostic {
+        Diagnostic::error("E0318", self.span(at), "an input is not a secret")
+            .label("inputs are printed and kept with every plan")
+            .help("declare it as `secret NAME = …`, which says where it is kept")
+    }
+
     pub(super) fn not_matched(&self, at: Loc, ty: &Ty) -> Diagnostic {
         let name = self.describe(ty);
         Diagnostic::error("E0313", self.span(at), format!("{name} has no patterns"))
@@ -600,6 +657,7 @@ fn unit_help(wanted: &Ty) -> &'static str {
         Ty::Bytes => "Bytes are written with B, KiB, MiB, GiB, TiB or KB, MB, GB, TB: `256MiB`",
         Ty::Duration => "a Duration is written with ms, s, m, h or d: `30s`",
         Ty::Percent => "a Percent is written with `%`: `10%`",
+        Ty::Decimal => "a Decimal has no unit: `1.5`",
         _ => "an Int has no unit",
     }
 }

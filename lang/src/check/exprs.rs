@@ -264,7 +264,7 @@ impl<'c, 's> Checker<'c, 's> {
                 (Typed { kind: Kind::Constant(Value::Bool(*value)), at }, Ty::Bool)
             }
             ExprKind::Number(number) => self.infer_number(number, at, hint),
-            ExprKind::Str(pieces) => (self.interpolate(pieces, at), Ty::Str),
+            ExprKind::Str(pieces) => self.interpolate(pieces, at),
             ExprKind::List(elements) => self.infer_list(elements, at, hint),
             ExprKind::Record(fields) => self.infer_record(fields, at),
             ExprKind::Name(name) => self.infer_name(name, at),
@@ -371,25 +371,35 @@ impl<'c, 's> Checker<'c, 's> {
         (Typed { kind: Kind::Comprehension(Box::new(parts)), at }, ty)
     }
 
-    fn interpolate(&mut self, pieces: &[Piece], at: Loc) -> Typed {
+    /// A string; with a secret in it, it is one.
+    fn interpolate(&mut self, pieces: &[Piece], at: Loc) -> (Typed, Ty) {
         if let [Piece::Text(text)] = pieces {
-            return Typed { kind: Kind::Constant(Value::Str(text.clone())), at };
+            return (Typed { kind: Kind::Constant(Value::Str(text.clone())), at }, Ty::Str);
         }
         let mut parts = Vec::new();
+        let mut secret = false;
         for piece in pieces {
             match piece {
                 Piece::Text(text) => parts.push(Part::Text(text.clone())),
                 Piece::Interpolation(inner) => {
                     let (typed, ty) = self.infer(inner, None);
-                    if !self.printable(&ty) {
-                        let diagnostic = self.decls.not_printable(typed.at, &ty);
+                    let inside = match self.decls.unrefine(&ty) {
+                        Ty::Secret(inner) => {
+                            secret = true;
+                            (**inner).clone()
+                        }
+                        _ => ty,
+                    };
+                    if !self.printable(&inside) {
+                        let diagnostic = self.decls.not_printable(typed.at, &inside);
                         self.report(diagnostic);
                     }
                     parts.push(Part::Expr(typed));
                 }
             }
         }
-        Typed { kind: Kind::Interpolate(parts), at }
+        let ty = if secret { Ty::Secret(Arc::new(Ty::Str)) } else { Ty::Str };
+        (Typed { kind: Kind::Interpolate(parts), at }, ty)
     }
 
     fn printable(&self, ty: &Ty) -> bool {
@@ -403,6 +413,9 @@ impl<'c, 's> Checker<'c, 's> {
             | Ty::Bytes
             | Ty::Duration
             | Ty::Percent
+            | Ty::Decimal
+            | Ty::Text(_)
+            | Ty::Secret(_)
             | Ty::Ref(_) => true,
             named @ Ty::Named(_) => self
                 .enum_of(named)
@@ -424,6 +437,9 @@ impl<'c, 's> Checker<'c, 's> {
             Some(Def::Input(id)) => {
                 let ty = self.decls.inputs[id.index()].ty.clone();
                 (Typed { kind: Kind::Input(id), at }, ty)
+            }
+            Some(Def::Secret(id)) => {
+                (Typed { kind: Kind::Secret(id), at }, Ty::Secret(Arc::new(Ty::Str)))
             }
             Some(Def::Resource(id)) => {
                 let decl = &self.decls.resources[id.index()];
@@ -466,7 +482,14 @@ impl<'c, 's> Checker<'c, 's> {
         }
         match self.decls.lookup(self.site.file, name) {
             Some(Def::Type(id)) => Some(id),
-            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken)
+            Some(
+                Def::Let(_)
+                | Def::Fn(_)
+                | Def::Input(_)
+                | Def::Secret(_)
+                | Def::Resource(_)
+                | Def::Broken,
+            )
             | None => None,
         }
     }
@@ -515,7 +538,14 @@ impl<'c, 's> Checker<'c, 's> {
         let resource = as_name(base).filter(|name| !local(name)).and_then(|name| {
             match decls.lookup(self.site.file, name) {
                 Some(Def::Resource(id)) => Some(id),
-                Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Type(_) | Def::Broken)
+                Some(
+                    Def::Let(_)
+                    | Def::Fn(_)
+                    | Def::Input(_)
+                    | Def::Secret(_)
+                    | Def::Type(_)
+                    | Def::Broken,
+                )
                 | None => None,
             }
         });

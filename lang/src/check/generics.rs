@@ -54,6 +54,7 @@ impl Solved {
             Ty::List(inner) => wrap(inner, Ty::List),
             Ty::Map(inner) => wrap(inner, Ty::Map),
             Ty::Optional(inner) => wrap(inner, Ty::Optional),
+            Ty::Secret(inner) => wrap(inner, Ty::Secret),
             Ty::Error
             | Ty::Never
             | Ty::Bool
@@ -63,6 +64,8 @@ impl Solved {
             | Ty::Bytes
             | Ty::Duration
             | Ty::Percent
+            | Ty::Decimal
+            | Ty::Text(_)
             | Ty::Named(_)
             | Ty::Param(_)
             | Ty::Ref(_)
@@ -133,6 +136,12 @@ impl Checker<'_, '_> {
                 self.decls.unmet_bound(at, callee, bound, ty, places.get(index).copied())
             })
             .collect();
+        let secret = solved.types.iter().flatten().find(|ty| self.decls.holds_secret(ty));
+        if let Some(ty) = secret {
+            let diagnostic = self.decls.secret_argument(at, callee, ty);
+            self.report(diagnostic);
+            return;
+        }
         unmet.into_iter().for_each(|diagnostic| self.report(diagnostic));
     }
 }

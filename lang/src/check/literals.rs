@@ -2,6 +2,7 @@
 
 use super::checker::{Checker, Why};
 use super::typed::{Constant, Conversion, Kind, Typed};
+use crate::decimal::Decimal;
 use crate::ids::{Loc, TypeId};
 use crate::resolve::Ty;
 use crate::syntax::ast::{Expr, Number};
@@ -22,7 +23,8 @@ impl Checker<'_, '_> {
         if found == Ty::Error {
             return typed;
         }
-        let quantity = matches!(ty, Ty::Cpu | Ty::Bytes | Ty::Duration | Ty::Percent | Ty::Int);
+        let quantity =
+            matches!(ty, Ty::Cpu | Ty::Bytes | Ty::Duration | Ty::Percent | Ty::Int | Ty::Decimal);
         if quantity && found != *ty {
             let diagnostic = self.decls.wrong_unit(at, number, &found, ty, why);
             self.report(diagnostic);
@@ -48,10 +50,13 @@ impl Checker<'_, '_> {
         let fraction = number.digits.contains('.');
         let (value, ty): (Option<Value>, Ty) = match (unit, hint) {
             (Unit::None, Some(Ty::Cpu)) => (scaled(number, 1000).map(Value::Cpu), Ty::Cpu),
-            (Unit::None, _) if fraction => {
+            (Unit::None, Some(Ty::Int)) if fraction => {
                 let diagnostic = decls.fraction(at, number);
                 self.report(diagnostic);
                 return (self.poison(at), Ty::Error);
+            }
+            (Unit::None, hint) if fraction || hint == Some(&Ty::Decimal) => {
+                (Decimal::read(&number.digits).map(Value::Decimal), Ty::Decimal)
             }
             (Unit::None, _) => {
                 (scaled(number, 1).and_then(|n| i64::try_from(n).ok()).map(Value::Int), Ty::Int)

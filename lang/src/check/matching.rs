@@ -83,6 +83,8 @@ impl<'c> Checker<'c, '_> {
                     | Ty::Bytes
                     | Ty::Duration
                     | Ty::Percent
+                    | Ty::Decimal
+                    | Ty::Text(_)
             );
         if matched {
             let broken = inner == Ty::Error;

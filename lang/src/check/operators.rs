@@ -32,6 +32,10 @@ impl Checker<'_, '_> {
                         let inner = Typed { kind, at: inner.at };
                         (Typed { kind: Kind::Negate(Box::new(inner)), at }, Ty::Int)
                     }
+                    (Ty::Decimal, kind) => {
+                        let inner = Typed { kind, at: inner.at };
+                        (Typed { kind: Kind::Negate(Box::new(inner)), at }, Ty::Decimal)
+                    }
                     (Ty::Error | Ty::Never, _) => (self.poison(at), Ty::Error),
                     (other, _) => {
                         let diagnostic = self.decls.no_negative(at, other);
@@ -100,14 +104,17 @@ impl Checker<'_, '_> {
             |expr: &Expr| matches!(&expr.kind, ExprKind::Number(number) if &*number.unit == "m");
         if unclear(left) && hint.is_none() {
             let right = self.infer(right, None);
-            let left = self.infer(left, Some(&right.1));
+            let decides = matches!(self.decls.unrefine(&right.1), Ty::Cpu | Ty::Duration);
+            let left = self.infer(left, Some(&right.1).filter(|_| decides));
             return (left, right);
         }
         let bare =
             |expr: &Expr| matches!(&expr.kind, ExprKind::Number(number) if number.unit.is_empty());
         // A bare number beside a quantity is a factor, not cores.
         let left = self.infer(left, hint.filter(|_| !bare(left)));
-        let right_hint = if unclear(right) { Some(hint.unwrap_or(&left.1)) } else { None };
+        let decides = matches!(self.decls.unrefine(&left.1), Ty::Cpu | Ty::Duration);
+        let beside = Some(&left.1).filter(|_| decides && unclear(right));
+        let right_hint = hint.or(beside).filter(|_| !bare(right));
         let right = self.infer(right, right_hint);
         (left, right)
     }
@@ -167,6 +174,11 @@ impl Checker<'_, '_> {
             }
             _ => self.infer(first, None),
         };
+        if decls.holds_secret(&ty) {
+            let diagnostic = decls.secret_compared(first.at, &ty);
+            self.report(diagnostic);
+            return (self.poison(at), Ty::Error);
+        }
         let inner = match decls.unrefine(&ty) {
             Ty::Optional(inner) => decls.unrefine(inner).clone(),
             other => other.clone(),
@@ -211,6 +223,14 @@ impl Checker<'_, '_> {
             (BinaryOp::Divide, a, b) if a == b && quantity(a) => Some(Ty::Int),
             (BinaryOp::Multiply | BinaryOp::Divide, a, Ty::Int) if quantity(a) => Some(a.clone()),
             (BinaryOp::Multiply, Ty::Int, b) if quantity(b) => Some(b.clone()),
+            (
+                BinaryOp::Add | BinaryOp::Subtract | BinaryOp::Multiply,
+                Ty::Decimal | Ty::Int,
+                Ty::Decimal | Ty::Int,
+            ) => Some(Ty::Decimal),
+            // A part of a quantity.
+            (BinaryOp::Multiply, a, Ty::Decimal | Ty::Percent) if quantity(a) => Some(a.clone()),
+            (BinaryOp::Multiply, Ty::Decimal | Ty::Percent, b) if quantity(b) => Some(b.clone()),
             (BinaryOp::Add | BinaryOp::Subtract, Ty::Param(param), _)
                 if a == b && param.bound == Some(Bound::Number) =>
             {

@@ -1,6 +1,7 @@
 //! Typed trees: every name is resolved, every conversion is explicit, every default is asked for by id.
 
-use crate::ids::{FnId, InputId, LetId, Loc, ResourceId, TypeId};
+use crate::ids::{FnId, InputId, LetId, Loc, ResourceId, SecretId, TypeId};
+use crate::notation::Notation;
 use crate::resolve::Ty;
 use crate::syntax::ast::BinaryOp;
 use crate::value::Value;
@@ -36,6 +37,8 @@ pub(crate) enum Kind {
     Local(usize),
     Let(LetId),
     Input(InputId),
+    /// What a secret holds, by its name.
+    Secret(SecretId),
     /// A resource, by reference.
     Resource(ResourceId),
     /// One instance of a keyed resource, by reference.
@@ -149,6 +152,12 @@ pub(crate) struct Step {
 pub(crate) enum Conversion {
     /// A string into `Image.registry`.
     Registry,
+    /// A string into a text of a kind, as that is printed.
+    Read(Notation),
+    /// An integer into a decimal.
+    Widen,
+    /// A plain value into one that counts as secret.
+    Hide,
     /// The rule of a refinement.
     Refine(TypeId),
     /// A reference into the body of its resource.
@@ -170,6 +179,8 @@ pub(crate) struct Checked {
     pub(crate) fns: Vec<Typed>,
     pub(crate) defaults: Vec<Typed>,
     pub(crate) inputs: Vec<Option<Typed>>,
+    /// Where each secret is kept.
+    pub(crate) secrets: Vec<Typed>,
     /// By [`TypeId`]: the rule of a refinement, with `it` as local 0.
     pub(crate) rules: Vec<Option<TypedRule>>,
     pub(crate) resources: Vec<TypedResource>,
@@ -227,6 +238,7 @@ impl Typed {
             | Kind::Local(_)
             | Kind::Let(_)
             | Kind::Input(_)
+            | Kind::Secret(_)
             | Kind::Resource(_)
             | Kind::Instance(..)
             | Kind::Instances(_)

@@ -3,6 +3,7 @@
 use super::machine::{Eval, Machine, Stop};
 use super::traced::{Data, Traced};
 use crate::check::typed::Typed;
+use crate::decimal::Decimal;
 use crate::ids::Loc;
 use crate::print;
 use crate::syntax::ast::BinaryOp;
@@ -30,6 +31,7 @@ impl Traced {
     pub(super) fn rank(&self) -> (i128, Arc<str>) {
         match &self.data {
             Data::Scalar(Value::Str(text)) => (0, text.clone()),
+            Data::Scalar(Value::Decimal(number)) => (number.rank(), "".into()),
             _ => (self.counted().map_or(0, |(_, number)| number), "".into()),
         }
     }
@@ -45,6 +47,8 @@ impl Traced {
                 Value::Bytes(value) => print::bytes(*value),
                 Value::Duration(value) => print::duration(*value),
                 Value::Percent(value) => print::percent(*value),
+                Value::Decimal(value) => value.to_string(),
+                Value::Secret(parts) => print::secret(parts),
                 Value::List(_)
                 | Value::Map(_)
                 | Value::Record(_)
@@ -75,6 +79,8 @@ impl Traced {
             Value::Percent(number) => Some((Counted::Percent, (*number).into())),
             Value::Bool(_)
             | Value::Str(_)
+            | Value::Decimal(_)
+            | Value::Secret(_)
             | Value::List(_)
             | Value::Map(_)
             | Value::Record(_)
@@ -86,6 +92,10 @@ impl Traced {
 
 impl Machine<'_, '_> {
     pub(super) fn negate(&mut self, inner: &Traced, at: Loc) -> Eval<Traced> {
+        if let Data::Scalar(Value::Decimal(number)) = &inner.data {
+            let value = number.negated().map(Value::Decimal).ok_or(Stop)?;
+            return Ok(Traced::scalar(at, value));
+        }
         let Some((Counted::Int, number)) = inner.counted() else {
             return Err(Stop);
         };
@@ -159,6 +169,15 @@ impl Machine<'_, '_> {
             all.extend(second.iter().map(|(name, entry)| (name.clone(), entry.clone())));
             return Ok(Traced { at, data: Data::Map(Arc::new(all)) });
         }
+        if let Some(result) = decimals(op, a, b) {
+            return match result {
+                Some(value) => Ok(Traced::scalar(at, value)),
+                None => {
+                    let diagnostic = self.decls.overflow(at, op.symbol());
+                    self.fail(diagnostic)
+                }
+            };
+        }
         let (Some((left, x)), Some((right, y))) = (a.counted(), b.counted()) else {
             return Err(Stop);
         };
@@ -170,7 +189,11 @@ impl Machine<'_, '_> {
         let result = match op {
             BinaryOp::Add => x.checked_add(y),
             BinaryOp::Subtract => x.checked_sub(y),
-            BinaryOp::Multiply => x.checked_mul(y),
+            BinaryOp::Multiply => match (left, right) {
+                // A percentage counts hundredths of a hundredth.
+                (Counted::Int, _) | (_, Counted::Int) => x.checked_mul(y),
+                (_, _) => x.checked_mul(y).map(|product| product.div_euclid(10_000)),
+            },
             BinaryOp::Divide => x.checked_div(y),
             BinaryOp::Remainder => x.checked_rem(y),
             BinaryOp::Equal
@@ -184,7 +207,7 @@ impl Machine<'_, '_> {
         };
         let counted = match (op, left, right) {
             (BinaryOp::Divide, left, right) if left == right => Counted::Int,
-            (_, Counted::Int, right) => right,
+            (_, Counted::Int, right) | (BinaryOp::Multiply, Counted::Percent, right) => right,
             (_, left, _) => left,
         };
         self.count(counted, result, at, op.symbol())
@@ -219,4 +242,49 @@ impl Machine<'_, '_> {
         }
         Ok(a.to_value() == b.to_value())
     }
+}
+
+/// What an operator makes of decimals, alone or of a quantity; nothing where neither side is one.
+fn decimals(op: BinaryOp, a: &Traced, b: &Traced) -> Option<Option<Value>> {
+    let decimal = |side: &Traced| match &side.data {
+        Data::Scalar(Value::Decimal(number)) => Some(*number),
+        Data::Scalar(Value::Int(number)) => Decimal::new((*number).into(), 0),
+        _ => None,
+    };
+    let part = |of: &Traced, part: Decimal| {
+        let (counted, number) = of.counted()?;
+        let number = u64::try_from(part.of(number)?).ok().filter(|&n| i64::try_from(n).is_ok())?;
+        match counted {
+            Counted::Int => None,
+            Counted::Cpu => Some(Value::Cpu(number)),
+            Counted::Bytes => Some(Value::Bytes(number)),
+            Counted::Duration => Some(Value::Duration(number)),
+            Counted::Percent => u32::try_from(number).ok().map(Value::Percent),
+        }
+    };
+    let is_decimal = |side: &Traced| matches!(side.data, Data::Scalar(Value::Decimal(_)));
+    if !is_decimal(a) && !is_decimal(b) {
+        return None;
+    }
+    Some(match (decimal(a), decimal(b)) {
+        (Some(x), Some(y)) => match op {
+            BinaryOp::Add => x.plus(y),
+            BinaryOp::Subtract => y.negated().and_then(|y| x.plus(y)),
+            BinaryOp::Multiply => x.times(y),
+            BinaryOp::Divide
+            | BinaryOp::Remainder
+            | BinaryOp::Equal
+            | BinaryOp::NotEqual
+            | BinaryOp::Less
+            | BinaryOp::LessEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterEqual
+            | BinaryOp::And
+            | BinaryOp::Or => None,
+        }
+        .map(Value::Decimal),
+        (Some(x), None) => part(b, x),
+        (None, Some(y)) => part(a, y),
+        (None, None) => None,
+    })
 }

@@ -3,7 +3,9 @@
 use super::machine::{Eval, Machine, Stop};
 use super::traced::{Data, Traced};
 use crate::builtin::Builtin;
+use crate::decimal::Decimal;
 use crate::ids::Loc;
+use crate::notation::{ImageRef, Range, is_v6};
 use crate::pattern::Pattern;
 use crate::resolve::Ty;
 use crate::syntax::ast::BinaryOp;
@@ -145,6 +147,32 @@ impl Machine<'_, '_> {
                 let Data::Map(entries) = &arg(args, 0)?.data else { return Err(Stop) };
                 made(Data::List(Arc::new(entries.values().cloned().collect())))
             }
+            Builtin::IsIpv6 => scalar(Value::Bool(is_v6(text(args, 0)?))),
+            Builtin::Holds => {
+                let (range, ip) = (range(args)?, text(args, 1)?.parse().map_err(|_| Stop)?);
+                scalar(Value::Bool(range.holds(ip)))
+            }
+            Builtin::PrefixLength => scalar(Value::Int(range(args)?.prefix().into())),
+            Builtin::Address => {
+                let index = u64::try_from(int(args, 1)?).ok();
+                match index.and_then(|index| range(args).ok()?.address(index)) {
+                    Some(address) => scalar(Value::Str(address.to_string().into())),
+                    None => made(Data::Absent),
+                }
+            }
+            Builtin::Subnet => {
+                let (prefix, index) = (int(args, 1)?, int(args, 2)?);
+                let numbers = u64::try_from(prefix).ok().zip(u64::try_from(index).ok());
+                let range = range(args)?;
+                match numbers.and_then(|(prefix, index)| range.part(prefix, index)) {
+                    Some(part) => scalar(Value::Str(part.to_string().into())),
+                    None => made(Data::Absent),
+                }
+            }
+            Builtin::ImageRegistry => Ok(part(image(args)?.registry, at)),
+            Builtin::ImagePath => Ok(part(Some(image(args)?.path), at)),
+            Builtin::ImageTag => Ok(part(image(args)?.tag, at)),
+            Builtin::ImageDigest => Ok(part(image(args)?.digest, at)),
             Builtin::ToJson => {
                 let value = arg(args, 0)?;
                 let mut budget = self.left();
@@ -186,11 +214,14 @@ impl Machine<'_, '_> {
             Ty::Bytes => Value::Bytes(0),
             Ty::Duration => Value::Duration(0),
             Ty::Percent => Value::Percent(0),
+            Ty::Decimal => Decimal::new(0, 0).map_or(Value::Int(0), Value::Decimal),
             Ty::Error
             | Ty::Never
             | Ty::Bool
             | Ty::Int
             | Ty::Str
+            | Ty::Text(_)
+            | Ty::Secret(_)
             | Ty::List(_)
             | Ty::Map(_)
             | Ty::Optional(_)
@@ -229,6 +260,37 @@ fn text(args: &[Traced], index: usize) -> Eval<&str> {
         | Data::Case(..)
         | Data::Ref(_) => Err(Stop),
     }
+}
+
+fn int(args: &[Traced], index: usize) -> Eval<i64> {
+    match &arg(args, index)?.data {
+        Data::Scalar(Value::Int(number)) => Ok(*number),
+        Data::Absent
+        | Data::Scalar(_)
+        | Data::List(_)
+        | Data::Map(_)
+        | Data::Record(_)
+        | Data::Case(..)
+        | Data::Ref(_) => Err(Stop),
+    }
+}
+
+/// The first argument, as a reference to an image.
+fn image(args: &[Traced]) -> Eval<ImageRef<'_>> {
+    ImageRef::read(text(args, 0)?).map_err(|_| Stop)
+}
+
+/// A part of a text, if it is there.
+fn part(part: Option<&str>, at: Loc) -> Traced {
+    match part {
+        Some(part) => Traced::scalar(at, Value::Str(part.into())),
+        None => Traced { at, data: Data::Absent },
+    }
+}
+
+/// The first argument, as a range of addresses.
+fn range(args: &[Traced]) -> Eval<Range> {
+    Range::read(text(args, 0)?).map_err(|_| Stop)
 }
 
 fn list(args: &[Traced], index: usize) -> Eval<&Arc<Vec<Traced>>> {

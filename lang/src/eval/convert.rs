@@ -3,7 +3,9 @@
 use super::machine::{Eval, Machine, Stop};
 use super::traced::{Data, Traced};
 use crate::check::typed::Conversion;
+use crate::decimal::Decimal;
 use crate::resolve::TypeBody;
+use crate::value::{SecretPart, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,6 +20,26 @@ impl Machine<'_, '_> {
             Conversion::Registry => {
                 let fields = vec![("ref".into(), value)];
                 Ok(Traced { at, data: Data::Case("registry".into(), Arc::new(fields)) })
+            }
+            Conversion::Read(notation) => {
+                let Data::Scalar(Value::Str(text)) = &value.data else { return Err(Stop) };
+                self.pay(text.len() as u64 + 1, at)?;
+                match notation.read(text) {
+                    Ok(read) => Ok(Traced::scalar(at, Value::Str(read.into()))),
+                    Err(bad) => {
+                        let diagnostic = self.decls.malformed(at, *notation, text, &bad);
+                        self.fail(diagnostic)
+                    }
+                }
+            }
+            Conversion::Widen => {
+                let Data::Scalar(Value::Int(number)) = &value.data else { return Err(Stop) };
+                let number = Decimal::new((*number).into(), 0).ok_or(Stop)?;
+                Ok(Traced::scalar(at, Value::Decimal(number)))
+            }
+            Conversion::Hide => {
+                let Data::Scalar(Value::Str(text)) = value.data else { return Err(Stop) };
+                Ok(Traced::scalar(at, Value::Secret(vec![SecretPart::Text(text)])))
             }
             Conversion::Refine(of) => self.hold(*of, value),
             Conversion::Follow => self.follow(&value),

@@ -108,7 +108,7 @@ impl Decls<'_> {
         Diagnostic::error(
             "E0211",
             self.span(at),
-            format!("the input `{name}` was given `{text}`, which is not a {ty}"),
+            format!("the input `{name}` was given `{text}`, which does not fit into {ty}"),
         )
         .label("declared here")
     }

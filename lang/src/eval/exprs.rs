@@ -5,7 +5,7 @@ use super::traced::{Data, Fields, Traced};
 use crate::check::typed::{Arm, Bind, Comprehension, Kind, Match, Part, Test, Typed};
 use crate::ids::{FnId, Loc, ResourceId, TypeId};
 use crate::resolve::{Decls, FieldTy, Ty, TypeBody};
-use crate::value::Value;
+use crate::value::{SecretPart, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -62,6 +62,10 @@ impl Machine<'_, '_> {
             Kind::Local(slot) => return frame.get(*slot).cloned().ok_or(Stop),
             Kind::Let(id) => return self.binding(*id),
             Kind::Input(id) => return self.inputs.get(id.index()).cloned().flatten().ok_or(Stop),
+            Kind::Secret(id) => {
+                let name = self.decls.secrets.get(id.index()).ok_or(Stop)?.name.clone();
+                Data::Scalar(Value::Secret(vec![SecretPart::Secret(name)]))
+            }
             Kind::Resource(id) => {
                 let instances = self.instances(*id)?;
                 Data::Ref(instances.first().cloned().ok_or(Stop)?)
@@ -195,14 +199,40 @@ impl Machine<'_, '_> {
 
     fn interpolate(&mut self, parts: &[Part], frame: &mut Vec<Traced>, at: Loc) -> Eval<Value> {
         let mut text = String::new();
+        let mut pieces = Vec::new();
+        let close = |text: &mut String, pieces: &mut Vec<SecretPart>| {
+            if !text.is_empty() {
+                pieces.push(SecretPart::Text(std::mem::take(text).into()));
+            }
+        };
         for part in parts {
             match part {
                 Part::Text(part) => text.push_str(part),
-                Part::Expr(typed) => text.push_str(&self.eval(typed, frame)?.printed()),
+                Part::Expr(typed) => {
+                    let value = self.eval(typed, frame)?;
+                    let Data::Scalar(Value::Secret(inner)) = &value.data else {
+                        text.push_str(&value.printed());
+                        continue;
+                    };
+                    self.pay(8 * inner.len() as u64, at)?;
+                    for part in inner {
+                        match part {
+                            SecretPart::Text(part) => text.push_str(part),
+                            SecretPart::Secret(_) => {
+                                close(&mut text, &mut pieces);
+                                pieces.push(part.clone());
+                            }
+                        }
+                    }
+                }
             }
         }
         self.pay(text.len() as u64, at)?;
-        Ok(Value::Str(text.into()))
+        if pieces.is_empty() {
+            return Ok(Value::Str(text.into()));
+        }
+        close(&mut text, &mut pieces);
+        Ok(Value::Secret(pieces))
     }
 
     fn instance(

@@ -2,8 +2,10 @@
 
 use super::machine::Machine;
 use super::traced::{Data, Traced};
+use crate::decimal::Decimal;
 use crate::ids::{FileId, Loc};
 use crate::nearest::nearest;
+use crate::notation::Notation;
 use crate::program::CompileRequest;
 use crate::resolve::{Ty, TypeBody};
 use crate::syntax::literal::{Unit, number, scaled, unit};
@@ -18,6 +20,11 @@ impl Machine<'_, '_> {
         let checked = self.checked;
         let mut texts = BTreeMap::new();
         for (decl, default) in decls.inputs.iter().zip(&checked.inputs) {
+            if decls.holds_secret(&decl.ty) {
+                // Said already: an input is not a secret.
+                self.inputs.push(None);
+                continue;
+            }
             let value = match (request.inputs.get(&*decl.name), default) {
                 (Some(text), _) => match self.read(&decl.ty, text, decl.at) {
                     Some(value) => self.under_rules(&decl.ty, value),
@@ -66,6 +73,8 @@ impl Machine<'_, '_> {
         let quantity = || number(text).and_then(|number| Some((unit(&number)?, number)));
         let value = match ty {
             Ty::Str => Value::Str(text.into()),
+            Ty::Decimal => Value::Decimal(Decimal::read(text)?),
+            Ty::Text(notation) => Value::Str(notation.read(text).ok()?.into()),
             Ty::Bool => Value::Bool(text.parse().ok()?),
             Ty::Int => Value::Int(text.parse().ok()?),
             Ty::Cpu => match quantity()? {
@@ -90,6 +99,7 @@ impl Machine<'_, '_> {
             },
             Ty::Named(id) => match &self.decls.type_decl(*id)?.body {
                 TypeBody::Enum(_) if self.checked.image.is_some_and(|(image, _)| image == *id) => {
+                    let text = Notation::ImageRef.read(text).ok()?;
                     let reference = ("ref".into(), Traced::scalar(at, Value::Str(text.into())));
                     return Some(Traced {
                         at,
@@ -111,6 +121,7 @@ impl Machine<'_, '_> {
             },
             Ty::Error
             | Ty::Never
+            | Ty::Secret(_)
             | Ty::List(_)
             | Ty::Map(_)
             | Ty::Optional(_)

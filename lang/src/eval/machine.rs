@@ -6,7 +6,7 @@ use crate::check::typed::{Checked, Condition};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{DefaultId, LetId, Loc, ResourceId, TypeId};
 use crate::pattern::Pattern;
-use crate::program::{CompileRequest, Resource};
+use crate::program::{CompileRequest, Resource, Secret};
 use crate::resolve::Decls;
 use crate::value::Value;
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub(crate) fn evaluate(
     checked: &Checked,
     request: &CompileRequest,
     diagnostics: &mut Vec<Diagnostic>,
-) -> (Vec<Resource>, BTreeMap<String, String>) {
+) -> Evaluated {
     let mut machine = Machine {
         decls,
         checked,
@@ -66,7 +66,15 @@ pub(crate) fn evaluate(
     for id in &decls.let_order {
         let _ = machine.binding(*id);
     }
-    (machine.resources(), inputs)
+    let secrets = machine.secrets();
+    Evaluated { resources: machine.resources(), secrets, inputs }
+}
+
+/// What evaluating gives, as far as it came.
+pub(crate) struct Evaluated {
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) secrets: Vec<Secret>,
+    pub(crate) inputs: BTreeMap<String, String>,
 }
 
 /// The state of one evaluation.
@@ -309,6 +317,21 @@ impl Machine<'_, '_> {
             }
         }
         resources
+    }
+
+    fn secrets(&mut self) -> Vec<Secret> {
+        let (decls, checked) = (self.decls, self.checked);
+        let mut secrets = Vec::new();
+        for (decl, source) in decls.secrets.iter().zip(&checked.secrets) {
+            let Ok(source) = self.eval(source, &mut Vec::new()) else { continue };
+            secrets.extend(source.to_value().map(|source| Secret {
+                name: decl.name.to_string(),
+                span: decls.span(decl.at),
+                source,
+            }));
+        }
+        secrets.sort_by(|a, b| a.name.cmp(&b.name));
+        secrets
     }
 
     /// Holds a value to the rule of a refinement.

@@ -14,5 +14,5 @@ mod origins;
 mod traced;
 mod update;
 
-pub(crate) use machine::evaluate;
+pub(crate) use machine::{Evaluated, evaluate};
 pub use origins::Origins;

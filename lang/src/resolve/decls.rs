@@ -2,7 +2,9 @@
 
 use super::ty::{Ty, TypeParam};
 use crate::builtin::Builtin;
-use crate::ids::{DefaultId, FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, TypeId};
+use crate::ids::{
+    DefaultId, FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, SecretId, TypeId,
+};
 use crate::program::ResourceKind;
 use crate::span::Span;
 use crate::syntax::ast::{Expr, Key, Rel, Rule};
@@ -37,6 +39,7 @@ pub(crate) struct Decls<'s> {
     pub(crate) lets: Vec<LetDecl<'s>>,
     pub(crate) fns: Vec<FnDecl<'s>>,
     pub(crate) inputs: Vec<InputDecl<'s>>,
+    pub(crate) secrets: Vec<SecretDecl<'s>>,
     pub(crate) resources: Vec<ResourceDecl<'s>>,
     pub(crate) defaults: Vec<DefaultDecl<'s>>,
     /// The types of local bindings, by their item and their position in it.
@@ -60,6 +63,7 @@ pub(crate) enum Def {
     Let(LetId),
     Fn(FnId),
     Input(InputId),
+    Secret(SecretId),
     Resource(ResourceId),
     /// An item that did not parse, or an import that was not found: said already.
     Broken,
@@ -146,6 +150,14 @@ pub(crate) struct InputDecl<'s> {
     pub(crate) default: Option<&'s Expr>,
 }
 
+/// A `secret`: its name, and where what it holds is kept.
+pub(crate) struct SecretDecl<'s> {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Loc,
+    pub(crate) site: Site,
+    pub(crate) source: &'s Expr,
+}
+
 /// A resource, keyed or not.
 pub(crate) struct ResourceDecl<'s> {
     pub(crate) kind: ResourceKind,
@@ -173,13 +185,21 @@ impl<'s> Decls<'s> {
 
     /// The prelude's type of a resource's body.
     pub(crate) fn body_type(&self, kind: ResourceKind) -> Ty {
-        match self
-            .scope(PRELUDE)
-            .and_then(|scope| scope.get(kind.type_name()))
-            .map(|entry| entry.def)
-        {
+        self.prelude_type(kind.type_name())
+    }
+
+    /// A type of the prelude.
+    pub(crate) fn prelude_type(&self, name: &str) -> Ty {
+        match self.scope(PRELUDE).and_then(|scope| scope.get(name)).map(|entry| entry.def) {
             Some(Def::Type(id)) => Ty::Named(id),
-            Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_) | Def::Broken)
+            Some(
+                Def::Let(_)
+                | Def::Fn(_)
+                | Def::Input(_)
+                | Def::Secret(_)
+                | Def::Resource(_)
+                | Def::Broken,
+            )
             | None => Ty::Error,
         }
     }

@@ -152,6 +152,12 @@ impl Decls<'_> {
             .help("take the record's parts as parameters of their own")
     }
 
+    /// `Port<Int>`.
+    pub(super) fn takes_no_types(&self, at: Loc, name: &str) -> Diagnostic {
+        Diagnostic::error("E0203", self.span(at), format!("`{name}` takes no type in `<…>`"))
+            .label("only `Secret<…>` does")
+    }
+
     /// A value where a type is wanted.
     pub(super) fn not_a_type(&self, at: Loc, name: &str) -> Diagnostic {
         Diagnostic::error("E0203", self.span(at), format!("`{name}` is not a type"))

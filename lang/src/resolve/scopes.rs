@@ -2,7 +2,8 @@
 
 use super::cycles::order;
 use super::decls::{
-    CaseTy, Decls, Def, Entry, FnDecl, InputDecl, LetDecl, ResourceDecl, Site, TypeBody, TypeDecl,
+    CaseTy, Decls, Def, Entry, FnDecl, InputDecl, LetDecl, ResourceDecl, SecretDecl, Site,
+    TypeBody, TypeDecl,
 };
 use super::imports::{Files, Import, Target, follow};
 use super::names::each_name;
@@ -10,7 +11,7 @@ use super::ty::{Bound, Ty, TypeParam};
 use super::types::{Resources, TypeScope, lower, lower_fields};
 use crate::builtin::Builtin;
 use crate::diagnostic::Diagnostic;
-use crate::ids::{FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, TypeId};
+use crate::ids::{FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, SecretId, TypeId};
 use crate::nearest::nearest;
 use crate::program::ResourceKind;
 use crate::syntax::ast::{ExprKind, Generic, Item, ItemKind, TypeKind};
@@ -36,6 +37,7 @@ pub(crate) fn resolve<'s>(
         lets: Vec::new(),
         fns: Vec::new(),
         inputs: Vec::new(),
+        secrets: Vec::new(),
         resources: Vec::new(),
         defaults: Vec::new(),
         local_types: BTreeMap::new(),
@@ -85,6 +87,9 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
             };
             let entry = Entry { def, public: item.public, at };
             let mut duplicate = insert(&mut decls.scopes[index], &item.name.text, entry);
+            if matches!(item.kind, ItemKind::Secret { .. }) && duplicate.is_none() {
+                duplicate = insert(&mut decls.project, &item.name.text, entry);
+            }
             if let ItemKind::Resource { kind, .. } = &item.kind {
                 if path.contains('/') {
                     diagnostics.push(decls.misplaced_resource(&item.name.text, at));
@@ -147,6 +152,10 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
                 default: default.as_ref(),
             });
             Def::Input(InputId(decls.inputs.len() as u32 - 1))
+        }
+        ItemKind::Secret { source } => {
+            decls.secrets.push(SecretDecl { name, at, site, source });
+            Def::Secret(SecretId(decls.secrets.len() as u32 - 1))
         }
         ItemKind::Type { .. } | ItemKind::Enum { .. } => {
             decls.types.push(TypeDecl { name, at, body: TypeBody::Broken });
@@ -226,8 +235,8 @@ fn imported(
         diagnostics.push(decls.missing_import(at, name, path, near));
         return Def::Broken;
     };
-    let visible =
-        entry.public || matches!(entry.def, Def::Resource(_) | Def::Input(_) | Def::Broken);
+    let visible = entry.public
+        || matches!(entry.def, Def::Resource(_) | Def::Input(_) | Def::Secret(_) | Def::Broken);
     if !visible {
         let item = file
             .items
@@ -305,6 +314,7 @@ fn lower_items<'s>(
                     (
                         None,
                         TypeKind::Name(_)
+                        | TypeKind::Of(..)
                         | TypeKind::List(_)
                         | TypeKind::Map(_)
                         | TypeKind::Optional(_),
@@ -344,6 +354,7 @@ fn lower_items<'s>(
                 | ItemKind::Resource { .. }
                 | ItemKind::Let { .. }
                 | ItemKind::Input { .. }
+                | ItemKind::Secret { .. }
                 | ItemKind::Type { .. }
                 | ItemKind::Enum { .. }
                 | ItemKind::Fn { .. },
@@ -432,7 +443,9 @@ fn break_type_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
 
 fn mention(ty: &Ty, found: &mut Vec<usize>) {
     match ty {
-        Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) => mention(inner, found),
+        Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) | Ty::Secret(inner) => {
+            mention(inner, found);
+        }
         Ty::Named(id) => found.push(id.index()),
         Ty::Record(fields) => fields.iter().for_each(|(_, ty)| mention(ty, found)),
         Ty::Error
@@ -444,6 +457,8 @@ fn mention(ty: &Ty, found: &mut Vec<usize>) {
         | Ty::Bytes
         | Ty::Duration
         | Ty::Percent
+        | Ty::Decimal
+        | Ty::Text(_)
         | Ty::Param(_)
         | Ty::Ref(_) => {}
     }
@@ -462,7 +477,10 @@ fn break_value_rings(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
             each_name(body, &mut bound, &mut |name| match decls.lookup(file, name) {
                 Some(Def::Let(id)) => needs.push(id.index()),
                 Some(Def::Fn(id)) => needs.push(lets + id.index()),
-                Some(Def::Type(_) | Def::Input(_) | Def::Resource(_) | Def::Broken) | None => {}
+                Some(
+                    Def::Type(_) | Def::Input(_) | Def::Secret(_) | Def::Resource(_) | Def::Broken,
+                )
+                | None => {}
             });
             needs
         })

@@ -2,6 +2,7 @@
 
 use super::decls::{Decls, TypeBody};
 use crate::ids::{FnId, TypeId};
+use crate::notation::Notation;
 use crate::program::ResourceKind;
 use std::sync::Arc;
 
@@ -19,6 +20,11 @@ pub(crate) enum Ty {
     Bytes,
     Duration,
     Percent,
+    Decimal,
+    /// Text with a grammar of its own.
+    Text(Notation),
+    /// What is known only where it is used.
+    Secret(Arc<Ty>),
     List(Arc<Ty>),
     Map(Arc<Ty>),
     Optional(Arc<Ty>),
@@ -67,7 +73,7 @@ impl Bound {
 }
 
 /// The builtin types, by name.
-pub(crate) const BUILTINS: [(&str, Ty); 7] = [
+pub(crate) const BUILTINS: [(&str, Ty); 13] = [
     ("Bool", Ty::Bool),
     ("Int", Ty::Int),
     ("Str", Ty::Str),
@@ -75,6 +81,12 @@ pub(crate) const BUILTINS: [(&str, Ty); 7] = [
     ("Bytes", Ty::Bytes),
     ("Duration", Ty::Duration),
     ("Percent", Ty::Percent),
+    ("Decimal", Ty::Decimal),
+    ("Ip", Ty::Text(Notation::Ip)),
+    ("Cidr", Ty::Text(Notation::Cidr)),
+    ("Cron", Ty::Text(Notation::Cron)),
+    ("TimeZone", Ty::Text(Notation::TimeZone)),
+    ("ImageRef", Ty::Text(Notation::ImageRef)),
 ];
 
 impl Decls<'_> {
@@ -90,6 +102,9 @@ impl Decls<'_> {
             Ty::Bytes => "Bytes".to_owned(),
             Ty::Duration => "Duration".to_owned(),
             Ty::Percent => "Percent".to_owned(),
+            Ty::Decimal => "Decimal".to_owned(),
+            Ty::Text(notation) => notation.name().to_owned(),
+            Ty::Secret(inner) => format!("Secret<{}>", self.show(inner)),
             Ty::List(element) => format!("[{}]", self.show(element)),
             Ty::Map(value) => format!("{{Str: {}}}", self.show(value)),
             Ty::Optional(inner) => format!("{}?", self.show(inner)),
@@ -112,7 +127,7 @@ impl Decls<'_> {
             | (Ty::Str, Bound::Ordered | Bound::Sized)
             | (Ty::List(_) | Ty::Map(_), Bound::Sized) => true,
             (
-                Ty::Int | Ty::Cpu | Ty::Bytes | Ty::Duration | Ty::Percent,
+                Ty::Int | Ty::Cpu | Ty::Bytes | Ty::Duration | Ty::Percent | Ty::Decimal,
                 Bound::Ordered | Bound::Number,
             ) => true,
             (Ty::Param(param), bound) => match param.bound {
@@ -127,6 +142,9 @@ impl Decls<'_> {
                 | Ty::Bytes
                 | Ty::Duration
                 | Ty::Percent
+                | Ty::Decimal
+                | Ty::Text(_)
+                | Ty::Secret(_)
                 | Ty::List(_)
                 | Ty::Map(_)
                 | Ty::Optional(_)
@@ -135,6 +153,40 @@ impl Decls<'_> {
                 | Ty::Record(_),
                 _,
             ) => false,
+        }
+    }
+
+    /// Whether a value of a type may hold a secret.
+    pub(crate) fn holds_secret(&self, ty: &Ty) -> bool {
+        match self.unrefine(ty) {
+            Ty::Secret(_) => true,
+            Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) => self.holds_secret(inner),
+            Ty::Record(fields) => fields.iter().any(|(_, ty)| self.holds_secret(ty)),
+            Ty::Named(id) => match self.type_decl(*id).map(|decl| &decl.body) {
+                Some(TypeBody::Record(fields)) => {
+                    fields.iter().any(|field| self.holds_secret(&field.ty))
+                }
+                Some(TypeBody::Enum(cases)) => {
+                    let mut params = cases.iter().flat_map(|case| &case.params);
+                    params.any(|param| self.holds_secret(&param.ty))
+                }
+                Some(TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken) | None => {
+                    false
+                }
+            },
+            Ty::Error
+            | Ty::Never
+            | Ty::Bool
+            | Ty::Int
+            | Ty::Str
+            | Ty::Cpu
+            | Ty::Bytes
+            | Ty::Duration
+            | Ty::Percent
+            | Ty::Decimal
+            | Ty::Text(_)
+            | Ty::Ref(_)
+            | Ty::Param(_) => false,
         }
     }
 

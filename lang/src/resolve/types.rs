@@ -47,6 +47,14 @@ pub(super) fn lower<'s>(
 ) -> Ty {
     match &written.kind {
         TypeKind::Name(name) => named(decls, diagnostics, site, written, name, scope),
+        TypeKind::Of(name, argument) => {
+            let argument = lower(decls, diagnostics, site, argument, scope);
+            if &*name.text == "Secret" {
+                return Ty::Secret(Arc::new(argument));
+            }
+            diagnostics.push(decls.takes_no_types(site.loc(name.at), &name.text));
+            Ty::Error
+        }
         TypeKind::List(element) => {
             Ty::List(Arc::new(lower(decls, diagnostics, site, element, scope)))
         }
@@ -123,7 +131,7 @@ fn named(
             }
         }
         Some(Def::Broken) => Ty::Error,
-        Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Resource(_)) => {
+        Some(Def::Let(_) | Def::Fn(_) | Def::Input(_) | Def::Secret(_) | Def::Resource(_)) => {
             diagnostics.push(decls.not_a_type(at, name));
             Ty::Error
         }

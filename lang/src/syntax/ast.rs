@@ -34,6 +34,7 @@ pub(crate) enum ItemKind {
     Resource { kind: ResourceKind, key: Option<Key>, body: Expr },
     Let { ty: Option<TypeExpr>, value: Expr },
     Input { ty: TypeExpr, default: Option<Expr> },
+    Secret { source: Expr },
     Type { body: TypeExpr, rule: Option<Rule> },
     Enum { cases: Vec<Case> },
     Fn { generics: Vec<Generic>, params: Vec<FieldDecl>, result: TypeExpr, body: Expr },
@@ -87,6 +88,8 @@ pub(crate) struct TypeExpr {
 #[derive(Debug)]
 pub(crate) enum TypeKind {
     Name(Arc<str>),
+    /// `Secret<Str>`.
+    Of(Name, Box<TypeExpr>),
     List(Box<TypeExpr>),
     Map(Box<TypeExpr>),
     Record(Vec<FieldDecl>),

@@ -23,18 +23,20 @@ pub(crate) enum Keyword {
     Service,
     Let,
     Input,
+    Secret,
     Type,
     Enum,
     Fn,
     Use,
 }
 
-const KEYWORDS: [(&str, Keyword); 9] = [
+const KEYWORDS: [(&str, Keyword); 10] = [
     ("project", Keyword::Project),
     ("node", Keyword::Node),
     ("service", Keyword::Service),
     ("let", Keyword::Let),
     ("input", Keyword::Input),
+    ("secret", Keyword::Secret),
     ("type", Keyword::Type),
     ("enum", Keyword::Enum),
     ("fn", Keyword::Fn),

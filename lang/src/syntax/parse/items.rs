@@ -26,6 +26,7 @@ pub(crate) fn parse_item(keyword: Keyword, text: &str) -> ItemTree {
         Keyword::Project | Keyword::Node | Keyword::Service => Rule::resource_item,
         Keyword::Let => Rule::let_item,
         Keyword::Input => Rule::input_item,
+        Keyword::Secret => Rule::secret_item,
         Keyword::Type => Rule::type_item,
         Keyword::Enum => Rule::enum_item,
         Keyword::Fn => Rule::fn_item,
@@ -55,10 +56,15 @@ impl Builder {
         nodes.next_if(|node| node.as_rule() == Rule::resource_word);
         let name = match keyword {
             Keyword::Use => self.literal_string(nodes.next()?),
-            Keyword::Project | Keyword::Node | Keyword::Service => self.name(&nodes.next()?),
-            Keyword::Let | Keyword::Input | Keyword::Type | Keyword::Enum | Keyword::Fn => {
-                self.name(&nodes.next()?)
-            }
+            Keyword::Project
+            | Keyword::Node
+            | Keyword::Service
+            | Keyword::Let
+            | Keyword::Input
+            | Keyword::Secret
+            | Keyword::Type
+            | Keyword::Enum
+            | Keyword::Fn => self.name(&nodes.next()?),
         };
         let mut rest = Parts::default();
         for node in nodes {
@@ -72,6 +78,7 @@ impl Builder {
             Keyword::Service => resource(ResourceKind::Service, rest)?,
             Keyword::Let => ItemKind::Let { ty: rest.ty, value: rest.expr? },
             Keyword::Input => ItemKind::Input { ty: rest.ty?, default: rest.expr },
+            Keyword::Secret => ItemKind::Secret { source: rest.expr? },
             Keyword::Type => ItemKind::Type { body: rest.ty?, rule: rest.rule },
             Keyword::Enum => ItemKind::Enum { cases: rest.cases },
             Keyword::Fn => ItemKind::Fn {
@@ -193,7 +200,7 @@ impl Builder {
         let at = self.rel(&node);
         let mut inner = node.into_inner();
         let base = inner.next()?;
-        let base_at = self.rel(&base);
+        let mut base_at = self.rel(&base);
         let kind = match base.as_rule() {
             Rule::type_list => {
                 let element = base.into_inner().find(|n| n.as_rule() == Rule::type_expr)?;
@@ -209,7 +216,20 @@ impl Builder {
                     _ => TypeKind::Record(fields),
                 }
             }
-            _ => TypeKind::Name(base.as_str().into()),
+            _ => {
+                let mut parts = base.into_inner();
+                let name = parts.next().map(|n| self.name(&n))?;
+                match parts.find(|n| n.as_rule() == Rule::type_expr) {
+                    Some(argument) => {
+                        base_at.end = parts.next().map_or(base_at.end, |n| self.rel(&n).end);
+                        TypeKind::Of(name, Box::new(self.type_expr(argument)?))
+                    }
+                    None => {
+                        base_at = name.at;
+                        TypeKind::Name(name.text)
+                    }
+                }
+            }
         };
         let base = TypeExpr { kind, at: base_at };
         Some(if let Some(question) = inner.next() {

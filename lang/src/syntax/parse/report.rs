@@ -142,7 +142,7 @@ fn words_for(rule: Rule) -> Option<&'static str> {
         Rule::binder => "a parameter",
         Rule::ident => "a name",
         Rule::string => "a string",
-        Rule::type_expr | Rule::type_list | Rule::type_record => "a type",
+        Rule::type_expr | Rule::type_name | Rule::type_list | Rule::type_record => "a type",
         Rule::expr | Rule::operand | Rule::postfix | Rule::prefix | Rule::arg => "a value",
         Rule::operator | Rule::call | Rule::index | Rule::member | Rule::with => "an operator",
         Rule::then_word => "`then`",
