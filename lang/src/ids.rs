@@ -54,6 +54,10 @@ id!(
     SecretId
 );
 id!(
+    /// An `overlay`.
+    OverlayId
+);
+id!(
     /// A declared resource; a keyed one stands for all its instances.
     ResourceId
 );

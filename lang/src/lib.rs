@@ -38,7 +38,7 @@ mod workspace;
 
 pub use decimal::Decimal;
 pub use diagnostic::{Diagnostic, Fix, Label, Severity};
-pub use eval::Origins;
+pub use eval::{Origins, Setting};
 pub use explain::{CODES, explain};
 pub use program::{CompileRequest, Compiled, Program, Resource, ResourceKind, Secret};
 pub use span::{Position, SourceFile, Span};

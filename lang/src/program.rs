@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub struct CompileRequest {
     /// Values for the project's inputs, as text.
     pub inputs: BTreeMap<String, String>,
-    /// The environment to compile for. There are no overlays yet, so it changes nothing.
+    /// The environment to compile for: one that the project declares, or the name of an overlay.
     pub environment: Option<String>,
 }
 

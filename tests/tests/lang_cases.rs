@@ -1,7 +1,7 @@
 //! The language's cases: markdown in `cases/lang`, a heading a case, a fence a stage.
 //!
-//! ` ```berth web.berth ` is a file, ` ```inputs ` holds `name=value` lines, ` ```diagnostics ` and
-//! ` ```value ` are what is expected. Absent stages go unchecked; `UPDATE=1` rewrites them in place.
+//! ` ```berth web.berth ` is a file, ` ```inputs ` holds `name=value` lines, ` ```environment ` a name;
+//! ` ```diagnostics `, ` ```value `, ` ```origins ` and ` ```chain ` are what is expected. Absent stages go unchecked; `UPDATE=1` rewrites them in place.
 
 use berth_lang::{CODES, CompileRequest, Workspace};
 use berth_tests::cases::{Part, parts, run_all};
@@ -14,6 +14,9 @@ fn run(case: &mut [Part]) -> Vec<String> {
         let Part::Fence(fence) = part else { continue };
         if let Some(path) = fence.info.strip_prefix("berth ") {
             workspace.set_file(path, fence.body.as_str());
+        }
+        if fence.info == "environment" {
+            request.environment = Some(fence.body.trim().to_owned());
         }
         if fence.info == "inputs" {
             let lines = fence.body.lines().filter_map(|line| line.split_once('='));
@@ -45,6 +48,10 @@ fn run(case: &mut [Part]) -> Vec<String> {
                     format!("{wanted} = {}\n", origin(&compiled, &snapshot, wanted))
                 })
                 .collect(),
+            "chain" => {
+                let wanted = fence.body.lines().filter(|line| !line.starts_with(' '));
+                wanted.map(|wanted| chain(&compiled, &snapshot, wanted)).collect()
+            }
             _ => continue,
         };
         if found != fence.body {
@@ -73,6 +80,23 @@ fn origin(
     };
     let text = file.text().get(span.start as usize..span.end as usize).unwrap_or("?");
     format!("{}:{} {text}", span.file, file.position(span.start))
+}
+
+/// Everything that set a field, the last word last.
+fn chain(compiled: &berth_lang::Compiled, snapshot: &berth_lang::Snapshot, wanted: &str) -> String {
+    let (resource, path) = wanted.split_once(' ').unwrap_or((wanted, ""));
+    let resources = compiled.program.iter().flat_map(|program| &program.resources);
+    let settings = resources
+        .filter(|found| found.name == resource)
+        .flat_map(|found| found.origins.chain(path))
+        .map(|setting| {
+            let place = snapshot.file(&setting.span.file).map_or_else(String::new, |file| {
+                format!("{}:{}", setting.span.file, file.position(setting.span.start))
+            });
+            let value = setting.value.map_or_else(|| "absent".to_owned(), |value| value.to_json());
+            format!("  {} {place} = {value}\n", setting.overlay.as_deref().unwrap_or("base"))
+        });
+    format!("{wanted}\n{}", settings.collect::<String>())
 }
 
 #[test]

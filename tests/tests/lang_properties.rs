@@ -22,6 +22,11 @@ let conf = """
     'quoted'
 """
 let slugs: {Str: Int} = { "${k}": v for k, v in { a: 1, b: 2 } if matches(k, '[a-z]') }
+secret key = age("secrets/key.age")
+overlay prod { api.replicas: 5, api.env.LOG: "warn" }
+overlay prod_eu on prod { web.place.spread: "zone" }
+environment preview[tag] { overlay: prod_eu, inputs: { zone_count: 2 } }
+input zone_count: Int = 1
 service api = http_app({ image: "ghcr.io/acme/api:${tag}", port: 9000 }, extra: { LOG: "debug" }) with {
   replicas: 4
   resources.memory: 256MiB
@@ -251,6 +256,12 @@ const TOKENS: &[&str] = &[
     "http(",
     "f(a)",
     "n[1]",
+    "secret",
+    "overlay",
+    "overlay o on",
+    "environment",
+    "environment e[tag] {",
+    "Secret<Str>",
     "match",
     "match x {",
     "let x = 1 in",

@@ -47,6 +47,10 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         inputs: (0..decls.inputs.len()).map(|index| checker.check_input(index)).collect(),
         secrets: (0..decls.secrets.len()).map(|index| checker.check_secret(index)).collect(),
         rules: (0..decls.types.len()).map(|index| checker.check_rule(index)).collect(),
+        overlays: (0..decls.overlays.len()).map(|index| checker.check_overlay(index)).collect(),
+        environments: (0..decls.environments.len())
+            .map(|index| checker.check_environment(index))
+            .collect(),
         resources: (0..decls.resources.len()).map(|index| checker.check_resource(index)).collect(),
         image: checker.image,
         constants: checker.constants,
@@ -74,7 +78,7 @@ impl<'c, 's> Checker<'c, 's> {
     }
 
     /// Moves to an item, with no locals.
-    fn enter(&mut self, site: Site) {
+    pub(super) fn enter(&mut self, site: Site) {
         self.site = site;
         self.locals.clear();
     }

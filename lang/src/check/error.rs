@@ -594,6 +594,54 @@ impl Decls<'_> {
             .help("declare it as `secret NAME = …`, which says where it is kept")
     }
 
+    pub(super) fn set_twice(&self, at: Loc, path: &str, other: &str, earlier: Loc) -> Diagnostic {
+        let message = if path == other {
+            format!("`{path}` is set twice by one overlay")
+        } else {
+            format!("`{path}` and `{other}` are both set by one overlay")
+        };
+        Diagnostic::error("E0304", self.span(at), message)
+            .label("set again here")
+            .also(self.span(earlier), "first set here")
+    }
+
+    pub(super) fn not_a_resource(&self, at: Loc, name: &str, near: Option<&str>) -> Diagnostic {
+        let message = format!("there is no resource `{name}`");
+        let diagnostic = Diagnostic::error("E0214", self.span(at), message)
+            .label("a path of an overlay starts at a resource");
+        self.suggested(diagnostic, at, near)
+    }
+
+    pub(super) fn whole_resource(&self, at: Loc, name: &str) -> Diagnostic {
+        Diagnostic::error("E0214", self.span(at), "an overlay sets fields, not whole resources")
+            .label("a path goes on from here")
+            .help(format!("write `{name}.FIELD: …` for each field that is to differ"))
+    }
+
+    pub(super) fn no_such_input(&self, at: Loc, name: &str, near: Option<&str>) -> Diagnostic {
+        let message = format!("the project has no input `{name}`");
+        let diagnostic = Diagnostic::error("E0210", self.span(at), message).label("unknown input");
+        self.suggested(diagnostic, at, near)
+    }
+
+    pub(super) fn environment_field(&self, at: Loc, name: &str) -> Diagnostic {
+        let wanted =
+            if name == "overlay" { "the name of an overlay" } else { "a record of inputs" };
+        Diagnostic::error("E0301", self.span(at), format!("expected {wanted}"))
+            .label("this is something else")
+            .help("an environment is `{ overlay: NAME, inputs: { NAME: value } }`")
+    }
+
+    pub(super) fn unknown_environment_field(&self, at: Loc, name: &str) -> Diagnostic {
+        let message = format!("an environment has no field `{name}`");
+        let near = nearest(name, ["overlay", "inputs"]);
+        let diagnostic = Diagnostic::error("E0302", self.span(at), message).label("unknown field");
+        match near {
+            Some(_) => self.suggested(diagnostic, at, near),
+            None => diagnostic.help("its fields are: overlay, inputs"),
+        }
+    }
+
     pub(super) fn not_matched(&self, at: Loc, ty: &Ty) -> Diagnostic {
         let name = self.describe(ty);
         Diagnostic::error("E0313", self.span(at), format!("{name} has no patterns"))

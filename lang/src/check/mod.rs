@@ -14,6 +14,7 @@ mod generics;
 mod literals;
 mod matching;
 mod operators;
+mod overlays;
 mod records;
 pub(crate) mod typed;
 

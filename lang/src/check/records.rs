@@ -5,7 +5,7 @@ use super::typed::{Kind, Step, Typed, Update};
 use crate::ids::Loc;
 use crate::nearest::nearest;
 use crate::resolve::{FieldTy, Ty};
-use crate::syntax::ast::{Expr, Field};
+use crate::syntax::ast::{Expr, Field, Name};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Checker<'_, '_> {
     }
 
     /// Fields by name, with duplicates reported and left out.
-    fn distinct<'f>(&mut self, fields: &'f [Field]) -> Vec<(Arc<str>, &'f Field)> {
+    pub(super) fn distinct<'f>(&mut self, fields: &'f [Field]) -> Vec<(Arc<str>, &'f Field)> {
         let mut seen: BTreeMap<&str, Loc> = BTreeMap::new();
         let mut distinct: Vec<(Arc<str>, &Field)> = Vec::with_capacity(fields.len());
         for field in fields {
@@ -124,7 +124,7 @@ impl Checker<'_, '_> {
     }
 
     /// Looks for unknown names inside a value that has nowhere to go; a literal has nothing to say.
-    fn silently(&mut self, expr: &Expr) {
+    pub(super) fn silently(&mut self, expr: &Expr) {
         let before = self.diagnostics.len();
         self.infer(expr, Some(&Ty::Duration));
         let found = self.diagnostics.split_off(before);
@@ -148,7 +148,7 @@ impl Checker<'_, '_> {
                 continue;
             }
             seen.push((written, whole));
-            match self.path(field, ty) {
+            match self.path(&field.path, ty) {
                 Some((path, ty, why)) => {
                     let value = self.check(&field.value, &ty, why);
                     updates.push(Update { path, value });
@@ -159,12 +159,13 @@ impl Checker<'_, '_> {
         Typed { kind: Kind::With(Box::new(base), updates), at }
     }
 
-    fn path(&mut self, field: &Field, ty: &Ty) -> Option<(Vec<Step>, Ty, Option<Why>)> {
+    /// The steps of a path into a type, and the type at its end.
+    pub(super) fn path(&mut self, steps: &[Name], ty: &Ty) -> Option<(Vec<Step>, Ty, Option<Why>)> {
         let decls = self.decls;
-        let mut path = Vec::with_capacity(field.path.len());
+        let mut path = Vec::with_capacity(steps.len());
         let mut ty = ty.clone();
         let mut why = None;
-        for step in &field.path {
+        for step in steps {
             let at = self.loc(step.at);
             let inner = match decls.unrefine(&ty) {
                 Ty::Optional(inner) => decls.unrefine(inner).clone(),

@@ -1,6 +1,6 @@
 //! Typed trees: every name is resolved, every conversion is explicit, every default is asked for by id.
 
-use crate::ids::{FnId, InputId, LetId, Loc, ResourceId, SecretId, TypeId};
+use crate::ids::{FnId, InputId, LetId, Loc, OverlayId, ResourceId, SecretId, TypeId};
 use crate::notation::Notation;
 use crate::resolve::Ty;
 use crate::syntax::ast::BinaryOp;
@@ -184,6 +184,10 @@ pub(crate) struct Checked {
     /// By [`TypeId`]: the rule of a refinement, with `it` as local 0.
     pub(crate) rules: Vec<Option<TypedRule>>,
     pub(crate) resources: Vec<TypedResource>,
+    /// By [`OverlayId`]: what each sets, of which resource.
+    pub(crate) overlays: Vec<Vec<(ResourceId, Update)>>,
+    /// Parallel to the declarations.
+    pub(crate) environments: Vec<TypedEnvironment>,
     /// Literals that a rule must hold for, wherever they stand.
     pub(crate) constants: Vec<Constant>,
     /// The type that a bare string makes, with its case.
@@ -211,6 +215,15 @@ pub(crate) enum Condition {
 pub(crate) struct TypedResource {
     pub(crate) keys: Option<Typed>,
     pub(crate) body: Typed,
+}
+
+/// What an environment decides.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TypedEnvironment {
+    pub(crate) overlay: Option<OverlayId>,
+    pub(crate) inputs: Vec<(InputId, Typed)>,
+    /// The input that takes the rest of its name.
+    pub(crate) key: Option<InputId>,
 }
 
 /// A value that needs nothing from elsewhere, and the rule that must hold for it.

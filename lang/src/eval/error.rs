@@ -98,10 +98,28 @@ impl Decls<'_> {
         }
     }
 
+    pub(super) fn unknown_environment(
+        &self,
+        at: Loc,
+        name: &str,
+        known: &[&str],
+        near: Option<&str>,
+    ) -> Diagnostic {
+        let message = format!("the project has no environment `{name}`");
+        let diagnostic =
+            Diagnostic::error("E0213", self.span(at), message).label("the first that it has");
+        match near {
+            Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+            None => diagnostic.help(format!("it has: {}", known.join(", "))),
+        }
+    }
+
     pub(super) fn input_missing(&self, at: Loc, name: &str, ty: &str) -> Diagnostic {
         Diagnostic::error("E0211", self.span(at), format!("the input `{name}: {ty}` has no value"))
             .label("has no default")
-            .help(format!("give it: `--input {name}=…`"))
+            .help(format!(
+                "give it a default, or a value in an `environment`: `inputs: {{ {name}: … }}`"
+            ))
     }
 
     pub(super) fn input_malformed(&self, at: Loc, name: &str, ty: &str, text: &str) -> Diagnostic {

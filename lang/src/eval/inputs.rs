@@ -19,13 +19,19 @@ impl Machine<'_, '_> {
         let decls = self.decls;
         let checked = self.checked;
         let mut texts = BTreeMap::new();
-        for (decl, default) in decls.inputs.iter().zip(&checked.inputs) {
+        let (chosen, key) = (self.selected.inputs, self.selected.key.clone());
+        for (index, (decl, default)) in decls.inputs.iter().zip(&checked.inputs).enumerate() {
+            let named = key.as_ref().filter(|(id, _)| id.index() == index);
+            let text = request.inputs.get(&*decl.name).map(String::as_str);
+            let text = text.or(named.map(|(_, text)| &**text));
+            let chosen = chosen.iter().find(|(id, _)| id.index() == index).map(|(_, typed)| typed);
+            let default = chosen.or(default.as_ref());
             if decls.holds_secret(&decl.ty) {
                 // Said already: an input is not a secret.
                 self.inputs.push(None);
                 continue;
             }
-            let value = match (request.inputs.get(&*decl.name), default) {
+            let value = match (text, default) {
                 (Some(text), _) => match self.read(&decl.ty, text, decl.at) {
                     Some(value) => self.under_rules(&decl.ty, value),
                     None if decl.ty == Ty::Error => None,

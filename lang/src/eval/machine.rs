@@ -1,5 +1,6 @@
 //! What is evaluated when: inputs, literals under rules, lets, then resources; the rest on demand, once.
 
+use super::environment::{Selected, select};
 use super::origins::Origins;
 use super::traced::{Data, Key, Reference, Traced};
 use crate::check::typed::{Checked, Condition};
@@ -41,15 +42,18 @@ pub(crate) fn evaluate(
     request: &CompileRequest,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Evaluated {
+    let selected = select(decls, checked, request, diagnostics);
     let mut machine = Machine {
         decls,
         checked,
+        selected,
         diagnostics,
         lets: vec![Memo::New; decls.lets.len()],
         defaults: vec![Memo::New; decls.defaults.len()],
         inputs: Vec::new(),
         instances: BTreeMap::new(),
         bodies: BTreeMap::new(),
+        layers: BTreeMap::new(),
         running: Vec::new(),
         patterns: BTreeMap::new(),
         fuel: FUEL,
@@ -81,12 +85,15 @@ pub(crate) struct Evaluated {
 pub(super) struct Machine<'m, 's> {
     pub(super) decls: &'m Decls<'s>,
     pub(super) checked: &'m Checked,
+    pub(super) selected: Selected<'m>,
     pub(super) diagnostics: &'m mut Vec<Diagnostic>,
     pub(super) inputs: Vec<Option<Traced>>,
     lets: Vec<Memo>,
     defaults: Vec<Memo>,
     instances: BTreeMap<ResourceId, Option<Arc<Vec<Arc<Reference>>>>>,
     bodies: BTreeMap<Arc<Reference>, Memo>,
+    /// What the body of a resource was before an overlay changed it, with the name of that overlay.
+    layers: BTreeMap<Arc<Reference>, Vec<(Arc<str>, Traced)>>,
     /// The resources whose bodies are being made, outermost first.
     running: Vec<Arc<Reference>>,
     pub(super) patterns: BTreeMap<Arc<str>, Arc<Pattern>>,
@@ -269,7 +276,7 @@ impl Machine<'_, '_> {
         result
     }
 
-    fn make_body(&mut self, reference: &Reference, from: Loc) -> Eval<Traced> {
+    fn make_body(&mut self, reference: &Arc<Reference>, from: Loc) -> Eval<Traced> {
         let checked = self.checked;
         let Some(typed) = checked.resources.get(reference.id.index()) else {
             return Err(Stop);
@@ -282,7 +289,35 @@ impl Machine<'_, '_> {
                 frame.push(Traced::scalar(typed.body.at, Value::Str(key.clone())))
             }
         }
-        self.deeper(from, |machine| machine.eval(&typed.body, &mut frame))
+        let body = self.deeper(from, |machine| machine.eval(&typed.body, &mut frame))?;
+        self.overlaid(reference, body)
+    }
+
+    /// Lays the environment's overlays over a body, and keeps what each of them found.
+    fn overlaid(&mut self, reference: &Arc<Reference>, mut body: Traced) -> Eval<Traced> {
+        let (decls, checked) = (self.decls, self.checked);
+        let mut before = Vec::new();
+        for id in self.selected.overlays.clone() {
+            let (Some(overlay), Some(updates)) =
+                (decls.overlays.get(id.index()), checked.overlays.get(id.index()))
+            else {
+                continue;
+            };
+            let own = updates.iter().filter(|(resource, _)| *resource == reference.id);
+            let own: Vec<_> = own.map(|(_, update)| update).collect();
+            if own.is_empty() {
+                continue;
+            }
+            before.push((overlay.name.clone(), body.clone()));
+            for update in own {
+                let value = self.eval(&update.value, &mut Vec::new())?;
+                self.set(&mut body, &update.path, value)?;
+            }
+        }
+        if !before.is_empty() {
+            self.layers.insert(reference.clone(), before);
+        }
+        Ok(body)
     }
 
     fn resources(&mut self) -> Vec<Resource> {
@@ -312,7 +347,11 @@ impl Machine<'_, '_> {
                     name: reference.name.to_string(),
                     span: self.decls.span(decl.at),
                     value,
-                    origins: Origins::new(body, files.clone()),
+                    origins: Origins::new(
+                        body,
+                        self.layers.remove(reference).unwrap_or_default(),
+                        files.clone(),
+                    ),
                 });
             }
         }

@@ -6,6 +6,7 @@
 mod arithmetic;
 mod builtins;
 mod convert;
+mod environment;
 mod error;
 mod exprs;
 mod inputs;
@@ -15,4 +16,4 @@ mod traced;
 mod update;
 
 pub(crate) use machine::{Evaluated, evaluate};
-pub use origins::Origins;
+pub use origins::{Origins, Setting};

@@ -3,6 +3,7 @@
 use super::traced::{Data, Traced};
 use crate::ids::Loc;
 use crate::span::Span;
+use crate::value::Value;
 use std::sync::Arc;
 
 /// The places of the expressions that set a resource's fields, by path: `rollout.surge`,
@@ -10,24 +11,51 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Origins {
     root: Traced,
+    /// What there was before each overlay, with its name.
+    layers: Vec<(Arc<str>, Traced)>,
     files: Arc<[Arc<str>]>,
 }
 
+/// Who set a field once, and to what.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The overlay that set it; nothing for the text of the resource and the defaults of its type.
+    pub overlay: Option<String>,
+    /// The expression that it was set by.
+    pub span: Span,
+    /// What it was set to; nothing where it was made absent.
+    pub value: Option<Value>,
+}
+
 impl Origins {
-    pub(super) fn new(root: Traced, files: Arc<[Arc<str>]>) -> Self {
-        Self { root, files }
+    pub(super) fn new(
+        root: Traced,
+        layers: Vec<(Arc<str>, Traced)>,
+        files: Arc<[Arc<str>]>,
+    ) -> Self {
+        Self { root, layers, files }
+    }
+
+    /// Everything that set a field, from the text itself to the overlay that had the last word.
+    pub fn chain(&self, path: &str) -> Vec<Setting> {
+        let bodies = self.layers.iter().map(|(_, before)| before).chain([&self.root]);
+        let names = std::iter::once(None).chain(self.layers.iter().map(|(name, _)| Some(name)));
+        let mut chain: Vec<Setting> = Vec::new();
+        for (overlay, body) in names.zip(bodies) {
+            let found = find(body, path);
+            let Some(span) = found.and_then(|value| self.span(value.at)) else { continue };
+            let value = found.and_then(Traced::to_value);
+            let same = chain.last().is_some_and(|last| last.span == span && last.value == value);
+            if !same {
+                chain.push(Setting { overlay: overlay.map(|name| name.to_string()), span, value });
+            }
+        }
+        chain
     }
 
     /// The place of the expression that set a field; the empty path is the whole body.
     pub fn get(&self, path: &str) -> Option<Span> {
-        let mut value = &self.root;
-        let mut rest = path;
-        while !rest.is_empty() {
-            let (next, after) = step(value, rest)?;
-            value = next;
-            rest = after;
-        }
-        self.span(value.at)
+        self.span(find(&self.root, path)?.at)
     }
 
     /// Every path with its place, parents before their fields.
@@ -41,6 +69,18 @@ impl Origins {
         let file = self.files.get(at.file.0 as usize)?.clone();
         Some(Span { file, start: at.start, end: at.end })
     }
+}
+
+/// The value at a path.
+fn find<'v>(root: &'v Traced, path: &str) -> Option<&'v Traced> {
+    let mut value = root;
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (next, after) = step(value, rest)?;
+        value = next;
+        rest = after;
+    }
+    Some(value)
 }
 
 /// One step into a value, and what is left of the path; the key of a map may hold dots.

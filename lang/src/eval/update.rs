@@ -21,7 +21,7 @@ impl Machine<'_, '_> {
         Ok(result)
     }
 
-    fn set(&mut self, target: &mut Traced, path: &[Step], value: Traced) -> Eval<()> {
+    pub(super) fn set(&mut self, target: &mut Traced, path: &[Step], value: Traced) -> Eval<()> {
         let Some((step, rest)) = path.split_first() else {
             *target = value;
             return Ok(());

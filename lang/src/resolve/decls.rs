@@ -3,11 +3,12 @@
 use super::ty::{Ty, TypeParam};
 use crate::builtin::Builtin;
 use crate::ids::{
-    DefaultId, FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, SecretId, TypeId,
+    DefaultId, FileId, FnId, InputId, LetId, Loc, OverlayId, PRELUDE, ResourceId, SecretId, TypeId,
 };
 use crate::program::ResourceKind;
 use crate::span::Span;
-use crate::syntax::ast::{Expr, Key, Rel, Rule};
+use crate::syntax::Keyword;
+use crate::syntax::ast::{Expr, Field, Key, Name, Rel, Rule};
 use crate::workspace::ParsedFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub(crate) struct Decls<'s> {
     pub(crate) fns: Vec<FnDecl<'s>>,
     pub(crate) inputs: Vec<InputDecl<'s>>,
     pub(crate) secrets: Vec<SecretDecl<'s>>,
+    pub(crate) overlays: Vec<OverlayDecl<'s>>,
+    pub(crate) environments: Vec<EnvironmentDecl<'s>>,
     pub(crate) resources: Vec<ResourceDecl<'s>>,
     pub(crate) defaults: Vec<DefaultDecl<'s>>,
     /// The types of local bindings, by their item and their position in it.
@@ -158,6 +161,28 @@ pub(crate) struct SecretDecl<'s> {
     pub(crate) source: &'s Expr,
 }
 
+/// An `overlay`.
+pub(crate) struct OverlayDecl<'s> {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Loc,
+    pub(crate) site: Site,
+    /// The overlay that comes before it, as written.
+    pub(crate) on: Option<&'s Name>,
+    /// The same, found; nothing too where it was not, or where it would close a ring.
+    pub(crate) base: Option<OverlayId>,
+    pub(crate) fields: &'s [Field],
+}
+
+/// An `environment`.
+pub(crate) struct EnvironmentDecl<'s> {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Loc,
+    pub(crate) site: Site,
+    /// The input that its name goes on with: `preview[branch]`.
+    pub(crate) key: Option<&'s Name>,
+    pub(crate) fields: &'s [Field],
+}
+
 /// A resource, keyed or not.
 pub(crate) struct ResourceDecl<'s> {
     pub(crate) kind: ResourceKind,
@@ -207,6 +232,15 @@ impl<'s> Decls<'s> {
     /// The declaration of a type.
     pub(crate) fn type_decl(&self, id: TypeId) -> Option<&TypeDecl<'s>> {
         self.types.get(id.index())
+    }
+
+    /// Whether an item of this name is there that could not be parsed.
+    pub(crate) fn is_broken_item(&self, keyword: Keyword, name: &str) -> bool {
+        self.files.iter().flat_map(|file| &file.items).any(|item| {
+            let parsed = item.tree.as_ref().is_some_and(|tree| tree.item.is_some());
+            let named = item.slice.name.as_ref().is_some_and(|(other, _)| &**other == name);
+            !parsed && named && item.slice.keyword == Some(keyword)
+        })
     }
 
     /// A place with its file's path.

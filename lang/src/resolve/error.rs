@@ -158,6 +158,19 @@ impl Decls<'_> {
             .label("only `Secret<…>` does")
     }
 
+    /// An overlay that nothing declares.
+    pub(crate) fn unknown_overlay(&self, at: Loc, name: &str, near: Option<&str>) -> Diagnostic {
+        let diagnostic =
+            Diagnostic::error("E0213", self.span(at), format!("there is no overlay `{name}`"))
+                .label("unknown overlay");
+        match near {
+            Some(near) => {
+                diagnostic.help(format!("did you mean `{near}`?")).fix(self.span(at), near)
+            }
+            None => diagnostic,
+        }
+    }
+
     /// A value where a type is wanted.
     pub(super) fn not_a_type(&self, at: Loc, name: &str) -> Diagnostic {
         Diagnostic::error("E0203", self.span(at), format!("`{name}` is not a type"))

@@ -2,8 +2,8 @@
 
 use super::cycles::order;
 use super::decls::{
-    CaseTy, Decls, Def, Entry, FnDecl, InputDecl, LetDecl, ResourceDecl, SecretDecl, Site,
-    TypeBody, TypeDecl,
+    CaseTy, Decls, Def, Entry, EnvironmentDecl, FnDecl, InputDecl, LetDecl, OverlayDecl,
+    ResourceDecl, SecretDecl, Site, TypeBody, TypeDecl,
 };
 use super::imports::{Files, Import, Target, follow};
 use super::names::each_name;
@@ -11,9 +11,12 @@ use super::ty::{Bound, Ty, TypeParam};
 use super::types::{Resources, TypeScope, lower, lower_fields};
 use crate::builtin::Builtin;
 use crate::diagnostic::Diagnostic;
-use crate::ids::{FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, SecretId, TypeId};
+use crate::ids::{
+    FileId, FnId, InputId, LetId, Loc, OverlayId, PRELUDE, ResourceId, SecretId, TypeId,
+};
 use crate::nearest::nearest;
 use crate::program::ResourceKind;
+use crate::syntax::Keyword;
 use crate::syntax::ast::{ExprKind, Generic, Item, ItemKind, TypeKind};
 use crate::workspace::ParsedFile;
 use std::collections::BTreeMap;
@@ -38,6 +41,8 @@ pub(crate) fn resolve<'s>(
         fns: Vec::new(),
         inputs: Vec::new(),
         secrets: Vec::new(),
+        overlays: Vec::new(),
+        environments: Vec::new(),
         resources: Vec::new(),
         defaults: Vec::new(),
         local_types: BTreeMap::new(),
@@ -46,6 +51,7 @@ pub(crate) fn resolve<'s>(
     let items = declare(&mut decls, &mut diagnostics);
     bind_imports(&mut decls, &imports, &mut diagnostics);
     import_rings(&decls, &imports, &mut diagnostics);
+    order_overlays(&mut decls, &mut diagnostics);
     lower_items(&mut decls, &items, &mut diagnostics);
     break_type_rings(&mut decls, &mut diagnostics);
     break_value_rings(&mut decls, &mut diagnostics);
@@ -73,7 +79,9 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
                     .extend(tree.errors.iter().map(|error| error.diagnostic(path, site.base)));
             }
             let Some(item) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
-                if let Some((name, rel)) = &parsed.slice.name {
+                let nameless =
+                    matches!(parsed.slice.keyword, Some(Keyword::Overlay | Keyword::Environment));
+                if let Some((name, rel)) = parsed.slice.name.as_ref().filter(|_| !nameless) {
                     let at = Site { file: id, base: 0 }.loc(*rel);
                     let entry = Entry { def: Def::Broken, public: true, at };
                     decls.scopes[index].entry(name.clone()).or_insert(entry);
@@ -82,6 +90,9 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
                 continue;
             };
             let at = site.loc(item.name.at);
+            if aside(decls, diagnostics, site, item) {
+                continue;
+            }
             let Some(def) = identify(decls, site, item) else {
                 continue;
             };
@@ -122,12 +133,78 @@ fn insert(scope: &mut BTreeMap<Arc<str>, Entry>, name: &Arc<str>, entry: Entry) 
     None
 }
 
+/// Gives an item that no expression names its row; false for every other item.
+fn aside<'s>(
+    decls: &mut Decls<'s>,
+    diagnostics: &mut Vec<Diagnostic>,
+    site: Site,
+    item: &'s Item,
+) -> bool {
+    let name = item.name.text.clone();
+    let at = site.loc(item.name.at);
+    let earlier = match &item.kind {
+        ItemKind::Overlay { on, fields } => {
+            let earlier = decls.overlays.iter().find(|other| other.name == name).map(|o| o.at);
+            let (on, base) = (on.as_ref(), None);
+            decls.overlays.push(OverlayDecl { name: name.clone(), at, site, on, base, fields });
+            earlier
+        }
+        ItemKind::Environment { key, fields } => {
+            let earlier = decls.environments.iter().find(|other| other.name == name).map(|e| e.at);
+            let key = key.as_ref();
+            decls.environments.push(EnvironmentDecl { name: name.clone(), at, site, key, fields });
+            earlier
+        }
+        ItemKind::Use { .. }
+        | ItemKind::Resource { .. }
+        | ItemKind::Let { .. }
+        | ItemKind::Input { .. }
+        | ItemKind::Secret { .. }
+        | ItemKind::Type { .. }
+        | ItemKind::Enum { .. }
+        | ItemKind::Fn { .. } => return false,
+    };
+    if let Some(first) = earlier {
+        diagnostics.push(decls.duplicate(&name, first, at));
+    }
+    true
+}
+
+/// Finds what each overlay stands on; rings are cut and reported.
+fn order_overlays(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let mut bases = Vec::with_capacity(decls.overlays.len());
+    for overlay in &decls.overlays {
+        let base = overlay.on.and_then(|on| {
+            let found = decls.overlays.iter().position(|other| other.name == on.text);
+            if found.is_none() && !decls.is_broken_item(Keyword::Overlay, &on.text) {
+                let near = nearest(&on.text, decls.overlays.iter().map(|other| &*other.name));
+                diagnostics.push(decls.unknown_overlay(overlay.site.loc(on.at), &on.text, near));
+            }
+            found
+        });
+        bases.push(base);
+    }
+    let edges: Vec<Vec<usize>> = bases.iter().map(|base| base.iter().copied().collect()).collect();
+    for ring in order(&edges).rings {
+        let Some(&first) = ring.first() else { continue };
+        let name = |&overlay: &usize| decls.overlays[overlay].name.to_string();
+        let path: Vec<String> = ring.iter().chain([&first]).map(name).collect();
+        diagnostics.push(decls.cycle(decls.overlays[first].at, "overlays", &path));
+        ring.iter().for_each(|&overlay| bases[overlay] = None);
+    }
+    for (overlay, base) in decls.overlays.iter_mut().zip(bases) {
+        overlay.base = base.map(|base| OverlayId(base as u32));
+    }
+}
+
 /// Gives an item its row, with types still to be lowered.
 fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def> {
     let name = item.name.text.clone();
     let at = site.loc(item.name.at);
     Some(match &item.kind {
-        ItemKind::Use { .. } => return None,
+        ItemKind::Use { .. } | ItemKind::Overlay { .. } | ItemKind::Environment { .. } => {
+            return None;
+        }
         ItemKind::Resource { kind, key, body } => {
             decls.resources.push(ResourceDecl {
                 kind: *kind,
@@ -355,6 +432,8 @@ fn lower_items<'s>(
                 | ItemKind::Let { .. }
                 | ItemKind::Input { .. }
                 | ItemKind::Secret { .. }
+                | ItemKind::Overlay { .. }
+                | ItemKind::Environment { .. }
                 | ItemKind::Type { .. }
                 | ItemKind::Enum { .. }
                 | ItemKind::Fn { .. },

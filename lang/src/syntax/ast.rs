@@ -35,6 +35,8 @@ pub(crate) enum ItemKind {
     Let { ty: Option<TypeExpr>, value: Expr },
     Input { ty: TypeExpr, default: Option<Expr> },
     Secret { source: Expr },
+    Overlay { on: Option<Name>, fields: Vec<Field> },
+    Environment { key: Option<Name>, fields: Vec<Field> },
     Type { body: TypeExpr, rule: Option<Rule> },
     Enum { cases: Vec<Case> },
     Fn { generics: Vec<Generic>, params: Vec<FieldDecl>, result: TypeExpr, body: Expr },

@@ -12,4 +12,4 @@ mod split;
 
 pub(crate) use error::SyntaxError;
 pub(crate) use parse::{ItemTree, parse_item};
-pub(crate) use split::{Slice, split};
+pub(crate) use split::{Keyword, Slice, split};

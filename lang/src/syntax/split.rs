@@ -24,19 +24,23 @@ pub(crate) enum Keyword {
     Let,
     Input,
     Secret,
+    Overlay,
+    Environment,
     Type,
     Enum,
     Fn,
     Use,
 }
 
-const KEYWORDS: [(&str, Keyword); 10] = [
+const KEYWORDS: [(&str, Keyword); 12] = [
     ("project", Keyword::Project),
     ("node", Keyword::Node),
     ("service", Keyword::Service),
     ("let", Keyword::Let),
     ("input", Keyword::Input),
     ("secret", Keyword::Secret),
+    ("overlay", Keyword::Overlay),
+    ("environment", Keyword::Environment),
     ("type", Keyword::Type),
     ("enum", Keyword::Enum),
     ("fn", Keyword::Fn),

@@ -412,7 +412,7 @@ impl Builder {
         Expr { kind: ExprKind::Record(self.fields(node, false)), at }
     }
 
-    fn fields(&mut self, node: Node<'_>, paths: bool) -> Vec<Field> {
+    pub(super) fn fields(&mut self, node: Node<'_>, paths: bool) -> Vec<Field> {
         let mut fields: Vec<Field> = Vec::new();
         let mut previous = None;
         for inner in node.into_inner() {

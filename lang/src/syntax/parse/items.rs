@@ -5,8 +5,8 @@ use super::grammar::{Node, Nodes, Rule, run};
 use super::report;
 use crate::program::ResourceKind;
 use crate::syntax::ast::{
-    Case, Expr, ExprKind, FieldDecl, Generic, Item, ItemKind, Key, Name, Rel, Rule as Refinement,
-    TypeExpr, TypeKind,
+    Case, Expr, ExprKind, Field, FieldDecl, Generic, Item, ItemKind, Key, Name, Rel,
+    Rule as Refinement, TypeExpr, TypeKind,
 };
 use crate::syntax::error::{SyntaxError, SyntaxErrorKind};
 use crate::syntax::split::Keyword;
@@ -27,6 +27,8 @@ pub(crate) fn parse_item(keyword: Keyword, text: &str) -> ItemTree {
         Keyword::Let => Rule::let_item,
         Keyword::Input => Rule::input_item,
         Keyword::Secret => Rule::secret_item,
+        Keyword::Overlay => Rule::overlay_item,
+        Keyword::Environment => Rule::environment_item,
         Keyword::Type => Rule::type_item,
         Keyword::Enum => Rule::enum_item,
         Keyword::Fn => Rule::fn_item,
@@ -62,13 +64,21 @@ impl Builder {
             | Keyword::Let
             | Keyword::Input
             | Keyword::Secret
+            | Keyword::Overlay
+            | Keyword::Environment
             | Keyword::Type
             | Keyword::Enum
             | Keyword::Fn => self.name(&nodes.next()?),
         };
         let mut rest = Parts::default();
         for node in nodes {
-            self.part(node, &mut rest);
+            match node.as_rule() {
+                // Only here do the fields of an item have paths.
+                Rule::record if matches!(keyword, Keyword::Overlay | Keyword::Environment) => {
+                    rest.fields = self.fields(node, true);
+                }
+                _ => self.part(node, &mut rest),
+            }
         }
         let resource =
             |kind, rest: Parts| Some(ItemKind::Resource { kind, key: rest.key, body: rest.expr? });
@@ -79,6 +89,10 @@ impl Builder {
             Keyword::Let => ItemKind::Let { ty: rest.ty, value: rest.expr? },
             Keyword::Input => ItemKind::Input { ty: rest.ty?, default: rest.expr },
             Keyword::Secret => ItemKind::Secret { source: rest.expr? },
+            Keyword::Overlay => ItemKind::Overlay { on: rest.names.pop(), fields: rest.fields },
+            Keyword::Environment => {
+                ItemKind::Environment { key: rest.names.pop(), fields: rest.fields }
+            }
             Keyword::Type => ItemKind::Type { body: rest.ty?, rule: rest.rule },
             Keyword::Enum => ItemKind::Enum { cases: rest.cases },
             Keyword::Fn => ItemKind::Fn {
@@ -259,6 +273,7 @@ impl Builder {
 #[derive(Default)]
 struct Parts {
     names: Vec<Name>,
+    fields: Vec<Field>,
     cases: Vec<Case>,
     generics: Vec<Generic>,
     params: Vec<FieldDecl>,

@@ -145,6 +145,7 @@ fn words_for(rule: Rule) -> Option<&'static str> {
         Rule::type_expr | Rule::type_name | Rule::type_list | Rule::type_record => "a type",
         Rule::expr | Rule::operand | Rule::postfix | Rule::prefix | Rule::arg => "a value",
         Rule::operator | Rule::call | Rule::index | Rule::member | Rule::with => "an operator",
+        Rule::on_word => "`on`",
         Rule::then_word => "`then`",
         Rule::else_word => "`else`",
         Rule::in_word => "`in`",
