@@ -9,6 +9,7 @@ mod decls;
 mod error;
 mod imports;
 mod names;
+mod rings;
 mod scopes;
 pub(crate) mod ty;
 mod types;

@@ -76,8 +76,12 @@ pub(crate) fn split(text: &str) -> (Vec<Slice>, Vec<SyntaxError>) {
     } else {
         None
     };
-    if let Some(why) = refused {
-        splitter.fail(SyntaxErrorKind::Refused { why }, Rel { start: 0, end: 0 });
+    let at = reversing(text).map(|at| Rel { start: at as u32, end: at as u32 + 3 });
+    let hidden =
+        at.map(|_| "this character turns the direction of writing, and hides what it says");
+    if let Some(why) = refused.or(hidden) {
+        let at = at.filter(|_| refused.is_none()).unwrap_or(Rel { start: 0, end: 0 });
+        splitter.fail(SyntaxErrorKind::Refused { why }, at);
         return (splitter.slices, splitter.errors);
     }
     for token in Scanner::new(text) {
@@ -85,6 +89,22 @@ pub(crate) fn split(text: &str) -> (Vec<Slice>, Vec<SyntaxError>) {
     }
     splitter.finish();
     (splitter.slices, splitter.errors)
+}
+
+/// The first character that turns the direction of writing (U+202A to U+202E, U+2066 to U+2069): text
+/// with one can read otherwise than it runs (Boucher and Anderson, "Trojan Source", 2021).
+fn reversing(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    while let Some(found) = bytes.get(from..).and_then(|rest| rest.iter().position(|&b| b == 0xE2))
+    {
+        let at = from + found;
+        match bytes.get(at + 1..at + 3) {
+            Some([0x80, 0xAA..=0xAE] | [0x81, 0xA6..=0xA9]) => return Some(at),
+            Some(_) | None => from = at + 1,
+        }
+    }
+    None
 }
 
 struct Splitter<'t> {

@@ -1,0 +1,8 @@
+//! The mistakes that checking finds, in words: a file a subject.
+
+mod matching;
+mod names;
+mod numbers;
+mod overlays;
+mod values;
+mod wording;
