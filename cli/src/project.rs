@@ -88,6 +88,7 @@ impl Project {
         let compiled = snapshot.compile(&CompileRequest {
             inputs: BTreeMap::new(),
             environment: Some(environment.clone()),
+            now_ms: Some(crate::fleet::now_ms()),
         });
         let mut diagnostics = compiled.diagnostics;
         let Some(program) = compiled.program else {
@@ -105,6 +106,15 @@ impl Project {
         };
         for diagnostic in &diagnostics {
             crate::out::put_error(&render(diagnostic, &snapshot));
+        }
+        for waived in &program.waived {
+            hint!(
+                "{} (waived until {} by {}: {})",
+                waived.message,
+                waived.until,
+                waived.owner,
+                waived.reason
+            );
         }
         let used: BTreeMap<String, &ImageDigest> =
             digests.iter().map(|(name, digest)| (name.to_string(), digest)).collect();

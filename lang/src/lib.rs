@@ -40,7 +40,7 @@ pub use decimal::Decimal;
 pub use diagnostic::{Diagnostic, Fix, Label, Severity};
 pub use eval::{Origins, Setting};
 pub use explain::{CODES, explain};
-pub use program::{CompileRequest, Compiled, Program, Resource, ResourceKind, Secret};
+pub use program::{CompileRequest, Compiled, Program, Resource, ResourceKind, Secret, Waived};
 pub use span::{Position, SourceFile, Span};
 pub use value::{SecretPart, Value};
 pub use workspace::{Snapshot, Workspace};

@@ -15,6 +15,9 @@ pub struct CompileRequest {
     pub inputs: BTreeMap<String, String>,
     /// The environment to compile for: one that the project declares, or the name of an overlay.
     pub environment: Option<String>,
+    /// When it is, in milliseconds since 1970: only the waivers of policies look at it, which all stand
+    /// without it.
+    pub now_ms: Option<u64>,
 }
 
 /// What a compilation gives.
@@ -33,6 +36,8 @@ pub struct Program {
     pub resources: Vec<Resource>,
     /// The secrets that the project names, sorted by name.
     pub secrets: Vec<Secret>,
+    /// Breaches of policies that somebody has waived.
+    pub waived: Vec<Waived>,
     /// Every file of the project that was read, with its SHA-256, sorted by path.
     pub sources: Vec<(String, [u8; 32])>,
     /// SHA-256 over the resources' canonical JSON, the secrets' sources and the inputs; neither paths nor places count.
@@ -99,6 +104,25 @@ pub struct Secret {
     pub span: Span,
     /// Where what it holds is kept, a case of the prelude's `SecretSource`.
     pub source: Value,
+}
+
+/// A breach of a policy that somebody has waived, for now.
+#[derive(Clone, Debug)]
+pub struct Waived {
+    /// The policy's name.
+    pub policy: String,
+    /// The resource that breaks it.
+    pub resource: String,
+    /// What the policy says of it.
+    pub message: String,
+    /// The last day of the waiver, `2026-12-31`.
+    pub until: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// The place of the waiver.
+    pub span: Span,
 }
 
 impl Program {

@@ -89,7 +89,7 @@ impl Snapshot {
     pub fn compile(&self, request: &CompileRequest) -> Compiled {
         let (decls, mut diagnostics) = resolve::resolve(&self.prelude, &self.files);
         let checked = check::check(&decls, &mut diagnostics);
-        let Evaluated { resources, secrets, inputs } =
+        let Evaluated { resources, secrets, inputs, waived } =
             eval::evaluate(&decls, &checked, request, &mut diagnostics);
         diagnostics.sort_by(|a, b| {
             (&a.primary, a.code, &a.message).cmp(&(&b.primary, b.code, &b.message))
@@ -108,7 +108,7 @@ impl Snapshot {
                 })
                 .collect();
             sources.sort();
-            Program { resources, secrets, sources, digest, inputs }
+            Program { resources, secrets, waived, sources, digest, inputs }
         });
         Compiled { program, diagnostics }
     }

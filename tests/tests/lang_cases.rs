@@ -1,7 +1,7 @@
 //! The language's cases: markdown in `cases/lang`, a heading a case, a fence a stage.
 //!
-//! ` ```berth web.berth ` is a file, ` ```inputs ` holds `name=value` lines, ` ```environment ` a name;
-//! ` ```diagnostics `, ` ```value `, ` ```origins ` and ` ```chain ` are what is expected. Absent stages go unchecked; `UPDATE=1` rewrites them in place.
+//! ` ```berth web.berth ` is a file, ` ```inputs ` holds `name=value` lines, ` ```environment ` a name, ` ```now_ms ` a
+//! time; ` ```diagnostics `, ` ```value `, ` ```origins ` and ` ```chain ` are what is expected. Absent stages go unchecked; `UPDATE=1` rewrites them in place.
 
 use berth_lang::{CODES, CompileRequest, Workspace};
 use berth_tests::cases::{Part, parts, run_all};
@@ -17,6 +17,9 @@ fn run(case: &mut [Part]) -> Vec<String> {
         }
         if fence.info == "environment" {
             request.environment = Some(fence.body.trim().to_owned());
+        }
+        if fence.info == "now_ms" {
+            request.now_ms = fence.body.trim().parse().ok();
         }
         if fence.info == "inputs" {
             let lines = fence.body.lines().filter_map(|line| line.split_once('='));
@@ -48,6 +51,16 @@ fn run(case: &mut [Part]) -> Vec<String> {
                     format!("{wanted} = {}\n", origin(&compiled, &snapshot, wanted))
                 })
                 .collect(),
+            "waived" => {
+                let waived = compiled.program.iter().flat_map(|program| &program.waived);
+                let line = |w: &berth_lang::Waived| {
+                    format!(
+                        "{} of {} until {} by {}: {} ({})\n",
+                        w.policy, w.resource, w.until, w.owner, w.reason, w.message
+                    )
+                };
+                waived.map(line).collect()
+            }
             "chain" => {
                 let wanted = fence.body.lines().filter(|line| !line.starts_with(' '));
                 wanted.map(|wanted| chain(&compiled, &snapshot, wanted)).collect()

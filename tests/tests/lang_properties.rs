@@ -25,6 +25,11 @@ let slugs: {Str: Int} = { "${k}": v for k, v in { a: 1, b: 2 } if matches(k, '[a
 secret key = age("secrets/key.age")
 overlay prod { api.replicas: 5, api.env.LOG: "warn" }
 overlay prod_eu on prod { web.place.spread: "zone" }
+policy calm for s in services where s.replicas > 1 {
+  severity: warning
+  expect s.grace <= 30s, "${s.name} takes its time"
+  waive web until "2999-12-31" by "ana" because "it is large"
+}
 environment preview[tag] { overlay: prod_eu, inputs: { zone_count: 2 } }
 input zone_count: Int = 1
 service api = http_app({ image: "ghcr.io/acme/api:${tag}", port: 9000 }, extra: { LOG: "debug" }) with {
@@ -260,6 +265,9 @@ const TOKENS: &[&str] = &[
     "overlay",
     "overlay o on",
     "environment",
+    "policy p for s in services {",
+    "expect",
+    "waive web until",
     "environment e[tag] {",
     "Secret<Str>",
     "match",

@@ -29,6 +29,7 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         let_types: vec![Ty::Error; decls.lets.len()],
         constants: Vec::new(),
         image: None,
+        judging: false,
     };
     checker.image = checker.find_image();
     let mut lets: Vec<Option<Typed>> = vec![None; decls.lets.len()];
@@ -51,6 +52,9 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         environments: (0..decls.environments.len())
             .map(|index| checker.check_environment(index))
             .collect(),
+        policies: (0..decls.policies.len())
+            .filter_map(|index| checker.check_policy(index))
+            .collect(),
         resources: (0..decls.resources.len()).map(|index| checker.check_resource(index)).collect(),
         image: checker.image,
         constants: checker.constants,
@@ -66,6 +70,8 @@ pub(super) struct Checker<'c, 's> {
     pub(super) let_types: Vec<Ty>,
     pub(super) constants: Vec<Constant>,
     pub(super) image: Option<(TypeId, usize)>,
+    /// Whether it is a policy that is checked, which sees every resource.
+    pub(super) judging: bool,
 }
 
 impl<'c, 's> Checker<'c, 's> {

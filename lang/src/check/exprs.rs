@@ -4,6 +4,7 @@ use super::checker::{Checker, Why, as_name};
 use super::operators::binary;
 use super::typed::{Comprehension, Kind, Part, Typed};
 use crate::ids::{Loc, TypeId};
+use crate::program::ResourceKind;
 use crate::resolve::{CaseTy, Def, FieldTy, Ty, TypeBody};
 use crate::syntax::ast::{self, Expr, ExprKind, Name, Piece};
 use crate::value::Value;
@@ -461,13 +462,19 @@ impl<'c, 's> Checker<'c, 's> {
                 self.report(diagnostic);
                 (self.poison(at), Ty::Error)
             }
+            None if self.judging && every(name).is_some() => {
+                let kind = every(name).unwrap_or(ResourceKind::Service);
+                (Typed { kind: Kind::Every(kind), at }, Ty::List(Arc::new(Ty::Ref(kind))))
+            }
             None if self.is_hole(name) => {
                 let diagnostic = self.decls.hole(at, None, None);
                 self.report(diagnostic);
                 (self.poison(at), Ty::Error)
             }
             None => {
-                let locals: Vec<&str> = self.locals.iter().map(|(local, _)| &**local).collect();
+                let words: &[&str] = if self.judging { &["services", "nodes"] } else { &[] };
+                let locals = self.locals.iter().map(|(local, _)| &**local);
+                let locals: Vec<&str> = locals.chain(words.iter().copied()).collect();
                 let diagnostic = self.decls.unknown_name(self.site.file, at, name, &locals);
                 self.report(diagnostic);
                 (self.poison(at), Ty::Error)
@@ -499,6 +506,13 @@ impl<'c, 's> Checker<'c, 's> {
             return self.qualified_case(id, member, &[], at);
         }
         let (base, ty) = self.infer(base, None);
+        if let (Ty::Ref(kind), "name") = (self.decls.unrefine(&ty), &*member.text)
+            && self
+                .record_of(&self.decls.body_type(*kind))
+                .is_none_or(|(_, fields)| fields.iter().all(|field| &*field.name != "name"))
+        {
+            return (Typed { kind: Kind::NameOf(Box::new(base)), at }, Ty::Str);
+        }
         let (base, ty) = self.followed(base, ty);
         let member_at = self.loc(member.at);
         let found = match &ty {
@@ -582,5 +596,14 @@ impl<'c, 's> Checker<'c, 's> {
                 (self.poison(at), Ty::Error)
             }
         }
+    }
+}
+
+/// The word for every resource of a kind.
+fn every(name: &str) -> Option<ResourceKind> {
+    match name {
+        "services" => Some(ResourceKind::Service),
+        "nodes" => Some(ResourceKind::Node),
+        _ => None,
     }
 }

@@ -15,6 +15,7 @@ mod literals;
 mod matching;
 mod operators;
 mod overlays;
+mod policies;
 mod records;
 pub(crate) mod typed;
 

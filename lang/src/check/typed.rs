@@ -1,7 +1,9 @@
 //! Typed trees: every name is resolved, every conversion is explicit, every default is asked for by id.
 
+use crate::diagnostic::Severity;
 use crate::ids::{FnId, InputId, LetId, Loc, OverlayId, ResourceId, SecretId, TypeId};
 use crate::notation::Notation;
+use crate::program::ResourceKind;
 use crate::resolve::Ty;
 use crate::syntax::ast::BinaryOp;
 use crate::value::Value;
@@ -43,6 +45,10 @@ pub(crate) enum Kind {
     Resource(ResourceId),
     /// One instance of a keyed resource, by reference.
     Instance(ResourceId, Box<Typed>),
+    /// Every resource of a kind, by reference.
+    Every(ResourceKind),
+    /// The name of what a reference leads to.
+    NameOf(Box<Typed>),
     /// All instances of a keyed resource.
     Instances(ResourceId),
     /// The body of the resource that a reference leads to.
@@ -188,6 +194,8 @@ pub(crate) struct Checked {
     pub(crate) overlays: Vec<Vec<(ResourceId, Update)>>,
     /// Parallel to the declarations.
     pub(crate) environments: Vec<TypedEnvironment>,
+    /// Each with its position among the declarations.
+    pub(crate) policies: Vec<(usize, TypedPolicy)>,
     /// Literals that a rule must hold for, wherever they stand.
     pub(crate) constants: Vec<Constant>,
     /// The type that a bare string makes, with its case.
@@ -215,6 +223,29 @@ pub(crate) enum Condition {
 pub(crate) struct TypedResource {
     pub(crate) keys: Option<Typed>,
     pub(crate) body: Typed,
+}
+
+/// A policy; what it looks at is local 0.
+#[derive(Clone, Debug)]
+pub(crate) struct TypedPolicy {
+    pub(crate) source: Typed,
+    pub(crate) condition: Option<Typed>,
+    /// Each with its message.
+    pub(crate) expects: Vec<(Typed, Option<Typed>)>,
+    pub(crate) severity: Severity,
+    pub(crate) waivers: Vec<TypedWaiver>,
+}
+
+/// Who lets what break a policy, and how long.
+#[derive(Clone, Debug)]
+pub(crate) struct TypedWaiver {
+    pub(crate) resource: Typed,
+    /// The last day, as days since 1970.
+    pub(crate) last: i64,
+    pub(crate) until: Arc<str>,
+    pub(crate) owner: Arc<str>,
+    pub(crate) reason: Arc<str>,
+    pub(crate) at: Loc,
 }
 
 /// What an environment decides.
@@ -255,6 +286,8 @@ impl Typed {
             | Kind::Resource(_)
             | Kind::Instance(..)
             | Kind::Instances(_)
+            | Kind::Every(_)
+            | Kind::NameOf(_)
             | Kind::Follow(_)
             | Kind::Call { .. }
             | Kind::Field(..)

@@ -1,7 +1,7 @@
 //! The mistakes that evaluating finds, in words.
 
 use super::traced::Key;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::ids::Loc;
 use crate::resolve::Decls;
 
@@ -111,6 +111,26 @@ impl Decls<'_> {
         match near {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic.help(format!("it has: {}", known.join(", "))),
+        }
+    }
+
+    pub(super) fn policy_broken(
+        &self,
+        severity: Severity,
+        (at, message): (Loc, String),
+        (rule, policy): (Loc, &str),
+        expired: Option<(&str, &str)>,
+    ) -> Diagnostic {
+        let diagnostic =
+            Diagnostic { severity, ..Diagnostic::error("E0409", self.span(at), message) };
+        let diagnostic = diagnostic
+            .label("this")
+            .also(self.span(rule), format!("the policy `{policy}` asks this"));
+        match expired {
+            Some((owner, until)) => {
+                diagnostic.help(format!("{owner} waived it until {until}; that time is over"))
+            }
+            None => diagnostic,
         }
     }
 

@@ -71,6 +71,25 @@ impl Machine<'_, '_> {
                 Data::Ref(instances.first().cloned().ok_or(Stop)?)
             }
             Kind::Instance(id, key) => return self.instance(*id, key, frame, at),
+            Kind::Every(kind) => {
+                let decls = self.decls;
+                let mut all = Vec::new();
+                for (index, decl) in decls.resources.iter().enumerate() {
+                    if decl.kind == *kind {
+                        let instances = self.instances(ResourceId(index as u32))?;
+                        all.extend(instances.iter().cloned());
+                    }
+                }
+                self.pay(8 * all.len() as u64, at)?;
+                all.sort_by(|a, b| (&a.name, &a.key).cmp(&(&b.name, &b.key)));
+                let all = all.into_iter().map(|each| Traced { at, data: Data::Ref(each) });
+                Data::List(Arc::new(all.collect()))
+            }
+            Kind::NameOf(reference) => {
+                let reference = self.eval(reference, frame)?;
+                let Data::Ref(target) = &reference.data else { return Err(Stop) };
+                Data::Scalar(Value::Str(target.name.clone()))
+            }
             Kind::Instances(id) => {
                 let instances = self.instances(*id)?;
                 let references =

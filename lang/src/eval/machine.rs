@@ -7,7 +7,7 @@ use crate::check::typed::{Checked, Condition};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{DefaultId, LetId, Loc, ResourceId, TypeId};
 use crate::pattern::Pattern;
-use crate::program::{CompileRequest, Resource, Secret};
+use crate::program::{CompileRequest, Resource, Secret, Waived};
 use crate::resolve::Decls;
 use crate::value::Value;
 use std::collections::BTreeMap;
@@ -71,7 +71,9 @@ pub(crate) fn evaluate(
         let _ = machine.binding(*id);
     }
     let secrets = machine.secrets();
-    Evaluated { resources: machine.resources(), secrets, inputs }
+    let resources = machine.resources();
+    let waived = machine.policies(request.now_ms);
+    Evaluated { resources, secrets, inputs, waived }
 }
 
 /// What evaluating gives, as far as it came.
@@ -79,6 +81,7 @@ pub(crate) struct Evaluated {
     pub(crate) resources: Vec<Resource>,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) inputs: BTreeMap<String, String>,
+    pub(crate) waived: Vec<Waived>,
 }
 
 /// The state of one evaluation.

@@ -12,6 +12,7 @@ mod exprs;
 mod inputs;
 mod machine;
 mod origins;
+mod policies;
 mod traced;
 mod update;
 

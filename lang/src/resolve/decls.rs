@@ -8,7 +8,7 @@ use crate::ids::{
 use crate::program::ResourceKind;
 use crate::span::Span;
 use crate::syntax::Keyword;
-use crate::syntax::ast::{Expr, Field, Key, Name, Rel, Rule};
+use crate::syntax::ast::{Expr, Field, Key, Name, Policy, Rel, Rule};
 use crate::workspace::ParsedFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +43,7 @@ pub(crate) struct Decls<'s> {
     pub(crate) secrets: Vec<SecretDecl<'s>>,
     pub(crate) overlays: Vec<OverlayDecl<'s>>,
     pub(crate) environments: Vec<EnvironmentDecl<'s>>,
+    pub(crate) policies: Vec<PolicyDecl<'s>>,
     pub(crate) resources: Vec<ResourceDecl<'s>>,
     pub(crate) defaults: Vec<DefaultDecl<'s>>,
     /// The types of local bindings, by their item and their position in it.
@@ -181,6 +182,14 @@ pub(crate) struct EnvironmentDecl<'s> {
     /// The input that its name goes on with: `preview[branch]`.
     pub(crate) key: Option<&'s Name>,
     pub(crate) fields: &'s [Field],
+}
+
+/// A `policy`.
+pub(crate) struct PolicyDecl<'s> {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Loc,
+    pub(crate) site: Site,
+    pub(crate) policy: &'s Policy,
 }
 
 /// A resource, keyed or not.

@@ -2,7 +2,7 @@
 
 use super::decls::{
     CaseTy, Decls, Def, Entry, EnvironmentDecl, FnDecl, InputDecl, LetDecl, OverlayDecl,
-    ResourceDecl, SecretDecl, Site, TypeBody, TypeDecl,
+    PolicyDecl, ResourceDecl, SecretDecl, Site, TypeBody, TypeDecl,
 };
 use super::imports::{Files, Import, Target, follow};
 use super::rings::{break_type_rings, break_value_rings, import_rings, order_overlays};
@@ -37,6 +37,7 @@ pub(crate) fn resolve<'s>(
         secrets: Vec::new(),
         overlays: Vec::new(),
         environments: Vec::new(),
+        policies: Vec::new(),
         resources: Vec::new(),
         defaults: Vec::new(),
         local_types: BTreeMap::new(),
@@ -73,8 +74,10 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
                     .extend(tree.errors.iter().map(|error| error.diagnostic(path, site.base)));
             }
             let Some(item) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
-                let nameless =
-                    matches!(parsed.slice.keyword, Some(Keyword::Overlay | Keyword::Environment));
+                let nameless = matches!(
+                    parsed.slice.keyword,
+                    Some(Keyword::Overlay | Keyword::Environment | Keyword::Policy)
+                );
                 if let Some((name, rel)) = parsed.slice.name.as_ref().filter(|_| !nameless) {
                     let at = Site { file: id, base: 0 }.loc(*rel);
                     let entry = Entry { def: Def::Broken, public: true, at };
@@ -149,6 +152,11 @@ fn aside<'s>(
             decls.environments.push(EnvironmentDecl { name: name.clone(), at, site, key, fields });
             earlier
         }
+        ItemKind::Policy(policy) => {
+            let earlier = decls.policies.iter().find(|other| other.name == name).map(|p| p.at);
+            decls.policies.push(PolicyDecl { name: name.clone(), at, site, policy });
+            earlier
+        }
         ItemKind::Use { .. }
         | ItemKind::Resource { .. }
         | ItemKind::Let { .. }
@@ -169,7 +177,10 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
     let name = item.name.text.clone();
     let at = site.loc(item.name.at);
     Some(match &item.kind {
-        ItemKind::Use { .. } | ItemKind::Overlay { .. } | ItemKind::Environment { .. } => {
+        ItemKind::Use { .. }
+        | ItemKind::Overlay { .. }
+        | ItemKind::Environment { .. }
+        | ItemKind::Policy(_) => {
             return None;
         }
         ItemKind::Resource { kind, key, body } => {
@@ -377,6 +388,7 @@ fn lower_items<'s>(
                 | ItemKind::Secret { .. }
                 | ItemKind::Overlay { .. }
                 | ItemKind::Environment { .. }
+                | ItemKind::Policy(_)
                 | ItemKind::Type { .. }
                 | ItemKind::Enum { .. }
                 | ItemKind::Fn { .. },

@@ -37,9 +37,36 @@ pub(crate) enum ItemKind {
     Secret { source: Expr },
     Overlay { on: Option<Name>, fields: Vec<Field> },
     Environment { key: Option<Name>, fields: Vec<Field> },
+    Policy(Box<Policy>),
     Type { body: TypeExpr, rule: Option<Rule> },
     Enum { cases: Vec<Case> },
     Fn { generics: Vec<Generic>, params: Vec<FieldDecl>, result: TypeExpr, body: Expr },
+}
+
+/// What a policy looks at, and what it expects.
+#[derive(Debug, Default)]
+pub(crate) struct Policy {
+    pub(crate) each: Option<Each>,
+    /// `severity: warning`.
+    pub(crate) severity: Option<Name>,
+    pub(crate) clauses: Vec<Clause>,
+}
+
+/// `for name in list where condition`.
+#[derive(Debug)]
+pub(crate) struct Each {
+    pub(crate) variable: Name,
+    pub(crate) source: Expr,
+    pub(crate) condition: Option<Expr>,
+}
+
+/// A line of a policy.
+#[derive(Debug)]
+pub(crate) enum Clause {
+    /// `expect condition, "message"`.
+    Expect { condition: Expr, message: Option<Expr> },
+    /// `waive resource until "date" by "owner" because "reason"`.
+    Waive { resource: Expr, until: Name, owner: Name, reason: Name },
 }
 
 /// A type parameter, with what it must be able to do.

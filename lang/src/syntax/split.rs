@@ -26,13 +26,14 @@ pub(crate) enum Keyword {
     Secret,
     Overlay,
     Environment,
+    Policy,
     Type,
     Enum,
     Fn,
     Use,
 }
 
-const KEYWORDS: [(&str, Keyword); 12] = [
+const KEYWORDS: [(&str, Keyword); 13] = [
     ("project", Keyword::Project),
     ("node", Keyword::Node),
     ("service", Keyword::Service),
@@ -41,6 +42,7 @@ const KEYWORDS: [(&str, Keyword); 12] = [
     ("secret", Keyword::Secret),
     ("overlay", Keyword::Overlay),
     ("environment", Keyword::Environment),
+    ("policy", Keyword::Policy),
     ("type", Keyword::Type),
     ("enum", Keyword::Enum),
     ("fn", Keyword::Fn),

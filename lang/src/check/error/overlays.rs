@@ -1,9 +1,9 @@
-//! Overlays and environments.
+//! Overlays, environments, and policies.
 
 use crate::diagnostic::Diagnostic;
 use crate::ids::Loc;
 use crate::nearest::nearest;
-use crate::resolve::Decls;
+use crate::resolve::{Decls, Ty};
 
 impl Decls<'_> {
     pub(in crate::check) fn set_twice(
@@ -68,5 +68,34 @@ impl Decls<'_> {
             Some(_) => self.suggested(diagnostic, at, near),
             None => diagnostic.help("its fields are: overlay, inputs"),
         }
+    }
+
+    pub(in crate::check) fn unknown_severity(&self, at: Loc, name: &str) -> Diagnostic {
+        let near = nearest(name, ["error", "warning"]);
+        let diagnostic =
+            Diagnostic::error("E0306", self.span(at), format!("there is no severity `{name}`"))
+                .label("unknown severity");
+        match near {
+            Some(_) => self.suggested(diagnostic, at, near),
+            None => diagnostic.help("a severity is `error` or `warning`"),
+        }
+    }
+
+    pub(in crate::check) fn waives_no_resource(&self, at: Loc, ty: &Ty) -> Diagnostic {
+        let name = self.describe(ty);
+        Diagnostic::error("E0319", self.span(at), format!("a waiver is for a resource, not {name}"))
+            .label(format!("this is {name}"))
+    }
+
+    pub(in crate::check) fn not_a_date(&self, at: Loc, text: &str) -> Diagnostic {
+        let message = format!("`{}` is not a date", text.escape_debug());
+        Diagnostic::error("E0319", self.span(at), message)
+            .label("until when?")
+            .help("write the last day: \"2026-12-31\"")
+    }
+
+    pub(in crate::check) fn waiver_lacks(&self, at: Loc, what: &str) -> Diagnostic {
+        Diagnostic::error("E0319", self.span(at), format!("this waiver has no {what}"))
+            .label("is empty")
     }
 }

@@ -5,7 +5,7 @@ use super::grammar::{Node, Nodes, Rule, run};
 use super::report;
 use crate::program::ResourceKind;
 use crate::syntax::ast::{
-    Case, Expr, ExprKind, Field, FieldDecl, Generic, Item, ItemKind, Key, Name, Rel,
+    Case, Expr, ExprKind, Field, FieldDecl, Generic, Item, ItemKind, Key, Name, Policy, Rel,
     Rule as Refinement, TypeExpr, TypeKind,
 };
 use crate::syntax::error::{SyntaxError, SyntaxErrorKind};
@@ -29,6 +29,7 @@ pub(crate) fn parse_item(keyword: Keyword, text: &str) -> ItemTree {
         Keyword::Secret => Rule::secret_item,
         Keyword::Overlay => Rule::overlay_item,
         Keyword::Environment => Rule::environment_item,
+        Keyword::Policy => Rule::policy_item,
         Keyword::Type => Rule::type_item,
         Keyword::Enum => Rule::enum_item,
         Keyword::Fn => Rule::fn_item,
@@ -66,6 +67,7 @@ impl Builder {
             | Keyword::Secret
             | Keyword::Overlay
             | Keyword::Environment
+            | Keyword::Policy
             | Keyword::Type
             | Keyword::Enum
             | Keyword::Fn => self.name(&nodes.next()?),
@@ -76,6 +78,9 @@ impl Builder {
                 // Only here do the fields of an item have paths.
                 Rule::record if matches!(keyword, Keyword::Overlay | Keyword::Environment) => {
                     rest.fields = self.fields(node, true);
+                }
+                Rule::each | Rule::severity | Rule::clause => {
+                    self.policy_part(node, &mut rest.policy);
                 }
                 _ => self.part(node, &mut rest),
             }
@@ -93,6 +98,7 @@ impl Builder {
             Keyword::Environment => {
                 ItemKind::Environment { key: rest.names.pop(), fields: rest.fields }
             }
+            Keyword::Policy => ItemKind::Policy(Box::new(rest.policy)),
             Keyword::Type => ItemKind::Type { body: rest.ty?, rule: rest.rule },
             Keyword::Enum => ItemKind::Enum { cases: rest.cases },
             Keyword::Fn => ItemKind::Fn {
@@ -255,7 +261,7 @@ impl Builder {
     }
 
     /// A string that must be plain, as the path of `use`.
-    fn literal_string(&mut self, node: Node<'_>) -> Name {
+    pub(super) fn literal_string(&mut self, node: Node<'_>) -> Name {
         let at = self.rel(&node);
         let text = node.as_str().trim_matches('"').into();
         if let Expr { kind: ExprKind::Str(pieces), .. } = self.string(node)
@@ -274,6 +280,7 @@ impl Builder {
 struct Parts {
     names: Vec<Name>,
     fields: Vec<Field>,
+    policy: Policy,
     cases: Vec<Case>,
     generics: Vec<Generic>,
     params: Vec<FieldDecl>,

@@ -4,6 +4,7 @@ mod exprs;
 mod grammar;
 mod items;
 mod matching;
+mod policies;
 mod report;
 mod strings;
 

@@ -1,0 +1,112 @@
+//! Policies over the resources that the program evaluates to.
+
+use super::machine::{Eval, Machine, Stop};
+use super::traced::{Data, Traced};
+use crate::check::typed::{TypedPolicy, TypedWaiver};
+use crate::program::Waived;
+
+/// The milliseconds of a day.
+const DAY_MS: u64 = 86_400_000;
+
+impl Machine<'_, '_> {
+    /// Judges everything by every policy; gives what is waived. Without `now_ms`, waivers stand.
+    pub(super) fn policies(&mut self, now_ms: Option<u64>) -> Vec<Waived> {
+        let checked = self.checked;
+        let mut waived = Vec::new();
+        for (index, policy) in &checked.policies {
+            // What fails has been reported, and stops this policy only.
+            let _ = self.policy(*index, policy, now_ms, &mut waived);
+        }
+        waived
+    }
+
+    fn policy(
+        &mut self,
+        index: usize,
+        policy: &TypedPolicy,
+        now_ms: Option<u64>,
+        waived: &mut Vec<Waived>,
+    ) -> Eval<()> {
+        let source = self.eval(&policy.source, &mut Vec::new())?;
+        let Data::List(elements) = &source.data else { return Err(Stop) };
+        let mut waivers = Vec::with_capacity(policy.waivers.len());
+        for waiver in &policy.waivers {
+            waivers.push((self.eval(&waiver.resource, &mut Vec::new())?, waiver));
+        }
+        for element in &**elements {
+            self.pay(8, source.at)?;
+            // An element that cannot be judged has been reported; the others are.
+            let _ = self.judge(index, policy, element, &waivers, now_ms, waived);
+        }
+        Ok(())
+    }
+
+    fn judge(
+        &mut self,
+        index: usize,
+        policy: &TypedPolicy,
+        element: &Traced,
+        waivers: &[(Traced, &TypedWaiver)],
+        now_ms: Option<u64>,
+        waived: &mut Vec<Waived>,
+    ) -> Eval<()> {
+        let mut frame = vec![element.clone()];
+        if let Some(condition) = &policy.condition
+            && !self.eval(condition, &mut frame)?.is_true()
+        {
+            return Ok(());
+        }
+        let decls = self.decls;
+        let Some(decl) = decls.policies.get(index) else { return Err(Stop) };
+        for (condition, message) in &policy.expects {
+            if self.eval(condition, &mut frame)?.is_true() {
+                continue;
+            }
+            let (at, name) = match &element.data {
+                Data::Ref(reference) => {
+                    let declared = decls.resources.get(reference.id.index());
+                    (declared.map_or(element.at, |decl| decl.at), reference.name.to_string())
+                }
+                Data::Absent
+                | Data::Scalar(_)
+                | Data::List(_)
+                | Data::Map(_)
+                | Data::Record(_)
+                | Data::Case(..) => (element.at, "this".to_owned()),
+            };
+            let message = match message {
+                Some(message) => self.eval(message, &mut frame)?.printed(),
+                None => format!("`{name}` breaks the policy `{}`", decl.name),
+            };
+            let same = |resource: &Traced| match (&resource.data, &element.data) {
+                (Data::Ref(a), Data::Ref(b)) => a == b,
+                (_, _) => false,
+            };
+            let waiver = waivers.iter().filter(|(resource, _)| same(resource));
+            let waiver = waiver.map(|(_, waiver)| *waiver).max_by_key(|waiver| waiver.last);
+            let today = now_ms.map(|now| i64::try_from(now / DAY_MS).unwrap_or(i64::MAX));
+            let stands = |waiver: &TypedWaiver| today.is_none_or(|today| today <= waiver.last);
+            if let Some(waiver) = waiver.filter(|waiver| stands(waiver)) {
+                waived.push(Waived {
+                    policy: decl.name.to_string(),
+                    resource: name,
+                    message,
+                    until: waiver.until.to_string(),
+                    owner: waiver.owner.to_string(),
+                    reason: waiver.reason.to_string(),
+                    span: decls.span(waiver.at),
+                });
+                continue;
+            }
+            let expired = waiver.map(|waiver| (&*waiver.owner, &*waiver.until));
+            let diagnostic = decls.policy_broken(
+                policy.severity,
+                (at, message),
+                (condition.at, &decl.name),
+                expired,
+            );
+            self.diagnostics.push(diagnostic);
+        }
+        Ok(())
+    }
+}
