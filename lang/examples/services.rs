@@ -1,6 +1,6 @@
 //! Compiles N services of 16 fields from a typed template and prints how long each part took.
 //!
-//! `cargo run --release -p berth-lang --example services -- 10000`
+//! `cargo run --release -p berth-lang --example services -- 10000 [edit]`
 
 #![allow(
     clippy::disallowed_methods,
@@ -56,12 +56,20 @@ fn main() {
         println!("{:#?}", compiled.diagnostics.first());
         return;
     };
-    let json: usize = program.resources.iter().map(|resource| resource.value.to_json().len()).sum();
+    let mut json = String::new();
+    for resource in &program.resources {
+        resource.write_json(&mut json);
+        json.push('\n');
+    }
+    let json = json.len();
     println!(
         "{} resources from {bytes} bytes: parse {parsed:?}, all {total:?}, with {json} bytes of JSON {:?}",
         program.resources.len(),
         start.elapsed()
     );
+    if std::env::args().nth(2).as_deref() != Some("edit") {
+        return;
+    }
     let edited = text.replacen("replicas: 1 }", "replicas: 2 }", 1);
     let start = Instant::now();
     workspace.set_file("fleet.berth", edited.as_str());

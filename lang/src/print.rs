@@ -11,7 +11,7 @@ const WIDTH: usize = 100;
 /// Appends a resource and a line end.
 pub(crate) fn resource(out: &mut String, resource: &Resource) {
     let _ = write!(out, "{} {} ", resource.kind.keyword(), resource.name);
-    write_value(out, &resource.value, 0, 0);
+    write_value(out, resource.value(), 0, 0);
     out.push('\n');
 }
 

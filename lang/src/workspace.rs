@@ -126,19 +126,17 @@ impl ParsedFile {
     fn parse(path: Arc<str>, text: Arc<str>, old: Option<&ParsedFile>) -> Self {
         let known: BTreeMap<&str, &Arc<ItemTree>> = old.map(ParsedFile::trees).unwrap_or_default();
         let (slices, errors) = split(&text);
-        let items = slices
-            .into_iter()
-            .map(|slice| {
-                let body = text.get(slice.start as usize..slice.end as usize).unwrap_or("");
-                let keyword = slice.keyword.filter(|_| !slice.broken);
-                let tree = keyword.map(|keyword| {
-                    known
-                        .get(body)
-                        .map_or_else(|| Arc::new(parse_item(keyword, body)), |&tree| tree.clone())
-                });
-                ParsedItem { slice, tree }
-            })
-            .collect();
+        let parse = |slice: Slice| {
+            let body = text.get(slice.start as usize..slice.end as usize).unwrap_or("");
+            let keyword = slice.keyword.filter(|_| !slice.broken);
+            let tree = keyword.map(|keyword| {
+                known
+                    .get(body)
+                    .map_or_else(|| Arc::new(parse_item(keyword, body)), |&tree| tree.clone())
+            });
+            ParsedItem { slice, tree }
+        };
+        let items = in_parallel(slices, parse);
         Self { source: SourceFile::new(path, text), items, errors }
     }
 
@@ -152,4 +150,35 @@ impl ParsedFile {
             })
             .collect()
     }
+}
+
+/// Items below which a file is parsed by one thread.
+const FEW: usize = 128;
+
+/// Maps every element, on as many threads as the machine has; the order stays.
+fn in_parallel<T: Send, U: Send>(all: Vec<T>, map: impl Fn(T) -> U + Sync) -> Vec<U> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    if all.len() < FEW || threads < 2 {
+        return all.into_iter().map(map).collect();
+    }
+    let share = all.len().div_ceil(threads);
+    let mut rest = all.into_iter();
+    let mut shares = Vec::with_capacity(threads);
+    loop {
+        let next: Vec<T> = rest.by_ref().take(share).collect();
+        if next.is_empty() {
+            break;
+        }
+        shares.push(next);
+    }
+    std::thread::scope(|scope| {
+        let map = &map;
+        let work = |share: Vec<T>| move || share.into_iter().map(map).collect::<Vec<U>>();
+        let running: Vec<_> = shares.into_iter().map(|share| scope.spawn(work(share))).collect();
+        let joined = running.into_iter().map(|thread| match thread.join() {
+            Ok(part) => part,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.flatten().collect()
+    })
 }

@@ -42,7 +42,7 @@ impl std::fmt::Display for ImageName {
 /// Lists the images that a program wants, each with the place that names it.
 pub fn images(program: &Program) -> Vec<(ImageName, Span)> {
     let named = services(program).filter_map(|resource| {
-        let name = resource.value.get("image").and_then(image_name)?;
+        let name = resource.value().get("image").and_then(image_name)?;
         Some((name, origin(resource, "image")))
     });
     named.collect()
@@ -122,7 +122,7 @@ impl Lowering {
             first.get_or_insert_with(|| NodeName::new(&resource.name));
             nodes.insert(NodeName::new(&resource.name), self.node(resource));
         }
-        let named = match project.value.get("keeper") {
+        let named = match project.value().get("keeper") {
             Some(Value::Ref { kind: _, name }) => Some(NodeName::new(&**name)),
             _ => None,
         };
@@ -144,8 +144,8 @@ impl Lowering {
             }
         }
         self.settle(program, &nodes, &mut workloads);
-        let quota = project.value.get("quota").map(place::quota);
-        let fill = place::fill(project.value.get("fill"));
+        let quota = project.value().get("quota").map(place::quota);
+        let fill = place::fill(project.value().get("fill"));
         let tenant = Tenant { project: project.name.clone(), environment: environment.to_owned() };
         Some(Graph { tenant, keeper, pools: pools?, nodes, workloads, quota, fill })
     }
@@ -195,7 +195,7 @@ impl Lowering {
     where
         T: std::str::FromStr + Copy + Into<ipnet::IpNet>,
     {
-        let written = project.value.get("network").and_then(|network| text(network, field))?;
+        let written = project.value().get("network").and_then(|network| text(network, field))?;
         let span = origin(project, &format!("network.{field}"));
         let Ok(range) = written.parse::<T>() else {
             self.report(
@@ -219,7 +219,7 @@ impl Lowering {
     }
 
     fn node(&mut self, resource: &Resource) -> Node {
-        let value = &resource.value;
+        let value = resource.value();
         let ssh = value.get("ssh");
         let host = text(value, "host").unwrap_or_default();
         if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -250,7 +250,7 @@ impl Lowering {
         resource: &Resource,
         digests: &BTreeMap<ImageName, ImageDigest>,
     ) -> Option<Workload> {
-        let value = &resource.value;
+        let value = resource.value();
         let slug = WorkloadName::new(&resource.name).slug();
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         if !slug.bytes().all(allowed) || slug.len() > 40 {
@@ -298,7 +298,7 @@ impl Lowering {
     }
 
     fn ports(&mut self, resource: &Resource) -> Vec<Port> {
-        let Some(Value::List(written)) = resource.value.get("ports") else { return Vec::new() };
+        let Some(Value::List(written)) = resource.value().get("ports") else { return Vec::new() };
         let mut taken = BTreeSet::new();
         let mut ports = Vec::new();
         for (index, value) in written.iter().enumerate() {
@@ -328,7 +328,7 @@ impl Lowering {
 
     /// The outer option is a mistake; the inner one is a service without a probe.
     fn health(&mut self, resource: &Resource, ports: &[Port]) -> Option<Option<Probe>> {
-        let Some(value) = resource.value.get("health") else { return Some(None) };
+        let Some(value) = resource.value().get("health") else { return Some(None) };
         let Value::Case { name, fields: _ } = value else { return Some(None) };
         let span = origin(resource, "health");
         let first = ports.iter().find(|port| port.protocol == Protocol::Tcp);
@@ -373,7 +373,7 @@ impl Lowering {
         digests: &BTreeMap<ImageName, ImageDigest>,
     ) -> Option<(ImageDigest, ImageSource)> {
         let span = origin(resource, "image");
-        let Some(name) = resource.value.get("image").and_then(image_name) else {
+        let Some(name) = resource.value().get("image").and_then(image_name) else {
             self.report(
                 "E0510",
                 span,

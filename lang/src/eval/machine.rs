@@ -342,20 +342,13 @@ impl Machine<'_, '_> {
                 let Ok(body) = self.body(reference, decl.at) else {
                     continue;
                 };
-                let Some(value) = body.to_value() else {
-                    continue;
-                };
-                resources.push(Resource {
-                    kind: decl.kind,
-                    name: reference.name.to_string(),
-                    span: self.decls.span(decl.at),
-                    value,
-                    origins: Origins::new(
-                        body,
-                        self.layers.remove(reference).unwrap_or_default(),
-                        files.clone(),
-                    ),
-                });
+                let layers = self.layers.remove(reference).unwrap_or_default();
+                resources.push(Resource::new(
+                    decl.kind,
+                    reference.name.to_string(),
+                    self.decls.span(decl.at),
+                    Origins::new(body, layers, files.clone()),
+                ));
             }
         }
         resources

@@ -4,6 +4,7 @@ use super::traced::{Data, Traced};
 use crate::ids::Loc;
 use crate::span::Span;
 use crate::value::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The places of the expressions that set a resource's fields, by path: `rollout.surge`,
@@ -34,6 +35,16 @@ impl Origins {
         files: Arc<[Arc<str>]>,
     ) -> Self {
         Self { root, layers, files }
+    }
+
+    /// The body itself, as plain data.
+    pub(crate) fn value(&self) -> Value {
+        self.root.to_value().unwrap_or_else(|| Value::Record(BTreeMap::new()))
+    }
+
+    /// Appends the body as JSON.
+    pub(crate) fn write_json(&self, out: &mut String) {
+        self.root.write_json(out);
     }
 
     /// Everything that set a field, from the text itself to the overlay that had the last word.

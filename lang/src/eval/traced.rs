@@ -2,7 +2,7 @@
 
 use crate::ids::{Loc, ResourceId};
 use crate::program::ResourceKind;
-use crate::value::Value;
+use crate::value::{Value, json_key, open_json_record, write_json_ref};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -95,6 +95,31 @@ impl Traced {
         })
     }
 
+    /// Appends what [`Value::to_json`] prints of it; nothing if it is absent.
+    pub(crate) fn write_json(&self, out: &mut String) {
+        match &self.data {
+            Data::Absent => {}
+            Data::Scalar(value) => value.write_json(out),
+            Data::List(elements) => {
+                out.push('[');
+                let there = elements.iter().filter(|each| !matches!(each.data, Data::Absent));
+                for (index, element) in there.enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    element.write_json(out);
+                }
+                out.push(']');
+            }
+            Data::Map(entries) => write_fields(out, None, entries.iter()),
+            Data::Record(fields) => write_fields(out, None, in_order(fields).into_iter()),
+            Data::Case(name, fields) => {
+                write_fields(out, Some(name), in_order(fields).into_iter());
+            }
+            Data::Ref(reference) => write_json_ref(out, reference.kind, &reference.name),
+        }
+    }
+
     /// Counts values down to a depth, giving up when a budget is spent.
     pub(crate) fn fits(&self, depth: u32, budget: &mut u64) -> bool {
         if depth == 0 || *budget == 0 {
@@ -110,6 +135,27 @@ impl Traced {
             }
         }
     }
+}
+
+/// Fields by name, as JSON has them.
+fn in_order(fields: &Fields) -> Vec<(&Arc<str>, &Traced)> {
+    let mut order: Vec<_> = fields.iter().map(|(name, field)| (name, field)).collect();
+    order.sort_unstable_by(|a, b| a.0.cmp(b.0));
+    order
+}
+
+fn write_fields<'v>(
+    out: &mut String,
+    case: Option<&str>,
+    fields: impl Iterator<Item = (&'v Arc<str>, &'v Traced)>,
+) {
+    open_json_record(out, case);
+    let there = fields.filter(|(_, field)| !matches!(field.data, Data::Absent));
+    for (index, (name, field)) in there.enumerate() {
+        json_key(out, name, index > 0 || case.is_some());
+        field.write_json(out);
+    }
+    out.push('}');
 }
 
 fn plain(fields: &Fields) -> BTreeMap<Arc<str>, Value> {

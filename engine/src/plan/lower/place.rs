@@ -16,7 +16,7 @@ use crate::plan::names::{NodeName, WorkloadName};
 
 impl Lowering {
     pub(super) fn placement(&mut self, resource: &Resource) -> Placement {
-        let value = &resource.value;
+        let value = resource.value();
         let place = value.get("place");
         let field = |name: &str| place.and_then(|place| place.get(name));
         let all = |name: &str| list_of(field(name));
@@ -62,7 +62,7 @@ impl Lowering {
 
     pub(super) fn limits(&mut self, resource: &Resource) -> Limits {
         let amount = |record: &str, field: &str| match resource
-            .value
+            .value()
             .get(record)
             .and_then(|record| record.get(field))
         {
@@ -85,7 +85,7 @@ impl Lowering {
 
     /// Reads pieces of what the user names, each a number that is not negative.
     pub(super) fn pieces(&mut self, resource: &Resource, path: &str) -> BTreeMap<String, u64> {
-        let found = path.split('.').try_fold(&resource.value, |value, field| value.get(field));
+        let found = path.split('.').try_fold(resource.value(), |value, field| value.get(field));
         if let Some(Value::Map(entries)) = found {
             let negative = |value: &Value| matches!(value, Value::Int(number) if *number < 0);
             for (name, _) in entries.iter().filter(|(_, value)| negative(value)) {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 const MAX_CHAIN: usize = 256;
 
 /// Words that are never names of values.
-const RESERVED: [&str; 14] = [
+pub(super) const RESERVED: [&str; 14] = [
     "for", "in", "if", "then", "else", "and", "or", "not", "with", "where", "pub", "let", "match",
     "absent",
 ];

@@ -2,7 +2,7 @@
 
 use super::exprs::Builder;
 use super::grammar::{Node, Nodes, Rule, run};
-use super::report;
+use super::{quick, report};
 use crate::program::ResourceKind;
 use crate::syntax::ast::{
     Case, Expr, ExprKind, Field, FieldDecl, Generic, Item, ItemKind, Key, Name, Policy, Rel,
@@ -22,6 +22,13 @@ pub(crate) struct ItemTree {
 
 /// Parses one item by its keyword. Brackets and strings are already known to be balanced.
 pub(crate) fn parse_item(keyword: Keyword, text: &str) -> ItemTree {
+    match quick::item(keyword, text) {
+        Some(item) => ItemTree { item: Some(item), errors: Vec::new() },
+        None => parse_by_grammar(keyword, text),
+    }
+}
+
+pub(super) fn parse_by_grammar(keyword: Keyword, text: &str) -> ItemTree {
     let rule = match keyword {
         Keyword::Project | Keyword::Node | Keyword::Service => Rule::resource_item,
         Keyword::Let => Rule::let_item,

@@ -5,6 +5,7 @@ mod grammar;
 mod items;
 mod matching;
 mod policies;
+mod quick;
 mod report;
 mod strings;
 
