@@ -118,7 +118,7 @@ impl Project {
         }
         let used: BTreeMap<String, &ImageDigest> =
             digests.iter().map(|(name, digest)| (name.to_string(), digest)).collect();
-        let program = digest_of("berth-program/1", &(&program.digest[..], environment, used));
+        let program = digest_of("berth-program/1", &(&program.digest()[..], environment, used));
         if let Some(text) = lock {
             let path = root.join("berth.lock");
             std::fs::write(&path, text).map_err(|error| ProjectError::File { path, error })?;

@@ -41,10 +41,9 @@ pub struct Program {
     pub waived: Vec<Waived>,
     /// Every file of the project that was read, with its SHA-256, sorted by path.
     pub sources: Vec<(String, [u8; 32])>,
-    /// SHA-256 over the resources' canonical JSON, the secrets' sources and the inputs; neither paths nor places count.
-    pub digest: [u8; 32],
     /// The inputs' values, defaults included, as text.
     pub inputs: BTreeMap<String, String>,
+    pub(crate) digest: OnceLock<[u8; 32]>,
 }
 
 /// The kinds of resources.
@@ -142,15 +141,16 @@ pub struct Waived {
 }
 
 impl Program {
-    /// Hashes what the program says.
-    pub(crate) fn digest_of(
-        resources: &[Resource],
-        secrets: &[Secret],
-        inputs: &BTreeMap<String, String>,
-    ) -> [u8; 32] {
+    /// SHA-256 over the resources' canonical JSON, the secrets' sources and the inputs; neither
+    /// paths nor places count. Computed when somebody first asks.
+    pub fn digest(&self) -> [u8; 32] {
+        *self.digest.get_or_init(|| self.hashed())
+    }
+
+    fn hashed(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();
         let mut line = String::new();
-        for resource in resources {
+        for resource in &self.resources {
             line.clear();
             line.push_str(resource.kind.keyword());
             line.push(' ');
@@ -159,7 +159,7 @@ impl Program {
             line.push('\n');
             hasher.update(line.as_bytes());
         }
-        for secret in secrets {
+        for secret in &self.secrets {
             line.clear();
             line.push_str("secret ");
             write_json_string(&mut line, &secret.name);
@@ -167,7 +167,7 @@ impl Program {
             line.push('\n');
             hasher.update(line.as_bytes());
         }
-        for (name, value) in inputs {
+        for (name, value) in &self.inputs {
             line.clear();
             write_json_string(&mut line, name);
             write_json_string(&mut line, value);

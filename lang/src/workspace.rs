@@ -12,7 +12,7 @@ use crate::span::SourceFile;
 use crate::syntax::{ItemTree, Slice, SyntaxError, parse_item, split};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The files of a project, by path.
 #[derive(Debug)]
@@ -97,7 +97,6 @@ impl Snapshot {
         diagnostics.dedup();
         let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         let program = (!failed).then(|| {
-            let digest = Program::digest_of(&resources, &secrets, &inputs);
             let user_files = decls.files.iter().skip(1);
             let mut sources: Vec<(String, [u8; 32])> = user_files
                 .map(|file| {
@@ -108,7 +107,7 @@ impl Snapshot {
                 })
                 .collect();
             sources.sort();
-            Program { resources, secrets, waived, sources, digest, inputs }
+            Program { resources, secrets, waived, sources, inputs, digest: OnceLock::new() }
         });
         Compiled { program, diagnostics }
     }

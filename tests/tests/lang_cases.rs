@@ -30,7 +30,7 @@ fn run(case: &mut [Part]) -> Vec<String> {
     let compiled = snapshot.compile(&request);
     let again = snapshot.compile(&request);
     assert_eq!(compiled.diagnostics, again.diagnostics, "the same files gave other diagnostics");
-    let digest = |program: Option<&berth_lang::Program>| program.map(|program| program.digest);
+    let digest = |program: Option<&berth_lang::Program>| program.map(|program| program.digest());
     assert_eq!(digest(compiled.program.as_ref()), digest(again.program.as_ref()));
     let rendered: Vec<String> =
         compiled.diagnostics.iter().map(|diagnostic| diagnostic.render_plain(&snapshot)).collect();

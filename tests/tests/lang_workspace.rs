@@ -11,7 +11,7 @@ fn an_edit_is_seen_and_a_snapshot_is_not_touched_by_it() {
     let before = workspace.snapshot();
     let request = CompileRequest::default();
     let digest = |snapshot: &berth_lang::Snapshot| {
-        snapshot.compile(&request).program.expect("a program").digest
+        snapshot.compile(&request).program.expect("a program").digest()
     };
     let first = digest(&before);
     // A line above moves every item: places move with it, the digest stays.
@@ -21,7 +21,7 @@ fn an_edit_is_seen_and_a_snapshot_is_not_touched_by_it() {
     let line =
         |span: &berth_lang::Span| moved.file(&span.file).map(|file| file.position(span.start).line);
     assert_eq!(line(&program.resources[0].span), Some(2));
-    assert_eq!(program.digest, first);
+    assert_eq!(program.digest(), first);
     workspace.set_file("a.berth", FILE.replace("x:1", "x:2"));
     assert_ne!(digest(&workspace.snapshot()), first);
     assert_eq!(digest(&before), first);

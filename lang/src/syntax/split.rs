@@ -138,7 +138,7 @@ struct Bracket {
     ifs: usize,
 }
 
-impl Splitter<'_> {
+impl<'t> Splitter<'t> {
     fn token(&mut self, token: Token) {
         if self.starts_item(token) {
             self.finish();
@@ -208,9 +208,12 @@ impl Splitter<'_> {
         if token.kind != TokenKind::Word {
             return false;
         }
-        let word = self.slice_of(token);
         let depth = self.current.as_ref().map_or(0, |current| current.brackets.len());
         let at_margin = token.first_on_line && token.indent == 0;
+        if depth > 0 && !at_margin {
+            return false;
+        }
+        let word = self.slice_of(token);
         let after =
             self.text.get(token.end as usize..).unwrap_or("").trim_start_matches([' ', '\t']);
         let names = after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -225,7 +228,7 @@ impl Splitter<'_> {
             None => word == "pub" && names,
         };
         if shaped {
-            return (depth == 0 || at_margin) && !follows_pub;
+            return !follows_pub;
         }
         // Two words at the margin look like an item with a misspelt keyword.
         at_margin && depth == 0 && names && !follows_pub && !CONTINUATIONS.contains(&word)
@@ -262,12 +265,12 @@ impl Splitter<'_> {
     }
 
     fn word(&mut self, token: Token) {
-        let word: Arc<str> = self.slice_of(token).into();
+        let word = self.slice_of(token);
         let Some(current) = &mut self.current else {
             return;
         };
-        let local = &*word == "let" && current.slice.keyword.is_some();
-        if &*word == "if" || local {
+        let local = word == "let" && current.slice.keyword.is_some();
+        if word == "if" || local {
             match current.brackets.last_mut() {
                 Some(bracket) => bracket.ifs += 1,
                 None => current.ifs += 1,
@@ -277,9 +280,9 @@ impl Splitter<'_> {
         }
         if current.slice.keyword.is_none() && !current.slice.broken {
             // After `pub`.
-            current.slice.keyword = keyword(&word);
+            current.slice.keyword = keyword(word);
         } else if current.slice.keyword.is_some() && current.slice.name.is_none() {
-            current.slice.name = Some((word, rel(token)));
+            current.slice.name = Some((word.into(), rel(token)));
         }
     }
 
@@ -389,7 +392,7 @@ impl Splitter<'_> {
         self.errors.push(SyntaxError { kind, at });
     }
 
-    fn slice_of(&self, token: Token) -> &str {
+    fn slice_of(&self, token: Token) -> &'t str {
         self.text.get(token.start as usize..token.end as usize).unwrap_or("")
     }
 }
