@@ -4,22 +4,25 @@
 //! placement, images, and the words for people. Decisions are made here and in [`super::rollout`];
 //! steps are built by [`super::steps`], which sees no observation.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+mod claim;
+mod decide;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::claim::{addresses, claim, ranges};
 use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, Peer, Reflex};
 use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId, Work};
 use super::change;
 use super::freshness;
-use super::graph::{Fill, Graph, Placement, PodTemplate, Workload};
+use super::graph::{Graph, Placement, PodTemplate, Workload};
 use super::ledger::{Claims, Head, NodeAddresses};
 use super::names::{ImageDigest, NodeName, PodId, WorkloadName};
 use super::observation::{NodeView, Observation};
-use super::place::price::Foresight;
-use super::place::{Fleet, Slot};
-use super::rollout::{self, Case, Decision};
+use super::rollout::{Case, Decision};
 use super::steps::{Builder, Track};
 use super::world::World;
+
+pub(super) use self::decide::fleet;
 
 /// Prefix length of a node's slice of the IPv4 pod pool.
 const NODE_PREFIX4: u8 = 24;
@@ -152,148 +155,12 @@ fn note_nodes(inputs: &Inputs<'_>, body: &mut PlanBody) {
     }
 }
 
-/// Gives every node its range and every endpoint its address; what is claimed stays.
-fn claim(graph: &Graph, wanted: &BTreeMap<WorkloadName, Workload>, body: &mut PlanBody) {
-    let claims = &mut body.claims;
-    claims.nodes.retain(|node, _| graph.nodes.contains_key(node));
-    claims.ranges.retain(|node, _| graph.nodes.contains_key(node));
-    for node in graph.nodes.keys() {
-        if !claims.ranges.contains_key(node) {
-            let taken: BTreeSet<u32> = claims.ranges.values().copied().collect();
-            let free = (0..).find(|index| !taken.contains(index)).unwrap_or(u32::MAX);
-            claims.ranges.insert(node.clone(), free);
-        }
-        if ranges(graph, claims, node).is_none() {
-            body.blocked.push(Blocked::PoolUsedUp { pool: "pods".into(), by: node.to_string() });
-        }
-    }
-    let with_ports = wanted.iter().filter(|(_, workload)| !workload.ports.is_empty());
-    for (name, _) in with_ports {
-        if !claims.endpoints.contains_key(name) {
-            let taken: BTreeSet<u32> = claims.endpoints.values().copied().collect();
-            let free = (1..).find(|index| !taken.contains(index)).unwrap_or(u32::MAX);
-            claims.endpoints.insert(name.clone(), free);
-        }
-        if addresses(graph, claims, name).is_none() {
-            let by = name.to_string();
-            body.blocked.push(Blocked::PoolUsedUp { pool: "endpoints".into(), by });
-        }
-    }
-}
-
-fn ranges(
-    graph: &Graph,
-    claims: &Claims,
-    node: &NodeName,
-) -> Option<(ipnet::Ipv4Net, ipnet::Ipv6Net)> {
-    let index = *claims.ranges.get(node)? as usize;
-    let range4 = graph.pools.pods4.subnets(NODE_PREFIX4).ok()?.nth(index)?;
-    let range6 = graph.pools.pods6.subnets(NODE_PREFIX6).ok()?.nth(index)?;
-    Some((range4, range6))
-}
-
-fn addresses(graph: &Graph, claims: &Claims, name: &WorkloadName) -> Option<(Ipv4Addr, Ipv6Addr)> {
-    let index = *claims.endpoints.get(name)?;
-    let pool4 = graph.pools.endpoints4;
-    let address4 = Ipv4Addr::from(u32::from(pool4.network()).checked_add(index)?);
-    let pool6 = u128::from(graph.pools.endpoints6.network());
-    let address6 = Ipv6Addr::from(pool6.checked_add(u128::from(index))?);
-    (pool4.contains(&address4) && address4 != pool4.broadcast()).then_some((address4, address6))
-}
-
 struct Planning<'a, 'b> {
     inputs: &'a Inputs<'a>,
     world: &'a World,
     body: &'b mut PlanBody,
     /// Pods that make room, and for whom.
     yielding: BTreeMap<PodId, WorkloadName>,
-}
-
-/// The fleet as placement sees it, with everything that is there counted.
-pub(super) fn fleet(
-    inputs: &Inputs<'_>,
-    world: &World,
-    claims: &Claims,
-    wanted: &BTreeMap<WorkloadName, Workload>,
-) -> Fleet {
-    let Inputs { graph, observation, .. } = *inputs;
-    let mut fleet = Fleet::default();
-    fleet.set_fill(graph.fill);
-    fleet.set_quota(graph.quota.clone());
-    for (name, node) in &graph.nodes {
-        let Some(ranges) = ranges(graph, claims, name) else { continue };
-        let seen = observation.seen(name);
-        let found = seen.map(|seen| seen.facts.has()).unwrap_or_default();
-        let slot = Slot {
-            labels: node.labels.clone(),
-            taints: node.taints.clone(),
-            intake: node.intake,
-            reachable: seen.is_some(),
-            pressure: seen.map(|seen| seen.status.pressure).unwrap_or_default(),
-            images: seen.map(|seen| seen.spec.images.clone()).unwrap_or_default(),
-            ..Slot::plain(node.room(&found), ranges)
-        };
-        fleet.add(name.clone(), slot);
-        for requests in seen.iter().flat_map(|seen| seen.spec.others.values()) {
-            fleet.reserve(name, requests);
-        }
-        for address in seen.iter().flat_map(|seen| &seen.spec.claimed) {
-            fleet.take(name, *address);
-        }
-    }
-    for (name, workload) in wanted {
-        fleet.learn(name, &workload.placement, Some(workload.keeps()));
-    }
-    let demand = wanted.values().map(|w| (w.template.resources.clone(), u64::from(w.replicas)));
-    fleet.set_demand(demand.collect(), Foresight::Likely);
-    for here in world.pods.values() {
-        let Placed { node, workload, requests, ip4, .. } = &here.placed;
-        fleet.count(node, workload, requests, *ip4);
-    }
-    fleet
-}
-
-/// In which order workloads of one priority are placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Order {
-    /// By name.
-    Usual,
-    /// By what a replica asks for.
-    LargestFirst,
-}
-
-/// What was decided for each workload, and which pods make room for whom.
-type Decided = (BTreeMap<WorkloadName, Decision>, BTreeMap<PodId, WorkloadName>);
-
-/// Who is placed first: whom others yield to; then whom others must be near; then in an order.
-fn in_order_of_choice(
-    names: BTreeSet<&WorkloadName>,
-    wanted: &BTreeMap<WorkloadName, Workload>,
-    order: Order,
-) -> Vec<WorkloadName> {
-    let mut left: Vec<&WorkloadName> = names.into_iter().collect();
-    let priority = |name: &WorkloadName| wanted.get(name).map_or(0, |w| w.placement.priority);
-    // A core weighs as much as 4 GiB.
-    let size = |name: &WorkloadName| match (order, wanted.get(name)) {
-        (Order::Usual, _) | (Order::LargestFirst, None) => 0,
-        (Order::LargestFirst, Some(workload)) => {
-            let asks = &workload.template.resources;
-            asks.cpu_millis.saturating_add(asks.memory_bytes >> 22)
-        }
-    };
-    left.sort_by_key(|name| std::cmp::Reverse((priority(name), size(name))));
-    let mut order: Vec<WorkloadName> = Vec::new();
-    while !left.is_empty() {
-        let waits = |name: &WorkloadName| {
-            let near = wanted.get(name).map(|w| w.placement.near.as_slice()).unwrap_or_default();
-            near.iter()
-                .any(|n| n.weight.is_none() && &n.workload != name && left.contains(&&n.workload))
-        };
-        // Of a circle, the first begins.
-        let next = left.iter().position(|name| !waits(name)).unwrap_or(0);
-        order.push(left.remove(next).clone());
-    }
-    order
 }
 
 /// The steps by which pods make room for a workload, with their nodes.
@@ -349,85 +216,6 @@ impl Planning<'_, '_> {
             .nodes
             .keys()
             .filter_map(move |name| observation.seen(name).map(|seen| (name, seen)))
-    }
-
-    /// Decides for every workload. Where somebody has no place, it is tried again with the largest
-    /// first, and then as densely as can be; what leaves the fewest without a place is taken.
-    fn decide(
-        &mut self,
-        wanted: &BTreeMap<WorkloadName, Workload>,
-        tables: &[NodeName],
-        fleet: &Fleet,
-    ) -> BTreeMap<WorkloadName, Decision> {
-        let usual = self.inputs.graph.fill;
-        let mut best: Option<(usize, Decided)> = None;
-        for (order, fill) in [
-            (Order::Usual, usual),
-            (Order::LargestFirst, usual),
-            (Order::LargestFirst, Fill::Dense),
-        ] {
-            let mut trial = fleet.clone();
-            if fill != usual {
-                trial.set_fill(fill);
-            }
-            let decided = self.decide_in(order, wanted, tables, &mut trial);
-            let blocked = decided.0.values().map(|decision| decision.blocked.len()).sum();
-            if best.as_ref().is_none_or(|(fewest, _)| blocked < *fewest) {
-                best = Some((blocked, decided));
-            }
-            if blocked == 0 {
-                break;
-            }
-        }
-        let (decisions, yielding) = best.map(|(_, decided)| decided).unwrap_or_default();
-        self.yielding = yielding;
-        decisions
-    }
-
-    fn decide_in(
-        &self,
-        order: Order,
-        wanted: &BTreeMap<WorkloadName, Workload>,
-        tables: &[NodeName],
-        fleet: &mut Fleet,
-    ) -> Decided {
-        let Inputs { graph, head, .. } = *self.inputs;
-        let revision = self.body.revision;
-        let mut names: BTreeSet<&WorkloadName> = wanted.keys().collect();
-        names.extend(self.world.workloads());
-        names.extend(head.reached.keys());
-        names.extend(self.seen().flat_map(|(_, seen)| seen.spec.endpoints.keys()));
-        let names = in_order_of_choice(names, wanted, order);
-        let mut decisions = BTreeMap::new();
-        let mut yielding: BTreeMap<PodId, WorkloadName> = BTreeMap::new();
-        for name in names {
-            let case = Case {
-                tenant: &graph.tenant,
-                name: &name,
-                world: self.world,
-                head,
-                revision,
-                tables,
-                addresses: addresses(graph, &self.body.claims, &name),
-                nodes: &graph.nodes,
-                yielding: &yielding,
-            };
-            let decision = match wanted.get(&name) {
-                Some(workload) => rollout::decide(&case, workload, fleet),
-                None => rollout::decide_removal(&case),
-            };
-            for (node, workload) in &decision.evicts {
-                let pods = self.world.of_workload(workload);
-                let pods = pods.filter(|(id, here)| {
-                    here.node() == node && here.is_known() && !yielding.contains_key(*id)
-                });
-                if let Some((id, _)) = pods.max_by_key(|(id, _)| (id.ordinal, id.generation)) {
-                    yielding.insert(id.clone(), name.clone());
-                }
-            }
-            decisions.insert(name, decision);
-        }
-        (decisions, yielding)
     }
 
     /// Steps that make the nodes themselves ready; what later steps on each node wait for.

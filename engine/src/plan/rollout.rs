@@ -4,17 +4,19 @@
 //! killed anywhere is gone on with by planning again. Per ordinal it keeps the best sound pod and
 //! moves the others out; what passed its gate before (a table leads to it) is not gated again.
 
+mod placing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::action::{Backend, Endpoint, EndpointPort, PodSpec};
+use self::placing::{Placing, spec_of};
+use super::action::{Backend, Endpoint, EndpointPort};
 use super::body::{Blocked, Branch, Move, Placed, Wave};
 use super::canon::{release_digest, template_digest};
-use super::graph::{Node, OnFail, PodTemplate, Port, Rollout, Strategy, Workload};
+use super::graph::{Node, OnFail, Port, Rollout, Strategy, Workload};
 use super::ledger::Head;
 use super::names::{NodeName, PodId, SpecDigest, Tenant, WorkloadName};
-use super::observation::Requests;
-use super::place::{Ask, Fleet, Slot, mend};
+use super::place::Fleet;
 use super::world::{Here, State, World};
 
 /// What one workload's decisions are made from.
@@ -424,188 +426,4 @@ fn in_waves(
     }
     waves.push(removals);
     waves
-}
-
-struct Placing<'a> {
-    case: &'a Case<'a>,
-    wanted: &'a Workload,
-    /// What an undo would restore.
-    before: Option<&'a Workload>,
-    /// What earlier waves of this rollout freed.
-    credit: BTreeMap<NodeName, Requests>,
-    blocked: Vec<Blocked>,
-    /// Where pods of which workload have to make room.
-    evicts: Vec<(NodeName, WorkloadName)>,
-    /// Who made room and has no other place, for people.
-    homeless: Vec<String>,
-    /// Pods that stay, since what would replace them has no place.
-    stay: Vec<(PodId, Placed)>,
-}
-
-impl Placing<'_> {
-    fn place(&mut self, mut moves: Vec<Move>, fleet: &mut Fleet) -> Wave {
-        moves.retain_mut(|one| {
-            let yielding = one.out.iter().find_map(|(id, _)| self.case.yielding.get(id));
-            // Whoever yields is not counted any more, in nothing.
-            let counted = |(id, _): &&(PodId, Placed)| !self.case.yielding.contains_key(id);
-            let out: Vec<Placed> =
-                one.out.iter().filter(counted).map(|(_, placed)| placed.clone()).collect();
-            // A replica does not keep its own successor from anywhere: for spread and the like
-            // they are one, even while both run.
-            for placed in &out {
-                fleet.uncount(&placed.node, self.case.name, &placed.requests);
-            }
-            if !one.start_first {
-                self.free(&out);
-            }
-            if !one.create || self.choose(one, fleet, yielding.is_some()) {
-                self.restore(one, fleet);
-                if one.start_first {
-                    self.free(&out);
-                }
-                return true;
-            }
-            if let Some(other) = yielding {
-                one.create = false;
-                one.start_first = false;
-                one.why = format!("yields to {other}");
-                let leaves = one.out.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>();
-                let leaves = leaves.join(" ");
-                self.homeless.push(format!("{leaves} yields to {other}, and has no other place"));
-                return true;
-            }
-            self.stay.append(&mut one.out);
-            for placed in &out {
-                fleet.recount(&placed.node, self.case.name, &placed.requests);
-                if !one.start_first {
-                    self.credit.entry(placed.node.clone()).or_default().sub(&placed.requests);
-                }
-            }
-            false
-        });
-        Wave { moves }
-    }
-
-    fn free(&mut self, out: &[Placed]) {
-        for placed in out {
-            self.credit.entry(placed.node.clone()).or_default().add(&placed.requests);
-        }
-    }
-
-    fn choose(&mut self, one: &mut Move, fleet: &mut Fleet, may_wait: bool) -> bool {
-        let stay = one.out.iter().map(|(id, placed)| (id.generation, &placed.node)).max();
-        let requests = &self.wanted.template.resources;
-        let ask = Ask {
-            workload: self.case.name,
-            requests,
-            placement: &self.wanted.placement,
-            image: Some(&self.wanted.template.image),
-            stay: stay.map(|(_, node)| node),
-            credit: &self.credit,
-        };
-        let mut chosen = fleet.choose(&ask);
-        let mut yielded = String::new();
-        if chosen.is_err()
-            && let Some(gone) = fleet.make_room(&ask)
-        {
-            let names: BTreeSet<_> = gone.iter().map(|(_, name)| name.to_string()).collect();
-            let names: Vec<_> = names.into_iter().collect();
-            yielded = format!("{} makes room, ", names.join(" and "));
-            self.evicts.extend(gone);
-            chosen = fleet.choose(&ask);
-        }
-        match chosen {
-            Ok(place) => {
-                let mut left = requests.clone();
-                let credit = self.credit.entry(place.node.clone()).or_default();
-                left.sub(credit);
-                credit.sub(requests);
-                fleet.promise(&place.node, self.case.name, &left, place.addresses.0);
-                let id = self.next_id(one.ordinal);
-                one.why = yielded + &place.why;
-                one.into = Some((
-                    place.node,
-                    pod_spec(self.case, id, &self.wanted.template, place.addresses),
-                ));
-                true
-            }
-            Err(_) if may_wait => false,
-            Err(nodes) => {
-                let mends = mend::mends(fleet, &ask, 1);
-                let mend = match mends.first() {
-                    Some(mend) => mend.to_string(),
-                    None => "no single change was found that would help".to_owned(),
-                };
-                self.blocked.push(Blocked::NoRoom {
-                    workload: self.case.name.clone(),
-                    ordinal: one.ordinal,
-                    nodes,
-                    mend,
-                });
-                false
-            }
-        }
-    }
-
-    /// Fixes, now, the pod that would stand in if the release is turned down.
-    fn restore(&mut self, one: &mut Move, fleet: &mut Fleet) {
-        let (Some(before), Some((_, into))) = (self.before, &one.into) else { return };
-        let Some((_, out)) = one.out.iter().max_by_key(|(id, _)| id.generation) else { return };
-        // The address is new, so that no connection of the old pod's can reach the wrong one.
-        let Some(addresses) = fleet.slot(&out.node).and_then(Slot::next_addresses) else {
-            return;
-        };
-        fleet.take(&out.node, addresses.0);
-        let next = self.next_id(one.ordinal).generation;
-        let id = PodId { generation: next.max(into.id.generation + 1), ..into.id.clone() };
-        one.restore =
-            Some((out.node.clone(), pod_spec(self.case, id, &before.template, addresses)));
-    }
-
-    /// The next generation: above everything seen, assumed, or ever planned.
-    fn next_id(&self, ordinal: u32) -> PodId {
-        let mut id = PodId { workload: self.case.name.slug(), ordinal, generation: 0 };
-        let planned = self.case.head.generations.get(&id.replica()).copied().unwrap_or(0);
-        let seen = self
-            .case
-            .world
-            .of_workload(self.case.name)
-            .map(|(id, _)| id)
-            .filter(|i| i.ordinal == ordinal);
-        id.generation = seen.map(|i| i.generation).fold(planned, u64::max) + 1;
-        id
-    }
-}
-
-fn pod_spec(
-    case: &Case<'_>,
-    id: PodId,
-    template: &PodTemplate,
-    (ip4, ip6): (Ipv4Addr, Ipv6Addr),
-) -> PodSpec {
-    let PodTemplate { image, source: _, command, args, env, resources, limits: _, grace_ms } =
-        template;
-    let (cpu_millis, memory_bytes) = (template.cpu_limit(), template.memory_limit());
-    let limits = Requests { cpu_millis, memory_bytes, ..Requests::default() };
-    PodSpec {
-        id,
-        tenant: case.tenant.clone(),
-        workload: case.name.clone(),
-        digest: template_digest(template),
-        image: image.clone(),
-        command: command.clone(),
-        args: args.clone(),
-        env: env.clone(),
-        cpu_millis,
-        memory_bytes,
-        asks: (*resources != limits).then(|| Box::new(resources.clone())),
-        ip4,
-        ip6,
-        grace_ms: *grace_ms,
-        revision: case.revision,
-    }
-}
-
-fn spec_of(case: &Case<'_>, id: &PodId, placed: &Placed, template: &PodTemplate) -> PodSpec {
-    pod_spec(case, id.clone(), template, (placed.ip4, placed.ip6))
 }

@@ -1,0 +1,182 @@
+//! Who is placed in which order, and what else is tried where somebody has no place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::claim::{addresses, ranges};
+use super::{Inputs, Planning};
+use crate::plan::body::Placed;
+use crate::plan::graph::{Fill, Workload};
+use crate::plan::ledger::Claims;
+use crate::plan::names::{NodeName, PodId, WorkloadName};
+use crate::plan::place::price::Foresight;
+use crate::plan::place::{Fleet, Slot};
+use crate::plan::rollout::{self, Case, Decision};
+use crate::plan::world::World;
+
+/// The fleet as placement sees it, with everything that is there counted.
+pub(in crate::plan) fn fleet(
+    inputs: &Inputs<'_>,
+    world: &World,
+    claims: &Claims,
+    wanted: &BTreeMap<WorkloadName, Workload>,
+) -> Fleet {
+    let Inputs { graph, observation, .. } = *inputs;
+    let mut fleet = Fleet::default();
+    fleet.set_fill(graph.fill);
+    fleet.set_quota(graph.quota.clone());
+    for (name, node) in &graph.nodes {
+        let Some(ranges) = ranges(graph, claims, name) else { continue };
+        let seen = observation.seen(name);
+        let found = seen.map(|seen| seen.facts.has()).unwrap_or_default();
+        let slot = Slot {
+            labels: node.labels.clone(),
+            taints: node.taints.clone(),
+            intake: node.intake,
+            reachable: seen.is_some(),
+            pressure: seen.map(|seen| seen.status.pressure).unwrap_or_default(),
+            images: seen.map(|seen| seen.spec.images.clone()).unwrap_or_default(),
+            ..Slot::plain(node.room(&found), ranges)
+        };
+        fleet.add(name.clone(), slot);
+        for requests in seen.iter().flat_map(|seen| seen.spec.others.values()) {
+            fleet.reserve(name, requests);
+        }
+        for address in seen.iter().flat_map(|seen| &seen.spec.claimed) {
+            fleet.take(name, *address);
+        }
+    }
+    for (name, workload) in wanted {
+        fleet.learn(name, &workload.placement, Some(workload.keeps()));
+    }
+    let demand = wanted.values().map(|w| (w.template.resources.clone(), u64::from(w.replicas)));
+    fleet.set_demand(demand.collect(), Foresight::Likely);
+    for here in world.pods.values() {
+        let Placed { node, workload, requests, ip4, .. } = &here.placed;
+        fleet.count(node, workload, requests, *ip4);
+    }
+    fleet
+}
+
+/// In which order workloads of one priority are placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// By name.
+    Usual,
+    /// By what a replica asks for.
+    LargestFirst,
+}
+
+/// What was decided for each workload, and which pods make room for whom.
+type Decided = (BTreeMap<WorkloadName, Decision>, BTreeMap<PodId, WorkloadName>);
+
+/// Who is placed first: whom others yield to; then whom others must be near; then in an order.
+fn in_order_of_choice(
+    names: BTreeSet<&WorkloadName>,
+    wanted: &BTreeMap<WorkloadName, Workload>,
+    order: Order,
+) -> Vec<WorkloadName> {
+    let mut left: Vec<&WorkloadName> = names.into_iter().collect();
+    let priority = |name: &WorkloadName| wanted.get(name).map_or(0, |w| w.placement.priority);
+    // A core weighs as much as 4 GiB.
+    let size = |name: &WorkloadName| match (order, wanted.get(name)) {
+        (Order::Usual, _) | (Order::LargestFirst, None) => 0,
+        (Order::LargestFirst, Some(workload)) => {
+            let asks = &workload.template.resources;
+            asks.cpu_millis.saturating_add(asks.memory_bytes >> 22)
+        }
+    };
+    left.sort_by_key(|name| std::cmp::Reverse((priority(name), size(name))));
+    let mut order: Vec<WorkloadName> = Vec::new();
+    while !left.is_empty() {
+        let waits = |name: &WorkloadName| {
+            let near = wanted.get(name).map(|w| w.placement.near.as_slice()).unwrap_or_default();
+            near.iter()
+                .any(|n| n.weight.is_none() && &n.workload != name && left.contains(&&n.workload))
+        };
+        // Of a circle, the first begins.
+        let next = left.iter().position(|name| !waits(name)).unwrap_or(0);
+        order.push(left.remove(next).clone());
+    }
+    order
+}
+
+impl Planning<'_, '_> {
+    /// Decides for every workload. Where somebody has no place, it is tried again with the largest
+    /// first, and then as densely as can be; what leaves the fewest without a place is taken.
+    pub(super) fn decide(
+        &mut self,
+        wanted: &BTreeMap<WorkloadName, Workload>,
+        tables: &[NodeName],
+        fleet: &Fleet,
+    ) -> BTreeMap<WorkloadName, Decision> {
+        let usual = self.inputs.graph.fill;
+        let mut best: Option<(usize, Decided)> = None;
+        for (order, fill) in [
+            (Order::Usual, usual),
+            (Order::LargestFirst, usual),
+            (Order::LargestFirst, Fill::Dense),
+        ] {
+            let mut trial = fleet.clone();
+            if fill != usual {
+                trial.set_fill(fill);
+            }
+            let decided = self.decide_in(order, wanted, tables, &mut trial);
+            let blocked = decided.0.values().map(|decision| decision.blocked.len()).sum();
+            if best.as_ref().is_none_or(|(fewest, _)| blocked < *fewest) {
+                best = Some((blocked, decided));
+            }
+            if blocked == 0 {
+                break;
+            }
+        }
+        let (decisions, yielding) = best.map(|(_, decided)| decided).unwrap_or_default();
+        self.yielding = yielding;
+        decisions
+    }
+
+    fn decide_in(
+        &self,
+        order: Order,
+        wanted: &BTreeMap<WorkloadName, Workload>,
+        tables: &[NodeName],
+        fleet: &mut Fleet,
+    ) -> Decided {
+        let Inputs { graph, head, .. } = *self.inputs;
+        let revision = self.body.revision;
+        let mut names: BTreeSet<&WorkloadName> = wanted.keys().collect();
+        names.extend(self.world.workloads());
+        names.extend(head.reached.keys());
+        names.extend(self.seen().flat_map(|(_, seen)| seen.spec.endpoints.keys()));
+        let names = in_order_of_choice(names, wanted, order);
+        let mut decisions = BTreeMap::new();
+        let mut yielding: BTreeMap<PodId, WorkloadName> = BTreeMap::new();
+        for name in names {
+            let case = Case {
+                tenant: &graph.tenant,
+                name: &name,
+                world: self.world,
+                head,
+                revision,
+                tables,
+                addresses: addresses(graph, &self.body.claims, &name),
+                nodes: &graph.nodes,
+                yielding: &yielding,
+            };
+            let decision = match wanted.get(&name) {
+                Some(workload) => rollout::decide(&case, workload, fleet),
+                None => rollout::decide_removal(&case),
+            };
+            for (node, workload) in &decision.evicts {
+                let pods = self.world.of_workload(workload);
+                let pods = pods.filter(|(id, here)| {
+                    here.node() == node && here.is_known() && !yielding.contains_key(*id)
+                });
+                if let Some((id, _)) = pods.max_by_key(|(id, _)| (id.ordinal, id.generation)) {
+                    yielding.insert(id.clone(), name.clone());
+                }
+            }
+            decisions.insert(name, decision);
+        }
+        (decisions, yielding)
+    }
+}
