@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use berth_engine::plan::graph::{Even, Fill, Intake, Over, Placement, Relation, Toleration};
-use berth_engine::plan::names::{NodeName, WorkloadName};
+use berth_engine::plan::graph::{Fill, Intake, Toleration};
+use berth_engine::plan::names::NodeName;
 use berth_engine::plan::observation::Requests;
 use berth_engine::plan::place::mend::{self, Part};
 use berth_engine::plan::place::price::Foresight;
-use berth_engine::plan::place::{Ask, Fleet, Slot, naive};
-use berth_tests::fleets::{Dice, Job, node, random_fleet, random_jobs, ranges, size};
+use berth_engine::plan::place::{Ask, Fleet, naive};
+use berth_tests::fleets::{Dice, Job, random_fleet, random_jobs};
 
 /// How many random fleets a property looks at.
 fn fleets(usual: u64) -> u64 {
@@ -194,126 +194,4 @@ fn by_hand(part: &Part, node: &NodeName, fleet: &mut Fleet, job: &mut Job) {
         }
         Part::Quota { .. } | Part::AddNode { .. } => unreachable!("no quota, and a node is named"),
     }
-}
-
-/// A small fleet and its replicas, for the exact search: nodes with CPU and a zone; workloads with
-/// CPU, a number of replicas, and whether they are apart from themselves and even over zones.
-struct Small {
-    nodes: Vec<(u64, u64)>,
-    jobs: Vec<(u64, u32, bool, bool)>,
-}
-
-/// Whether all can be placed at all, by trying everything.
-fn exact(small: &Small) -> bool {
-    let replicas: Vec<usize> = small
-        .jobs
-        .iter()
-        .enumerate()
-        .flat_map(|(job, (_, count, ..))| (0..*count).map(move |_| job))
-        .collect();
-    let mut left: Vec<u64> = small.nodes.iter().map(|(cpu, _)| *cpu).collect();
-    let mut on = vec![vec![0_u32; small.nodes.len()]; small.jobs.len()];
-    descend(small, &replicas, 0, &mut left, &mut on)
-}
-
-fn descend(
-    small: &Small,
-    replicas: &[usize],
-    first: usize,
-    left: &mut Vec<u64>,
-    on: &mut Vec<Vec<u32>>,
-) -> bool {
-    let Some((job, rest)) = replicas.split_first() else {
-        return small
-            .jobs
-            .iter()
-            .zip(on.iter())
-            .all(|((.., even), on)| !even || is_even(small, on));
-    };
-    let (cpu, _, apart, _) = small.jobs[*job];
-    // Replicas of one workload are alike: each comes no earlier than the one before it.
-    for node in first..small.nodes.len() {
-        if left[node] < cpu || (apart && on[*job][node] > 0) {
-            continue;
-        }
-        left[node] -= cpu;
-        on[*job][node] += 1;
-        let next = if rest.first() == Some(job) { node } else { 0 };
-        let found = descend(small, rest, next, left, on);
-        left[node] += cpu;
-        on[*job][node] -= 1;
-        if found {
-            return true;
-        }
-    }
-    false
-}
-
-fn is_even(small: &Small, on: &[u32]) -> bool {
-    let mut zones: BTreeMap<u64, u32> = BTreeMap::new();
-    for ((_, zone), count) in small.nodes.iter().zip(on) {
-        *zones.entry(*zone).or_default() += count;
-    }
-    let (least, most) = (zones.values().min(), zones.values().max());
-    most.zip(least).is_none_or(|(most, least)| most - least <= 1)
-}
-
-/// Whether placement finds a place for all, one after the other.
-fn ours(small: &Small, order: &[usize], fill: Fill) -> bool {
-    let none = BTreeMap::new();
-    let mut fleet = Fleet::default();
-    fleet.set_fill(fill);
-    for (number, (cpu, zone)) in (0..).zip(&small.nodes) {
-        let mut slot = Slot::plain(size(*cpu, 64), ranges(number));
-        slot.labels.insert("zone".to_owned(), zone.to_string());
-        fleet.add(node(number), slot);
-    }
-    let demand = small.jobs.iter().map(|(cpu, count, ..)| (size(*cpu, 0), u64::from(*count)));
-    fleet.set_demand(demand.collect(), Foresight::Likely);
-    order.iter().all(|number| {
-        let (cpu, replicas, apart, even) = small.jobs[*number];
-        let name = WorkloadName::new(format!("w{number}"));
-        let mut placement = Placement::default();
-        if apart {
-            let workload = name.clone();
-            placement.apart.push(Relation { workload, over: Over::Node, weight: None });
-        }
-        if even {
-            placement.even.push(Even { over: Over::Label("zone".to_owned()), skew: 1 });
-        }
-        let job = Job { name, requests: size(cpu, 0), placement, image: None };
-        fleet.learn(&job.name, &job.placement, None);
-        let ticket = fleet.ticket(&ask(&job, &none));
-        (0..replicas).all(|_| fleet.place(ticket).is_some())
-    })
-}
-
-/// Nothing is placed that an exact search finds to be impossible; and of what it finds to be
-/// possible, at most a fiftieth is missed.
-#[test]
-fn an_exact_search_agrees() {
-    let (mut possible, mut impossible, mut missed) = (0, 0, 0);
-    for seed in 0..1_000 {
-        let mut dice = Dice::new(seed ^ 0xe8ac);
-        let nodes = (0..2 + dice.below(3)).map(|_| (2 + dice.below(5), dice.below(2))).collect();
-        let job = |dice: &mut Dice| {
-            (1 + dice.below(3), 1 + dice.below(3) as u32, dice.one_in(3), dice.one_in(3))
-        };
-        let jobs = (0..1 + dice.below(3)).map(|_| job(&mut dice)).collect();
-        let small = Small { nodes, jobs };
-        let mut by_size: Vec<usize> = (0..small.jobs.len()).collect();
-        let usual = by_size.clone();
-        by_size.sort_by_key(|job| std::cmp::Reverse(small.jobs[*job].0));
-        // As the planner tries: by name, the largest first, and as densely as can be.
-        let tries = [(&usual, Fill::Even), (&by_size, Fill::Even), (&by_size, Fill::Dense)];
-        let all = tries.iter().any(|(order, fill)| ours(&small, order, *fill));
-        match (exact(&small), all) {
-            (true, true) => possible += 1,
-            (false, false) => impossible += 1,
-            (true, false) => missed += 1,
-            (false, true) => panic!("seed {seed}: placed what cannot be"),
-        }
-    }
-    assert!(possible > 100 && impossible > 100, "{possible} possible, {impossible} impossible");
-    assert!(missed * 50 <= possible, "{missed} of {} were missed", possible + missed);
 }

@@ -324,7 +324,18 @@ impl Planning<'_, '_> {
         builder: &mut Builder,
         ends: &mut BTreeMap<NodeName, Vec<StepId>>,
     ) {
-        let Decision { branch, blocked, deferred, incomplete, causes, kept, evicts: _ } = decision;
+        let Decision {
+            branch,
+            blocked,
+            waiting: _,
+            asked: _,
+            replaced: _,
+            deferred,
+            incomplete,
+            causes,
+            kept,
+            evicts: _,
+        } = decision;
         let before = self.inputs.head.reached.get(name);
         let first = builder.len();
         let has_endpoint: Vec<NodeName> = self

@@ -73,6 +73,12 @@ pub struct Decision {
     pub branch: Option<Branch>,
     /// Replicas that have no place.
     pub blocked: Vec<Blocked>,
+    /// How many replicas wait for room that nothing in the text has changed.
+    pub waiting: usize,
+    /// The replicas that were to be placed: for each, the node of the pod that it replaces.
+    pub asked: Vec<Option<NodeName>>,
+    /// Pods that do not count beside those that replace them.
+    pub replaced: Vec<Placed>,
     /// What is put off, for people.
     pub deferred: Vec<String>,
     /// Whether some replica keeps an older release after this plan, since it cannot be replaced
@@ -201,7 +207,11 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         wanted,
         before: before.filter(|_| undo),
         credit: BTreeMap::new(),
+        unchanged: before == Some(wanted),
         blocked: Vec::new(),
+        waiting: Vec::new(),
+        asked: Vec::new(),
+        replaced: Vec::new(),
         evicts: Vec::new(),
         homeless: Vec::new(),
         stay: Vec::new(),
@@ -213,6 +223,11 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         .collect();
     decision.incomplete |= !placing.blocked.is_empty();
     decision.blocked = placing.blocked;
+    decision.incomplete |= !placing.waiting.is_empty();
+    decision.waiting = placing.waiting.len();
+    decision.deferred.extend(placing.waiting);
+    decision.asked = placing.asked;
+    decision.replaced = placing.replaced;
     decision.evicts = placing.evicts;
     decision.kept.extend(placing.stay);
     let lost = u32::try_from(placing.homeless.len()).unwrap_or(u32::MAX);

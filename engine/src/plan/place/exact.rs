@@ -11,11 +11,13 @@
 //! It knows nothing of what earlier waves free (a credit), and makes nobody yield.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::filter::{self, At, Reach};
 use super::fleet::{ADDRESSES, CPU, Fleet, MEMORY};
 use super::naive;
 use super::want::{Floors, Ticket, Want};
+use crate::plan::observation::Requests;
 
 /// How many kinds of node are looked at before the search gives up.
 pub const MOST_LOOKS: u64 = 1 << 20;
@@ -35,11 +37,11 @@ type Kind = (usize, Vec<Ticket>);
 /// Finds a node for each wish, with all constraints kept, each in its turn; nothing if there is
 /// none, or if it was not found with so many looks. The fleet is as before.
 pub fn search(fleet: &Fleet, wishes: &[Wish], looks: u64) -> Option<Vec<usize>> {
-    let mut asked = super::super::observation::Requests::default();
+    let mut asked = Requests::default();
     for wish in wishes {
         asked.add(&fleet.want(wish.ticket).requests);
     }
-    if !fleet.quota_left(&asked).is_empty() {
+    if !fleet.quota_left(&asked).is_empty() || !is_enough(fleet, wishes) {
         return None;
     }
     let mut left: BTreeMap<Ticket, u64> = BTreeMap::new();
@@ -53,6 +55,18 @@ pub fn search(fleet: &Fleet, wishes: &[Wish], looks: u64) -> Option<Vec<usize>> 
     }
     let come = vec![Vec::new(); fleet.len()];
     Search { fleet, wishes, left, base, come, kinds, dead: BTreeSet::new(), looks }.run()
+}
+
+/// Whether all the nodes together have as much room as all the wishes ask for.
+fn is_enough(fleet: &Fleet, wishes: &[Wish]) -> bool {
+    let mut asked: BTreeMap<usize, u128> = BTreeMap::new();
+    for (resource, needs) in wishes.iter().flat_map(|wish| &fleet.want(wish.ticket).needs) {
+        *asked.entry(*resource).or_default() += u128::from(*needs);
+    }
+    asked.into_iter().all(|(resource, asked)| {
+        let free = |node| u128::from(fleet.free(node, resource, None));
+        (0..fleet.len()).map(free).sum::<u128>() >= asked
+    })
 }
 
 /// Numbers the nodes such that two with one number are the same to every wish.
@@ -136,12 +150,13 @@ impl Search<'_> {
     fn candidates(&mut self, wish: Wish) -> Option<Vec<usize>> {
         let first = |nodes: &BTreeSet<usize>| nodes.first().copied();
         let each: Vec<usize> = self.kinds.values().filter_map(first).collect();
-        let cost = each.len() * (1 + self.left.len());
+        let gone = self.wishes.len() - self.left.values().map(|left| *left as usize).sum::<usize>();
+        let cost = each.len() * (1 + self.left.len()) + gone;
         self.looks = self.looks.checked_sub(u64::try_from(cost).unwrap_or(u64::MAX))?;
-        if !self.is_enough() {
+        if !self.has_places() {
             return Some(Vec::new());
         }
-        let want = std::sync::Arc::clone(self.fleet.want(wish.ticket));
+        let want = Arc::clone(self.fleet.want(wish.ticket));
         let floors = naive::floors(&self.fleet, &want, each.iter().copied());
         let mut nodes: Vec<usize> = Vec::new();
         nodes.extend(each.iter().filter(|node| takes(&self.fleet, &want, &floors, **node)));
@@ -164,7 +179,7 @@ impl Search<'_> {
     }
 
     /// Whether the room that there is could do for each class of wishes, were it alone.
-    fn is_enough(&self) -> bool {
+    fn has_places(&self) -> bool {
         self.left.iter().filter(|(_, left)| **left > 0).all(|(ticket, left)| {
             let want = self.fleet.want(*ticket);
             let mut places = 0_u64;
@@ -228,13 +243,13 @@ fn takes(fleet: &Fleet, want: &Want, floors: &Floors, node: usize) -> bool {
 
 impl Fleet {
     fn come(&mut self, ticket: Ticket, node: usize) {
-        let want = std::sync::Arc::clone(self.want(ticket));
+        let want = Arc::clone(self.want(ticket));
         self.spend_one(node, ADDRESSES, 1);
         self.put(node, want.workload, &want.takes);
     }
 
     fn go(&mut self, ticket: Ticket, node: usize) {
-        let want = std::sync::Arc::clone(self.want(ticket));
+        let want = Arc::clone(self.want(ticket));
         self.pull(node, want.workload, &want.takes);
         self.release_one(node, ADDRESSES, 1);
     }

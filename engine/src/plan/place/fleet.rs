@@ -9,10 +9,11 @@ mod intern;
 mod look;
 mod names;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+pub use self::choose::Verdict;
 use self::names::{amount, number_value};
 use super::ask::{Ask, Slot};
 use super::grid::Cell;
@@ -58,6 +59,8 @@ pub struct Fleet {
     asked: Requests,
     fill: Fill,
     prices: Prices,
+    /// Where replicas go if they may, whatever else is better; by workload, in their order.
+    advice: BTreeMap<WorkloadName, VecDeque<usize>>,
     /// By capacity, how much of the nodes that are begun is kept for later; and each node's cell.
     kept: BTreeMap<[u64; 2], Kept>,
     cells: Vec<Cell>,
@@ -137,6 +140,17 @@ impl Fleet {
         self.tallies.iter_mut().for_each(|tally| tally.ticket = None);
         self.wants.clear();
         self.index = None;
+    }
+
+    /// Says where replicas of a workload go, in the order in which they will be asked for, if they
+    /// may go there when their turn comes.
+    pub fn advise(&mut self, workload: &WorkloadName, nodes: impl IntoIterator<Item = usize>) {
+        self.advice.entry(workload.clone()).or_default().extend(nodes);
+    }
+
+    /// The number of a node.
+    pub fn number(&self, node: &NodeName) -> Option<usize> {
+        self.by_name.get(node).copied()
     }
 
     /// Adds a node.

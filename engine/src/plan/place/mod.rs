@@ -19,7 +19,8 @@
 //!
 //! So a replica costs the number of node classes and of cells in use, not the number of nodes, and
 //! a hard constraint costs little more than none. [`preempt`] looks for who would yield when no
-//! node takes a replica. [`price`] says what a node's remaining room is worth, for nodes that are
+//! node takes a replica, and [`exact`] for a place for all together where one after the other found
+//! none. [`price`] says what a node's remaining room is worth, for nodes that are
 //! to be filled densely.
 //!
 //! Deliberately absent: the plan, the observation, time. What a step frees for later steps comes
@@ -27,6 +28,7 @@
 
 pub mod ask;
 pub mod bits;
+pub mod exact;
 pub mod filter;
 pub mod fleet;
 pub mod grid;
@@ -40,4 +42,4 @@ pub mod score;
 pub mod want;
 
 pub use ask::{Ask, Place, Slot};
-pub use fleet::Fleet;
+pub use fleet::{Fleet, Verdict};

@@ -4,12 +4,12 @@
 use super::filter::{self, At, Reach};
 use super::fleet::Fleet;
 use super::score::{self, Score};
-use super::want::{Domain, Floors, Ticket};
+use super::want::{Domain, Floors, Ticket, Want};
 
 /// Finds the node that takes a replica, if one does.
 pub fn search(fleet: &Fleet, ticket: Ticket) -> Option<usize> {
-    let floors = floors(fleet, ticket);
     let want = fleet.want(ticket);
+    let floors = floors(fleet, want, 0..fleet.len());
     let mut best: Option<(Score, usize)> = None;
     for node in 0..fleet.len() {
         let at = At { fleet, node, want, floors: &floors, credit: None };
@@ -25,8 +25,7 @@ pub fn search(fleet: &Fleet, ticket: Ticket) -> Option<usize> {
 }
 
 /// The number of replicas in the emptiest domain among the nodes that the replica may be on.
-fn floors(fleet: &Fleet, ticket: Ticket) -> Floors {
-    let want = fleet.want(ticket);
+pub(super) fn floors(fleet: &Fleet, want: &Want, nodes: impl Iterator<Item = usize>) -> Floors {
     if want.even.is_empty() {
         return Floors::default();
     }
@@ -35,7 +34,7 @@ fn floors(fleet: &Fleet, ticket: Ticket) -> Floors {
         fleet.class_passes(*node, want)
             && (named.is_empty() || named.contains(fleet.name_at(*node)))
     };
-    let nodes: Vec<usize> = (0..fleet.len()).filter(may).collect();
+    let nodes: Vec<usize> = nodes.filter(may).collect();
     let least = |over: Domain| {
         let nodes = nodes.iter().filter(|node| fleet.has_domain(over, **node));
         nodes.map(|node| fleet.replicas_in(want.workload, over, *node)).min().unwrap_or(0)

@@ -8,8 +8,9 @@ use crate::plan::body::Placed;
 use crate::plan::graph::{Fill, Workload};
 use crate::plan::ledger::Claims;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
+use crate::plan::place::exact::{self, Wish};
 use crate::plan::place::price::Foresight;
-use crate::plan::place::{Fleet, Slot};
+use crate::plan::place::{Ask, Fleet, Slot};
 use crate::plan::rollout::{self, Case, Decision};
 use crate::plan::world::World;
 
@@ -100,9 +101,52 @@ fn in_order_of_choice(
     order
 }
 
+/// Looks for a place for all replicas together that were to be placed, and advises the fleet so;
+/// says whether there is one.
+fn search(
+    (decisions, _): &Decided,
+    wanted: &BTreeMap<WorkloadName, Workload>,
+    fleet: &mut Fleet,
+) -> bool {
+    let mut trial = fleet.clone();
+    for (name, decision) in decisions {
+        for placed in &decision.replaced {
+            trial.uncount(&placed.node, name, &placed.requests);
+        }
+    }
+    let none = BTreeMap::new();
+    let mut wishes: Vec<(WorkloadName, Wish)> = Vec::new();
+    for name in in_order_of_choice(decisions.keys().collect(), wanted, Order::LargestFirst) {
+        let (Some(workload), Some(decision)) = (wanted.get(&name), decisions.get(&name)) else {
+            continue;
+        };
+        let template = &workload.template;
+        let ask = Ask {
+            workload: &name,
+            requests: &template.resources,
+            placement: &workload.placement,
+            image: Some(&template.image),
+            stay: None,
+            credit: &none,
+        };
+        let ticket = trial.ticket(&ask);
+        for stay in &decision.asked {
+            let rather = stay.as_ref().and_then(|node| trial.number(node));
+            wishes.push((name.clone(), Wish { ticket, rather }));
+        }
+    }
+    let (names, wishes): (Vec<_>, Vec<_>) = wishes.into_iter().unzip();
+    let Some(nodes) = exact::search(&trial, &wishes, exact::MOST_LOOKS) else { return false };
+    for (name, node) in names.iter().zip(nodes) {
+        fleet.advise(name, [node]);
+    }
+    true
+}
+
 impl Planning<'_, '_> {
     /// Decides for every workload. Where somebody has no place, it is tried again with the largest
-    /// first, and then as densely as can be; what leaves the fewest without a place is taken.
+    /// first, then as densely as can be, and then by a search that goes back; what leaves the
+    /// fewest without a place is taken.
     pub(super) fn decide(
         &mut self,
         wanted: &BTreeMap<WorkloadName, Workload>,
@@ -110,26 +154,27 @@ impl Planning<'_, '_> {
         fleet: &Fleet,
     ) -> BTreeMap<WorkloadName, Decision> {
         let usual = self.inputs.graph.fill;
-        let mut best: Option<(usize, Decided)> = None;
-        for (order, fill) in [
-            (Order::Usual, usual),
-            (Order::LargestFirst, usual),
-            (Order::LargestFirst, Fill::Dense),
-        ] {
+        let without_place = |decided: &Decided| -> usize {
+            decided.0.values().map(|decision| decision.blocked.len() + decision.waiting).sum()
+        };
+        let mut best = self.decide_in(Order::Usual, wanted, tables, &mut fleet.clone());
+        for (fill, searched) in [(usual, false), (Fill::Dense, false), (usual, true)] {
+            if without_place(&best) == 0 {
+                break;
+            }
             let mut trial = fleet.clone();
+            if searched && !search(&best, wanted, &mut trial) {
+                continue;
+            }
             if fill != usual {
                 trial.set_fill(fill);
             }
-            let decided = self.decide_in(order, wanted, tables, &mut trial);
-            let blocked = decided.0.values().map(|decision| decision.blocked.len()).sum();
-            if best.as_ref().is_none_or(|(fewest, _)| blocked < *fewest) {
-                best = Some((blocked, decided));
-            }
-            if blocked == 0 {
-                break;
+            let decided = self.decide_in(Order::LargestFirst, wanted, tables, &mut trial);
+            if without_place(&decided) < without_place(&best) {
+                best = decided;
             }
         }
-        let (decisions, yielding) = best.map(|(_, decided)| decided).unwrap_or_default();
+        let (decisions, yielding) = best;
         self.yielding = yielding;
         decisions
     }

@@ -20,7 +20,15 @@ pub(super) struct Placing<'a> {
     pub(super) before: Option<&'a Workload>,
     /// What earlier waves of this rollout freed.
     pub(super) credit: BTreeMap<NodeName, Requests>,
+    /// Whether the text says what it said when the workload was last as it should be.
+    pub(super) unchanged: bool,
     pub(super) blocked: Vec<Blocked>,
+    /// Who waits for room, for people.
+    pub(super) waiting: Vec<String>,
+    /// Who was to be placed: the node of the pod that it replaces.
+    pub(super) asked: Vec<Option<NodeName>>,
+    /// Pods that do not count beside those that replace them.
+    pub(super) replaced: Vec<Placed>,
     /// Where pods of which workload have to make room.
     pub(super) evicts: Vec<(NodeName, WorkloadName)>,
     /// Who made room and has no other place, for people.
@@ -39,6 +47,7 @@ impl Placing<'_> {
                 one.out.iter().filter(counted).map(|(_, placed)| placed.clone()).collect();
             // A replica does not keep its own successor from anywhere: for spread and the like
             // they are one, even while both run.
+            self.replaced.extend(out.iter().cloned());
             for placed in &out {
                 fleet.uncount(&placed.node, self.case.name, &placed.requests);
             }
@@ -90,6 +99,7 @@ impl Placing<'_> {
             stay: stay.map(|(_, node)| node),
             credit: &self.credit,
         };
+        self.asked.push(ask.stay.cloned());
         let mut chosen = fleet.choose(&ask);
         let mut yielded = String::new();
         if chosen.is_err()
@@ -123,6 +133,15 @@ impl Placing<'_> {
                     Some(mend) => mend.to_string(),
                     None => "no single change was found that would help".to_owned(),
                 };
+                // Nobody asked for this now: room went to somebody else, or a node left. It waits,
+                // and the rest goes on.
+                if self.unchanged && one.out.is_empty() {
+                    let (name, ordinal) = (self.case.name, one.ordinal);
+                    self.waiting.push(format!(
+                        "service/{name} replica {ordinal} waits for room: no node takes it; {mend}"
+                    ));
+                    return false;
+                }
                 self.blocked.push(Blocked::NoRoom {
                     workload: self.case.name.clone(),
                     ordinal: one.ordinal,

@@ -13,7 +13,10 @@ use crate::plan::place::filter::{self, At};
 use crate::plan::place::index::Index;
 use crate::plan::place::preempt::Yielding;
 use crate::plan::place::score::{self, Score};
-use crate::plan::place::want::{Floors, Ticket};
+use crate::plan::place::want::{Floors, Ticket, Want};
+
+/// A node's score for a replica, with its words; or every constraint that fails.
+pub type Verdict = Result<(Score, String), Vec<Rejection>>;
 
 impl Fleet {
     /// Chooses a node.
@@ -22,7 +25,8 @@ impl Fleet {
     /// Every failing constraint of every node.
     pub fn choose(&mut self, ask: &Ask<'_>) -> Result<Place, BTreeMap<NodeName, Vec<Rejection>>> {
         let ticket = self.ticket(ask);
-        let chosen = self.chosen(ticket, ask.stay, ask.credit);
+        let advised = self.advised(ask);
+        let chosen = advised.or_else(|| self.chosen(ticket, ask.stay, ask.credit));
         let Some(node) = chosen else { return Err(self.rejections(ask)) };
         let want = &*self.wants[ticket.0];
         let why = if ask.stay == Some(&self.names[node]) {
@@ -36,6 +40,14 @@ impl Fleet {
             return Err(self.rejections(ask));
         };
         Ok(Place { node: self.names[node].clone(), addresses, why })
+    }
+
+    /// The node that somebody advised for this replica, if it may go there.
+    fn advised(&mut self, ask: &Ask<'_>) -> Option<usize> {
+        let node = self.advice.get_mut(ask.workload)?.pop_front()?;
+        let name = self.names[node].clone();
+        self.judge_one(ask, &name)?.ok()?;
+        Some(node)
     }
 
     fn chosen(
@@ -72,28 +84,33 @@ impl Fleet {
     }
 
     /// Says of every node what a replica's score there would be, or what is against it.
-    pub fn judge(
-        &mut self,
-        ask: &Ask<'_>,
-    ) -> BTreeMap<NodeName, Result<(Score, String), Vec<Rejection>>> {
+    pub fn judge(&mut self, ask: &Ask<'_>) -> BTreeMap<NodeName, Verdict> {
+        let (want, floors) = self.looked_at(ask);
+        let nodes = self.names.iter().enumerate();
+        nodes.map(|(node, name)| (name.clone(), self.verdict(ask, &want, &floors, node))).collect()
+    }
+
+    /// The same of one node; nothing if there is no such node.
+    pub fn judge_one(&mut self, ask: &Ask<'_>, node: &NodeName) -> Option<Verdict> {
+        let node = self.number(node)?;
+        let (want, floors) = self.looked_at(ask);
+        Some(self.verdict(ask, &want, &floors, node))
+    }
+
+    fn looked_at(&mut self, ask: &Ask<'_>) -> (Arc<Want>, Floors) {
         let ticket = self.ticket(ask);
         let mut index = self.take_index();
         let floors = index.floors(self, ticket);
         self.index = Some(index);
-        let want = Arc::clone(&self.wants[ticket.0]);
-        let quota = self.quota_left(&want.requests);
-        let judge = |node: usize| {
-            let credit = ask.credit.get(&self.names[node]);
-            let at = At { fleet: self, node, want: &want, floors: &floors, credit };
-            let mut failing = filter::rejections(&at);
-            failing.extend(quota.iter().cloned());
-            if failing.is_empty() {
-                Ok((score::score(&at), score::words(&at)))
-            } else {
-                Err(failing)
-            }
-        };
-        (0..self.names.len()).map(|node| (self.names[node].clone(), judge(node))).collect()
+        (Arc::clone(&self.wants[ticket.0]), floors)
+    }
+
+    fn verdict(&self, ask: &Ask<'_>, want: &Want, floors: &Floors, node: usize) -> Verdict {
+        let credit = ask.credit.get(&self.names[node]);
+        let at = At { fleet: self, node, want, floors, credit };
+        let mut failing = filter::rejections(&at);
+        failing.extend(self.quota_left(&want.requests));
+        if failing.is_empty() { Ok((score::score(&at), score::words(&at))) } else { Err(failing) }
     }
 
     fn rejections(&mut self, ask: &Ask<'_>) -> BTreeMap<NodeName, Vec<Rejection>> {
@@ -149,7 +166,7 @@ impl Fleet {
     }
 
     /// What of the quota is not enough for one more.
-    fn quota_left(&self, requests: &Requests) -> Vec<Rejection> {
+    pub(in crate::plan::place) fn quota_left(&self, requests: &Requests) -> Vec<Rejection> {
         let Some(quota) = &self.quota else { return Vec::new() };
         let Quota { cpu_millis, memory_bytes, disk_bytes, named } = quota;
         let asked = &self.asked;
@@ -169,6 +186,11 @@ impl Fleet {
             check(name, Some(*limit), of(asked), of(requests));
         }
         failing
+    }
+
+    /// Forgets the index, for a search that does without.
+    pub(in crate::plan::place) fn without_index(&mut self) {
+        self.index = None;
     }
 
     fn take_index(&mut self) -> Box<Index> {

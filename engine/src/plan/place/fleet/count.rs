@@ -6,7 +6,12 @@ use std::sync::Arc;
 use super::{ADDRESSES, Fleet, Resident};
 
 impl Fleet {
-    pub(super) fn put(&mut self, node: usize, workload: usize, needs: &Arc<[(usize, u64)]>) {
+    pub(in crate::plan::place) fn put(
+        &mut self,
+        node: usize,
+        workload: usize,
+        needs: &Arc<[(usize, u64)]>,
+    ) {
         self.spend(node, needs);
         let priority = self.tallies[workload].priority;
         if let Some(index) = &mut self.index {
@@ -17,7 +22,12 @@ impl Fleet {
         self.shifted(node);
     }
 
-    pub(super) fn pull(&mut self, node: usize, workload: usize, needs: &Arc<[(usize, u64)]>) {
+    pub(in crate::plan::place) fn pull(
+        &mut self,
+        node: usize,
+        workload: usize,
+        needs: &Arc<[(usize, u64)]>,
+    ) {
         let width = self.resources.len();
         for &(resource, amount) in &**needs {
             let used = &mut self.used[node * width + resource];
@@ -72,10 +82,20 @@ impl Fleet {
         }
     }
 
-    pub(super) fn spend_one(&mut self, node: usize, resource: usize, amount: u64) {
+    pub(in crate::plan::place) fn spend_one(&mut self, node: usize, resource: usize, amount: u64) {
         let width = self.resources.len();
         let used = &mut self.used[node * width + resource];
         *used = used.saturating_add(amount);
+    }
+
+    pub(in crate::plan::place) fn release_one(
+        &mut self,
+        node: usize,
+        resource: usize,
+        amount: u64,
+    ) {
+        let used = &mut self.used[node * self.resources.len() + resource];
+        *used = used.saturating_sub(amount);
     }
 
     /// Prices all capacities that have no price yet, and reckons anew what is kept.

@@ -43,6 +43,20 @@ impl Fleet {
         &self.room[node * width..(node + 1) * width]
     }
 
+    /// All that is taken on a node.
+    pub(in crate::plan::place) fn taken(&self, node: usize) -> &[u64] {
+        let width = self.resources.len();
+        &self.used[node * width..(node + 1) * width]
+    }
+
+    /// Lists who is where: a workload, a node, how many.
+    pub(in crate::plan::place) fn holdings(
+        &self,
+    ) -> impl Iterator<Item = (usize, usize, u32)> + '_ {
+        let each = self.tallies.iter().enumerate();
+        each.flat_map(|(workload, tally)| tally.on.iter().map(move |(n, c)| (workload, *n, *c)))
+    }
+
     /// How good a cell is for a want; less is better.
     pub(in crate::plan::place) fn rank(&self, want: &Want, node: usize, cell: Cell) -> u32 {
         self.ranker(want, node).rank(cell)
