@@ -44,7 +44,7 @@ fn random(seed: u64) -> Small {
         even: dice.one_in(3),
         shuns: number > 0 && dice.one_in(6),
     };
-    let jobs = (0..1 + seed % 3).map(|number| job(number)).collect();
+    let jobs = (0..1 + seed % 3).map(&mut job).collect();
     Small { nodes, jobs }
 }
 
