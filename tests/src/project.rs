@@ -62,6 +62,7 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             args: Vec::new(),
             env: BTreeMap::new(),
             resources: Requests { cpu_millis: 100, memory_bytes: 64 << 20, ..Requests::default() },
+            overhead: Requests::default(),
             limits: Limits::default(),
             grace_ms: 10_000,
         },

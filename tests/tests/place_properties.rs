@@ -155,7 +155,7 @@ fn every_mend_works() {
 
 fn by_hand(part: &Part, node: &NodeName, fleet: &mut Fleet, job: &mut Job) {
     match part {
-        Part::AskLess { resource, most } => match resource.as_str() {
+        Part::AskLess { resource, most, overhead: _ } => match resource.as_str() {
             "cpu" => job.requests.cpu_millis = *most,
             "memory" => job.requests.memory_bytes = *most,
             "disk" => job.requests.disk_bytes = *most,

@@ -61,8 +61,17 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 fn template_form(template: &PodTemplate) -> Value {
-    let PodTemplate { image, source: _, command, args, env, resources, limits: _, grace_ms } =
-        template;
+    let PodTemplate {
+        image,
+        source: _,
+        command,
+        args,
+        env,
+        resources: _,
+        overhead: _,
+        limits: _,
+        grace_ms,
+    } = template;
     let mut form = Map::new();
     form.insert("image".into(), json!(image.as_str()));
     insert_unless_empty(&mut form, "command", json!(command));
@@ -78,8 +87,9 @@ fn template_form(template: &PodTemplate) -> Value {
     // A pod carries what it asks for in its labels, so that every tenant can count it; where that
     // is just its limits, as it was when there was no other way, it adds nothing.
     let as_limits = Requests { cpu_millis, memory_bytes, ..Requests::default() };
-    if *resources != as_limits {
-        form.insert("asks".into(), requests_form(resources));
+    let asks = template.asks();
+    if asks != as_limits {
+        form.insert("asks".into(), requests_form(&asks));
     }
     if *grace_ms != 10_000 {
         form.insert("grace_ms".into(), json!(grace_ms));

@@ -108,7 +108,7 @@ fn loads(fleet: &Fleet, inputs: &Inputs<'_>, body: &PlanBody) -> BTreeMap<NodeNa
 fn fits(fleet: &Fleet, name: &WorkloadName, workload: &Workload) -> u32 {
     let mut fleet = fleet.clone();
     let credit = BTreeMap::new();
-    let ticket = fleet.ticket(&ask(name, workload, &credit));
+    let ticket = fleet.ticket(&ask(name, workload, &workload.template.asks(), &credit));
     let mut count = 0;
     while count < MOST_HEADROOM && fleet.place(ticket).is_some() {
         count += 1;
@@ -176,7 +176,7 @@ fn homeless(
         if workload.placement.every_node {
             continue;
         }
-        let ticket = fleet.ticket(&ask(name, workload, &credit));
+        let ticket = fleet.ticket(&ask(name, workload, &workload.template.asks(), &credit));
         if fleet.place(ticket).is_none() {
             *homeless.entry(name.clone()).or_default() += 1;
         }
@@ -223,7 +223,8 @@ fn stranded(
     for (name, workload) in workloads {
         // Whether it fits is asked of room alone: a constraint may change, a remainder does not.
         let free = super::graph::Placement::default();
-        let mut asked = ask(name, workload, &credit);
+        let requests = workload.template.asks();
+        let mut asked = ask(name, workload, &requests, &credit);
         asked.placement = &free;
         let judged = fleet.clone().judge(&asked);
         usable.extend(judged.into_iter().filter(|(_, v)| v.is_ok()).map(|(node, _)| node));

@@ -101,8 +101,17 @@ fn text(value: &Value) -> Option<String> {
 /// forgotten.
 fn form(workload: &Workload) -> Value {
     let Workload { template, replicas, ports, health, rollout, placement } = workload;
-    let PodTemplate { image, source, command, args, env, resources, limits, grace_ms } = template;
-    let Requests { cpu_millis, memory_bytes, disk_bytes, named } = resources;
+    let PodTemplate { image, source, command, args, env, resources, overhead, limits, grace_ms } =
+        template;
+    let amounts = |requests: &Requests| {
+        let Requests { cpu_millis, memory_bytes, disk_bytes, named } = requests;
+        json!({
+            "cpu": if *cpu_millis == 0 { Value::Null } else { json!(format!("{cpu_millis}m")) },
+            "memory": if *memory_bytes == 0 { Value::Null } else { json!(bytes(*memory_bytes)) },
+            "disk": if *disk_bytes == 0 { Value::Null } else { json!(bytes(*disk_bytes)) },
+            "named": named,
+        })
+    };
     let Limits { cpu_millis: cpu_limit, memory_bytes: memory_limit } = limits;
     let Rollout { strategy, deadline_ms, on_fail } = rollout;
     let optional =
@@ -112,12 +121,8 @@ fn form(workload: &Workload) -> Value {
         "command": optional(command),
         "args": optional(args),
         "env": env,
-        "resources": {
-            "cpu": if *cpu_millis == 0 { Value::Null } else { json!(format!("{cpu_millis}m")) },
-            "memory": if *memory_bytes == 0 { Value::Null } else { json!(bytes(*memory_bytes)) },
-            "disk": if *disk_bytes == 0 { Value::Null } else { json!(bytes(*disk_bytes)) },
-            "named": named,
-        },
+        "resources": amounts(resources),
+        "overhead": amounts(overhead),
         "limits": {
             "cpu": cpu_limit.map(|millis| format!("{millis}m")),
             "memory": memory_limit.map(bytes),

@@ -8,7 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::action::Action;
 use super::body::{Goal, PlanBody, Work};
+use super::canon::template_digest;
 use super::check::Violation;
 use super::graph::{Effect, Graph, Intake, Node, Over, Placement, Quota, Rule};
 use super::names::{NodeName, PodId, WorkloadName};
@@ -22,6 +24,42 @@ struct Replica {
     node: NodeName,
 }
 
+/// Judges what new pods are counted as: what their workload asks for, and the overhead, added here.
+fn counted(body: &PlanBody, graph: &Graph, violations: &mut Vec<Violation>) {
+    for step in &body.steps {
+        let Work::Act(Action::EnsurePod { pod }) = &step.work else { continue };
+        let Some(workload) = graph.workloads.get(&pod.workload) else { continue };
+        let template = &workload.template;
+        if pod.digest != template_digest(template) {
+            continue;
+        }
+        let counted = pod.requests();
+        let known = [
+            (
+                "cpu",
+                counted.cpu_millis,
+                template.resources.cpu_millis,
+                template.overhead.cpu_millis,
+            ),
+            (
+                "memory",
+                counted.memory_bytes,
+                template.resources.memory_bytes,
+                template.overhead.memory_bytes,
+            ),
+        ];
+        for (what, counted, asks, overhead) in known {
+            if u128::from(counted) < u128::from(asks) + u128::from(overhead) {
+                violations.push(Violation::Misplaced {
+                    pod: pod.id.clone(),
+                    node: step.node.clone(),
+                    why: format!("{what}: {counted} is counted, not {asks} and {overhead}"),
+                });
+            }
+        }
+    }
+}
+
 /// Judges where the plan's new pods go. What was there before and stays is not judged.
 pub(super) fn placement(
     body: &PlanBody,
@@ -32,13 +70,12 @@ pub(super) fn placement(
     if body.goal == Goal::Destroy {
         return;
     }
+    counted(body, graph, violations);
     let created: Vec<(&NodeName, &PodId, &WorkloadName)> = body
         .steps
         .iter()
         .filter_map(|step| match &step.work {
-            Work::Act(super::action::Action::EnsurePod { pod }) => {
-                Some((&step.node, &pod.id, &pod.workload))
-            }
+            Work::Act(Action::EnsurePod { pod }) => Some((&step.node, &pod.id, &pod.workload)),
             Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
         })
         .collect();

@@ -166,8 +166,11 @@ pub struct PodTemplate {
     pub args: Vec<String>,
     /// Added to the image's environment.
     pub env: BTreeMap<String, String>,
-    /// What it asks for, which placement counts.
+    /// What it asks for.
     pub resources: Requests,
+    /// What a replica takes beside that, for its shim and its namespaces: the project says it.
+    #[serde(default, skip_serializing_if = "Requests::is_nothing")]
+    pub overhead: Requests,
     /// What it may use at most, where that differs from what it asks for.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
@@ -192,6 +195,13 @@ impl Limits {
 }
 
 impl PodTemplate {
+    /// What placement counts: what it asks for, and the overhead.
+    pub fn asks(&self) -> Requests {
+        let mut asks = self.resources.clone();
+        asks.add(&self.overhead);
+        asks
+    }
+
     /// The limit of CPU in thousandths of a core; 0 is none.
     pub fn cpu_limit(&self) -> u64 {
         self.limits.cpu_millis.unwrap_or(self.resources.cpu_millis)

@@ -138,8 +138,10 @@ impl Lowering {
         };
         let pools = self.pools(project);
         let mut workloads = BTreeMap::new();
+        let overhead = project.value.get("overhead").map(requests).unwrap_or_default();
         for resource in services(program) {
-            if let Some(workload) = self.service(resource, digests) {
+            if let Some(mut workload) = self.service(resource, digests) {
+                workload.template.overhead = overhead.clone();
                 workloads.insert(WorkloadName::new(&resource.name), workload);
             }
         }
@@ -286,6 +288,7 @@ impl Lowering {
                 args: list(value.get("args")),
                 env: strings(value.get("env")),
                 resources: value.get("resources").map(requests).unwrap_or_default(),
+                overhead: Requests::default(),
                 limits: self.limits(resource),
                 grace_ms: duration(value, "grace").unwrap_or(10_000),
             },

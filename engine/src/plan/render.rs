@@ -51,8 +51,11 @@ pub fn text(body: &PlanBody, observation: &Observation) -> String {
         let _ = writeln!(out, "! {deferred}");
     }
     if body.is_empty() && body.blocked.is_empty() {
+        let all_seen = body.preconditions.len() == observation.nodes.len();
         out.push_str(if body.deferred.is_empty() {
             "Nothing to do: the nodes are what the text says.\n"
+        } else if all_seen {
+            "Nothing else to do.\n"
         } else {
             "Nothing to do on the nodes that answered.\n"
         });

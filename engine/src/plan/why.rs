@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::body::{Placed, PlanBody, Rejection};
 use super::graph::Workload;
 use super::names::{NodeName, PodId, WorkloadName};
+use super::observation::Requests;
 use super::place::{Ask, Fleet, mend};
 use super::planner::{self, Inputs};
 use super::render::rejection;
@@ -101,7 +102,8 @@ pub fn why(
         fleet.remove(node, name, requests, Some(*ip4));
     }
     let credit = BTreeMap::new();
-    let ask = ask(name, workload, &credit);
+    let requests = workload.template.asks();
+    let ask = ask(name, workload, &requests, &credit);
     let mut would = Vec::new();
     let mut rejected = BTreeMap::new();
     for (node, verdict) in fleet.judge(&ask) {
@@ -144,11 +146,12 @@ pub fn settled(inputs: &Inputs<'_>, body: &PlanBody) -> Fleet {
 pub fn ask<'a>(
     name: &'a WorkloadName,
     workload: &'a Workload,
-    credit: &'a BTreeMap<NodeName, super::observation::Requests>,
+    requests: &'a Requests,
+    credit: &'a BTreeMap<NodeName, Requests>,
 ) -> Ask<'a> {
     Ask {
         workload: name,
-        requests: &workload.template.resources,
+        requests,
         placement: &workload.placement,
         image: Some(&workload.template.image),
         stay: None,

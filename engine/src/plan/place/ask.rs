@@ -126,6 +126,12 @@ impl Slot {
 }
 
 impl Requests {
+    /// Says whether nothing is asked for.
+    pub fn is_nothing(&self) -> bool {
+        let Self { cpu_millis, memory_bytes, disk_bytes, named } = self;
+        *cpu_millis == 0 && *memory_bytes == 0 && *disk_bytes == 0 && named.is_empty()
+    }
+
     /// Adds, saturating.
     pub fn add(&mut self, other: &Self) {
         let Self { cpu_millis, memory_bytes, disk_bytes, named } = other;

@@ -57,6 +57,8 @@ pub struct Fleet {
     wants: Vec<Arc<Want>>,
     quota: Option<Quota>,
     asked: Requests,
+    /// What every replica takes beside what it asks for, for mends.
+    overhead: Requests,
     fill: Fill,
     prices: Prices,
     /// Where replicas go if they may, whatever else is better; by workload, in their order.
@@ -126,6 +128,15 @@ impl Fleet {
 
     pub(super) fn quota(&self) -> Option<&Quota> {
         self.quota.as_ref()
+    }
+
+    pub(super) fn overhead(&self) -> &Requests {
+        &self.overhead
+    }
+
+    /// Says what of every ask is overhead, which no text can ask less of.
+    pub fn set_overhead(&mut self, overhead: Requests) {
+        self.overhead = overhead;
     }
 
     /// Says what all replicas together may ask for.

@@ -37,6 +37,8 @@ pub enum Part {
         resource: String,
         /// How much at most.
         most: u64,
+        /// What is counted beside it.
+        overhead: u64,
     },
     /// The node is labelled so.
     Label {
@@ -93,7 +95,7 @@ pub fn mends(fleet: &Fleet, ask: &Ask<'_>, most: usize) -> Vec<Mend> {
     for (node, verdict) in judged {
         let Err(rejections) = verdict else { continue };
         let parts: Option<Vec<(Part, u128)>> =
-            rejections.iter().map(|rejection| part(rejection, ask)).collect();
+            rejections.iter().map(|rejection| part(rejection, ask, fleet.overhead())).collect();
         let Some(parts) = parts else { continue };
         let asked: u128 = parts.iter().map(|(_, size)| *size).fold(0, u128::saturating_add);
         let mut parts: Vec<Part> = parts.into_iter().map(|(part, _)| part).collect();
@@ -122,26 +124,35 @@ pub fn mends(fleet: &Fleet, ask: &Ask<'_>, most: usize) -> Vec<Mend> {
 /// Finds what would have to be done for a replica to be on one node; nothing if nothing can.
 pub fn mend_of(fleet: &Fleet, ask: &Ask<'_>, node: &NodeName) -> Option<Mend> {
     let rejections = fleet.clone().judge(ask).remove(node)?.err()?;
-    let parts: Option<Vec<Part>> =
-        rejections.iter().map(|rejection| Some(part(rejection, ask)?.0)).collect();
+    let parts: Option<Vec<Part>> = rejections
+        .iter()
+        .map(|rejection| Some(part(rejection, ask, fleet.overhead())?.0))
+        .collect();
     let mut parts = parts?;
     parts.dedup();
     Some(Mend { node: Some(node.clone()), parts }).filter(|mend| works(fleet, ask, mend))
 }
 
 /// What would lift a constraint, and how much is asked by that.
-fn part(rejection: &Rejection, ask: &Ask<'_>) -> Option<(Part, u128)> {
+fn part(rejection: &Rejection, ask: &Ask<'_>, beside: &Requests) -> Option<(Part, u128)> {
     let less = |resource: &str, needs: u64, free: u64| {
+        let overhead = match resource {
+            "cpu" => beside.cpu_millis,
+            "memory" => beside.memory_bytes,
+            "disk" => beside.disk_bytes,
+            named => beside.named.get(named).copied().unwrap_or(0),
+        };
         let missing = u128::from(needs.saturating_sub(free)) * 1_000_000 / u128::from(needs.max(1));
-        (Part::AskLess { resource: resource.to_owned(), most: free }, missing)
+        let most = free.checked_sub(overhead)?;
+        Some((Part::AskLess { resource: resource.to_owned(), most, overhead }, missing))
     };
     // What changes the fleet or another service's text is rather left alone.
     const ASIDE: u128 = 1_000_000;
     Some(match rejection {
         Rejection::Unknown | Rejection::Addresses | Rejection::Port { .. } => return None,
-        Rejection::Cpu { needs, free } => less("cpu", *needs, *free),
-        Rejection::Memory { needs, free } => less("memory", *needs, *free),
-        Rejection::Resource { name, needs, free } => less(name, *needs, *free),
+        Rejection::Cpu { needs, free } => less("cpu", *needs, *free)?,
+        Rejection::Memory { needs, free } => less("memory", *needs, *free)?,
+        Rejection::Resource { name, needs, free } => less(name, *needs, *free)?,
         Rejection::Label { key, wants, has: _ } => {
             (Part::Label { key: key.clone(), value: Some(wants.clone()) }, ASIDE)
         }
@@ -227,14 +238,17 @@ fn carry_out(
     placement: &mut Placement,
 ) {
     match part {
-        Part::AskLess { resource, most } => match resource.as_str() {
-            "cpu" => requests.cpu_millis = *most,
-            "memory" => requests.memory_bytes = *most,
-            "disk" => requests.disk_bytes = *most,
-            named => {
-                requests.named.insert(named.to_owned(), *most);
+        Part::AskLess { resource, most, overhead } => {
+            let counted = most.saturating_add(*overhead);
+            match resource.as_str() {
+                "cpu" => requests.cpu_millis = counted,
+                "memory" => requests.memory_bytes = counted,
+                "disk" => requests.disk_bytes = counted,
+                named => {
+                    requests.named.insert(named.to_owned(), counted);
+                }
             }
-        },
+        }
         Part::Label { key, value } => fleet.alter(node, |slot| {
             match value {
                 Some(value) => slot.labels.insert(key.clone(), value.clone()),
@@ -332,7 +346,7 @@ impl fmt::Display for Mend {
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AskLess { resource, most } => match resource.as_str() {
+            Self::AskLess { resource, most, overhead: _ } => match resource.as_str() {
                 "cpu" => write!(f, "ask for at most {most}m of CPU"),
                 "memory" | "disk" => write!(f, "ask for at most {} of {resource}", bytes(*most)),
                 named => write!(f, "ask for at most {most} of {named}"),

@@ -25,6 +25,8 @@ pub(in crate::plan) fn fleet(
     let mut fleet = Fleet::default();
     fleet.set_fill(graph.fill);
     fleet.set_quota(graph.quota.clone());
+    let overhead = wanted.values().next().map(|workload| workload.template.overhead.clone());
+    fleet.set_overhead(overhead.unwrap_or_default());
     for (name, node) in &graph.nodes {
         let Some(ranges) = ranges(graph, claims, name) else { continue };
         let seen = observation.seen(name);
@@ -49,7 +51,7 @@ pub(in crate::plan) fn fleet(
     for (name, workload) in wanted {
         fleet.learn(name, &workload.placement, Some(workload.keeps()));
     }
-    let demand = wanted.values().map(|w| (w.template.resources.clone(), u64::from(w.replicas)));
+    let demand = wanted.values().map(|w| (w.template.asks(), u64::from(w.replicas)));
     fleet.set_demand(demand.collect(), Foresight::Likely);
     for here in world.pods.values() {
         let Placed { node, workload, requests, ip4, .. } = &here.placed;
@@ -82,7 +84,7 @@ fn in_order_of_choice(
     let size = |name: &WorkloadName| match (order, wanted.get(name)) {
         (Order::Usual, _) | (Order::LargestFirst, None) => 0,
         (Order::LargestFirst, Some(workload)) => {
-            let asks = &workload.template.resources;
+            let asks = workload.template.asks();
             asks.cpu_millis.saturating_add(asks.memory_bytes >> 22)
         }
     };
@@ -121,9 +123,10 @@ fn search(
             continue;
         };
         let template = &workload.template;
+        let requests = template.asks();
         let ask = Ask {
             workload: &name,
-            requests: &template.resources,
+            requests: &requests,
             placement: &workload.placement,
             image: Some(&template.image),
             stay: None,

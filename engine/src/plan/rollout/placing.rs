@@ -90,7 +90,7 @@ impl Placing<'_> {
 
     fn choose(&mut self, one: &mut Move, fleet: &mut Fleet, may_wait: bool) -> bool {
         let stay = one.out.iter().map(|(id, placed)| (id.generation, &placed.node)).max();
-        let requests = &self.wanted.template.resources;
+        let requests = &self.wanted.template.asks();
         let ask = Ask {
             workload: self.case.name,
             requests,
@@ -189,8 +189,17 @@ pub(super) fn pod_spec(
     template: &PodTemplate,
     (ip4, ip6): (Ipv4Addr, Ipv6Addr),
 ) -> PodSpec {
-    let PodTemplate { image, source: _, command, args, env, resources, limits: _, grace_ms } =
-        template;
+    let PodTemplate {
+        image,
+        source: _,
+        command,
+        args,
+        env,
+        resources: _,
+        overhead: _,
+        limits: _,
+        grace_ms,
+    } = template;
     let (cpu_millis, memory_bytes) = (template.cpu_limit(), template.memory_limit());
     let limits = Requests { cpu_millis, memory_bytes, ..Requests::default() };
     PodSpec {
@@ -204,7 +213,7 @@ pub(super) fn pod_spec(
         env: env.clone(),
         cpu_millis,
         memory_bytes,
-        asks: (*resources != limits).then(|| Box::new(resources.clone())),
+        asks: Some(template.asks()).filter(|asks| *asks != limits).map(Box::new),
         ip4,
         ip6,
         grace_ms: *grace_ms,
