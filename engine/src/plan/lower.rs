@@ -138,7 +138,7 @@ impl Lowering {
         };
         let pools = self.pools(project);
         let mut workloads = BTreeMap::new();
-        let overhead = project.value.get("overhead").map(requests).unwrap_or_default();
+        let overhead = project.value().get("overhead").map(requests).unwrap_or_default();
         for resource in services(program) {
             if let Some(mut workload) = self.service(resource, digests) {
                 workload.template.overhead = overhead.clone();

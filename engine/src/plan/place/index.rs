@@ -72,6 +72,9 @@ struct Plan {
     at: Option<Bits>,
     /// Whether counters of a domain decide or weigh something.
     domains: bool,
+    /// Where evenness over labels is all that looks at domains: the value of each of an ask's
+    /// labels for each of the classes, so that a class costs a look at a counter.
+    values: Option<Vec<usize>>,
     /// While nothing was taken away since, no node with fewer replicas fits.
     level: (u64, u32),
 }
@@ -161,6 +164,15 @@ impl Index {
         }
         self.prepare(fleet, ticket);
         let Some(Some(plan)) = self.plans.get(ticket.0) else { return Floors::default() };
+        if let Some(values) = &plan.values {
+            let least = |(at, (over, _)): (usize, &(Domain, u32))| {
+                let counts = fleet.counts_of(want.workload, *over);
+                let values = values.iter().skip(at).step_by(want.even.len());
+                values.filter(|value| **value != 0).map(|value| count(counts, *value)).min()
+            };
+            let each = want.even.iter().enumerate();
+            return Floors(each.map(|even| least(even).unwrap_or(0)).collect());
+        }
         let least = |over: Domain| match over {
             Domain::Key(_) => {
                 let classes = plan.classes.iter().map(|(class, _)| self.classes[*class].nodes[0]);
@@ -246,7 +258,20 @@ impl Index {
         let domains = key(want.spread)
             || want.even.iter().any(|(over, _)| key(*over))
             || ties.clone().any(|tie| key(tie.over));
-        let plan = Plan { classes: classes.collect(), at: at.clone(), domains, level: (0, 0) };
+        let classes: Vec<(usize, Common)> = classes.collect();
+        // Counters by value are kept for every label that an ask is even over.
+        let only_even = !key(want.spread)
+            && want.even.iter().all(|(over, _)| key(*over))
+            && !ties.clone().any(|tie| key(tie.over))
+            && !want.even.is_empty();
+        let values = only_even.then(|| {
+            let of = |class: usize| {
+                let node = self.classes[class].nodes[0];
+                want.even.iter().map(move |(over, _)| fleet.value_at(*over, node))
+            };
+            classes.iter().flat_map(|(class, _)| of(*class)).collect()
+        });
+        let plan = Plan { classes, at: at.clone(), domains, values, level: (0, 0) };
         self.plans[ticket.0] = Some(plan);
         let others = ties.filter(|tie| tie.over == Domain::Node).map(|tie| tie.other);
         for workload in others.chain([want.workload]) {
@@ -316,13 +341,34 @@ impl Index {
         entries.clear();
         let Some(Some(plan)) = self.plans.get(ticket.0) else { return };
         let want = fleet.want(ticket);
-        for &(class, fixed) in &plan.classes {
-            let node = self.classes[class].nodes[0];
-            let at = At { fleet, node, want, floors, credit: None };
-            if plan.domains && !filter::passes_domains(&at) {
-                continue;
+        let counts: Vec<Option<&[u32]>> = match &plan.values {
+            Some(_) => {
+                want.even.iter().map(|(over, _)| fleet.counts_of(want.workload, *over)).collect()
             }
-            let common = if plan.domains { score::common_again(&at, fixed) } else { fixed };
+            None => Vec::new(),
+        };
+        for (place, &(class, fixed)) in plan.classes.iter().enumerate() {
+            let common = if let Some(values) = &plan.values {
+                let width = want.even.len();
+                let values = &values[place * width..(place + 1) * width];
+                let lets = |((value, counts), ((_, skew), least)): Even<'_>| {
+                    *value != 0
+                        && count(*counts, *value).saturating_add(1) <= least.saturating_add(*skew)
+                };
+                if !values.iter().zip(&counts).zip(want.even.iter().zip(&floors.0)).all(lets) {
+                    continue;
+                }
+                fixed
+            } else if plan.domains {
+                let node = self.classes[class].nodes[0];
+                let at = At { fleet, node, want, floors, credit: None };
+                if !filter::passes_domains(&at) {
+                    continue;
+                }
+                score::common_again(&at, fixed)
+            } else {
+                fixed
+            };
             for set in 0..1_u32 << weighed.len() {
                 let fulfilled = weighed.iter().enumerate().filter(|(tie, _)| set >> tie & 1 == 1);
                 let weight: i64 = fulfilled.map(|(_, (_, weight))| *weight).sum();
@@ -334,12 +380,36 @@ impl Index {
     }
 }
 
+/// A value with its counters, and an evenness with what the emptiest has.
+type Even<'a> = ((&'a usize, &'a Option<&'a [u32]>), (&'a (Domain, u32), &'a u32));
+
+fn count(counts: Option<&[u32]>, value: usize) -> u32 {
+    counts.and_then(|counts| counts.get(value)).copied().unwrap_or(0)
+}
+
 impl NodeClass {
     /// The bits of a word that stand for a node.
     fn whole(&self, word: usize) -> u64 {
         match self.nodes.len() - word * 64 {
             0..64 => (1 << (self.nodes.len() - word * 64)) - 1,
             _ => u64::MAX,
+        }
+    }
+}
+
+/// The levels that a cell needs, kept from one class to the next of the same capacity.
+#[derive(Default)]
+struct Least(Option<([u64; 2], [u64; 2])>);
+
+impl Least {
+    fn of(&mut self, needs: [u64; 2], room: [u64; 2]) -> [u64; 2] {
+        match self.0 {
+            Some((before, least)) if before == room => least,
+            Some(_) | None => {
+                let least = Cell::of(needs, room).levels();
+                self.0 = Some((room, least));
+                least
+            }
         }
     }
 }
@@ -364,6 +434,9 @@ impl Group<'_> {
     ) -> Option<(usize, u32)> {
         if let Some(found) = self.among_few(group) {
             return found;
+        }
+        if !self.has_cell(group) {
+            return None;
         }
         let levels = self.index.levels(self.want.workload);
         let top = u32::try_from(levels.len()).unwrap_or(u32::MAX);
@@ -392,6 +465,24 @@ impl Group<'_> {
         None
     }
 
+    /// Whether there is a cell with enough room in it at all, however many replicas are there.
+    fn has_cell(&self, group: &[(Common, usize, u32)]) -> bool {
+        let needs = self.needs();
+        let mut likely = Least::default();
+        group.iter().any(|(_, class, _)| {
+            let NodeClass { nodes, grid, .. } = &self.index.classes[*class];
+            let least = likely.of(needs, self.fleet.room_of(nodes[0]));
+            grid.emptiest(0, least).is_some()
+        })
+    }
+
+    /// The CPU and the memory that are asked for.
+    fn needs(&self) -> [u64; 2] {
+        let asks =
+            |resource: usize| self.want.needs.iter().find(|n| n.0 == resource).map_or(0, |n| n.1);
+        [asks(CPU), asks(MEMORY)]
+    }
+
     fn among<'e>(
         &self,
         entries: impl Iterator<Item = &'e (Common, usize, u32)>,
@@ -400,8 +491,8 @@ impl Group<'_> {
         lanes: &mut Vec<Candidate>,
     ) -> Option<usize> {
         let (fleet, want) = (self.fleet, self.want);
-        let asks = |resource: usize| want.needs.iter().find(|n| n.0 == resource).map_or(0, |n| n.1);
-        let needs = [asks(CPU), asks(MEMORY)];
+        let needs = self.needs();
+        let mut likely = Least::default();
         lanes.clear();
         let mut entries = entries.peekable();
         while let Some((_, class, set)) = entries.next() {
@@ -411,7 +502,7 @@ impl Group<'_> {
                 sets |= 1 << set;
             }
             let NodeClass { nodes, grid, .. } = &self.index.classes[*class];
-            let least = Cell::of(needs, fleet.room_of(nodes[0])).levels();
+            let least = likely.of(needs, fleet.room_of(nodes[0]));
             let ranker = fleet.ranker(want, nodes[0]);
             if let Ranker::Even = ranker {
                 if let Some((rank, lane, next)) = grid.emptiest(0, least) {

@@ -123,12 +123,15 @@ impl Yields {
                     }
                 }
             }
-            lanes.sort_unstable_by_key(|(rank, class, ..)| (*rank, *class));
             let mut looked_at = 0;
             let mut best: Option<Yielding> = None;
-            let mut rest = lanes.as_slice();
-            while let Some((rank, ..)) = rest.first() {
-                let (tied, others) = rest.split_at(rest.partition_point(|lane| lane.0 == *rank));
+            let mut done: Option<u32> = None;
+            // Rank by rank: nearly always the first will do, so that sorting them would be a waste.
+            while let Some(rank) =
+                lanes.iter().map(|lane| lane.0).filter(|rank| done.is_none_or(|d| *rank > d)).min()
+            {
+                done = Some(rank);
+                let tied: Vec<_> = lanes.iter().filter(|lane| lane.0 == rank).collect();
                 let members = |(_, class, lane, names): &(u32, usize, usize, &'a [usize])| {
                     let (lane, names) = (&self.grids[*class][tier].lanes()[*lane], *names);
                     lane.members().map(move |local| names[local])
@@ -136,10 +139,10 @@ impl Yields {
                 // Cells that tie are merged by the order of nodes; one alone has it already.
                 let mut merged: Vec<usize> = Vec::new();
                 if tied.len() > 1 {
-                    merged.extend(tied.iter().flat_map(members));
+                    merged.extend(tied.iter().copied().flat_map(members));
                     merged.sort_unstable();
                 }
-                let alone = tied.iter().filter(|_| tied.len() == 1).flat_map(members);
+                let alone = tied.iter().copied().filter(|_| tied.len() == 1).flat_map(members);
                 for node in merged.into_iter().chain(alone) {
                     if !passes_but_room(fleet, want, floors, node) {
                         continue;
@@ -157,7 +160,6 @@ impl Yields {
                         return best;
                     }
                 }
-                rest = others;
             }
             if best.is_some() {
                 return best;

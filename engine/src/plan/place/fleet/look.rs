@@ -145,6 +145,26 @@ impl Fleet {
         }
     }
 
+    /// Replicas of a workload by the values of a label, where they are counted so.
+    pub(in crate::plan::place) fn counts_of(
+        &self,
+        workload: usize,
+        over: Domain,
+    ) -> Option<&[u32]> {
+        match over {
+            Domain::Node => None,
+            Domain::Key(label) => self.tallies[workload].by_value.get(label)?.as_deref(),
+        }
+    }
+
+    /// The number of a node's value of a label; 0 without one.
+    pub(in crate::plan::place) fn value_at(&self, over: Domain, node: usize) -> usize {
+        match over {
+            Domain::Node => 0,
+            Domain::Key(label) => self.labels[label].of_node[node],
+        }
+    }
+
     /// Says whether a node is in a domain at all.
     pub(in crate::plan::place) fn has_domain(&self, over: Domain, node: usize) -> bool {
         match over {
