@@ -33,6 +33,7 @@ mod program;
 mod resolve;
 mod span;
 mod syntax;
+mod testing;
 mod value;
 mod workspace;
 
@@ -42,5 +43,6 @@ pub use eval::{Origins, Setting};
 pub use explain::{CODES, explain};
 pub use program::{CompileRequest, Compiled, Program, Resource, ResourceKind, Secret, Waived};
 pub use span::{Position, SourceFile, Span};
+pub use testing::{TestReport, TestRequest, Tested};
 pub use value::{SecretPart, Value};
 pub use workspace::{Snapshot, Workspace};

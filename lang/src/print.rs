@@ -20,6 +20,22 @@ pub(crate) fn secret_item(out: &mut String, secret: &Secret) {
     let _ = writeln!(out, "secret {} = {}", secret.name, flat(&secret.source));
 }
 
+/// A value as a literal, on several lines where it is long.
+pub(crate) fn literal(value: &Value) -> String {
+    let line = flat(value);
+    if line.len() <= WIDTH {
+        return line;
+    }
+    let mut out = String::new();
+    write_value(&mut out, value, 2, WIDTH);
+    out
+}
+
+/// A value on one line.
+pub(crate) fn line(value: &Value) -> String {
+    flat(value)
+}
+
 /// A quantity, as it is written: the largest unit that divides it.
 pub(crate) fn bytes(value: u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];

@@ -7,7 +7,7 @@ use crate::check;
 use crate::diagnostic::Severity;
 use crate::eval::{self, Evaluated};
 use crate::program::{CompileRequest, Compiled, Program};
-use crate::resolve;
+use crate::resolve::{self, Roots};
 use crate::span::SourceFile;
 use crate::syntax::{ItemTree, Slice, SyntaxError, parse_item, split};
 use sha2::{Digest as _, Sha256};
@@ -24,8 +24,8 @@ pub struct Workspace {
 /// A workspace at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    files: Arc<BTreeMap<Arc<str>, Arc<ParsedFile>>>,
-    prelude: Arc<ParsedFile>,
+    pub(crate) files: Arc<BTreeMap<Arc<str>, Arc<ParsedFile>>>,
+    pub(crate) prelude: Arc<ParsedFile>,
 }
 
 /// A file cut into items, each with its tree.
@@ -87,7 +87,12 @@ impl Default for Workspace {
 impl Snapshot {
     /// Checks and evaluates the project: the files in its root and whatever they import.
     pub fn compile(&self, request: &CompileRequest) -> Compiled {
-        let (decls, mut diagnostics) = resolve::resolve(&self.prelude, &self.files);
+        self.compile_from(Roots::Project, request)
+    }
+
+    /// Checks and evaluates from some files on.
+    pub(crate) fn compile_from(&self, roots: Roots, request: &CompileRequest) -> Compiled {
+        let (decls, mut diagnostics) = resolve::resolve(&self.prelude, &self.files, roots);
         let checked = check::check(&decls, &mut diagnostics);
         let Evaluated { resources, secrets, inputs, waived } =
             eval::evaluate(&decls, &checked, request, &mut diagnostics);
@@ -110,6 +115,15 @@ impl Snapshot {
             Program { resources, secrets, waived, sources, inputs, digest: OnceLock::new() }
         });
         Compiled { program, diagnostics }
+    }
+
+    /// The same, with another text of one file.
+    pub(crate) fn with_text(&self, path: &Arc<str>, text: Arc<str>) -> Self {
+        let mut files = (*self.files).clone();
+        let old = files.get(path).cloned();
+        let parsed = ParsedFile::parse(path.clone(), text, old.as_deref());
+        files.insert(path.clone(), Arc::new(parsed));
+        Self { files: Arc::new(files), prelude: self.prelude.clone() }
     }
 
     /// A file of the project, or of the standard library where a diagnostic points there.

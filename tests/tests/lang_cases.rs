@@ -1,9 +1,9 @@
 //! The language's cases: markdown in `cases/lang`, a heading a case, a fence a stage.
 //!
 //! ` ```berth web.berth ` is a file, ` ```inputs ` holds `name=value` lines, ` ```environment ` a name, ` ```now_ms ` a
-//! time; ` ```diagnostics `, ` ```value `, ` ```origins ` and ` ```chain ` are what is expected. Absent stages go unchecked; `UPDATE=1` rewrites them in place.
+//! time; ` ```diagnostics `, ` ```value `, ` ```origins `, ` ```chain ` and ` ```tests ` are what is expected. Absent stages go unchecked; `UPDATE=1` rewrites them in place.
 
-use berth_lang::{CODES, CompileRequest, Workspace};
+use berth_lang::{CODES, CompileRequest, TestReport, TestRequest, Workspace};
 use berth_tests::cases::{Part, parts, run_all};
 
 /// Runs one case; rewrites its expectations, and says whether they were right.
@@ -43,6 +43,7 @@ fn run(case: &mut [Part]) -> Vec<String> {
                 .program
                 .as_ref()
                 .map_or_else(|| "no program\n".to_owned(), |program| program.print()),
+            "tests" => tests(&snapshot.test(&TestRequest::default()), &snapshot),
             "origins" => fence
                 .body
                 .lines()
@@ -73,6 +74,22 @@ fn run(case: &mut [Part]) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// A line a test, and why it failed.
+fn tests(report: &TestReport, snapshot: &berth_lang::Snapshot) -> String {
+    let mut out = String::new();
+    for mistake in &report.diagnostics {
+        out.push_str(&mistake.render_plain(snapshot));
+    }
+    for test in &report.tests {
+        let word = if test.failures.is_empty() { "ok  " } else { "FAIL" };
+        out.push_str(&format!("{word} {}\n", test.name));
+        for failure in &test.failures {
+            out.push_str(&failure.render_plain(snapshot));
+        }
+    }
+    out
 }
 
 /// The text that set a field: `web replicas`.
@@ -133,7 +150,10 @@ fn pages_explain_every_code() {
             }
         }
         if sources > 0 {
-            let found = workspace.snapshot().compile(&CompileRequest::default()).diagnostics;
+            let snapshot = workspace.snapshot();
+            let mut found = snapshot.compile(&CompileRequest::default()).diagnostics;
+            let tested = snapshot.test(&TestRequest::default()).tests;
+            found.extend(tested.into_iter().flat_map(|test| test.failures));
             let codes: Vec<&str> = found.iter().map(|diagnostic| diagnostic.code).collect();
             assert_eq!(codes, [*code], "{code}'s example");
         }

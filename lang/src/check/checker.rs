@@ -55,6 +55,7 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         policies: (0..decls.policies.len())
             .filter_map(|index| checker.check_policy(index))
             .collect(),
+        tests: (0..decls.tests.len()).map(|index| checker.check_test(index)).collect(),
         resources: (0..decls.resources.len()).map(|index| checker.check_resource(index)).collect(),
         image: checker.image,
         constants: checker.constants,
@@ -70,7 +71,7 @@ pub(super) struct Checker<'c, 's> {
     pub(super) let_types: Vec<Ty>,
     pub(super) constants: Vec<Constant>,
     pub(super) image: Option<(TypeId, usize)>,
-    /// Whether it is a policy that is checked, which sees every resource.
+    /// Whether it is a policy or a test that is checked, which see every resource.
     pub(super) judging: bool,
 }
 

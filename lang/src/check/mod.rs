@@ -17,6 +17,7 @@ mod operators;
 mod overlays;
 mod policies;
 mod records;
+mod tests;
 pub(crate) mod typed;
 
 pub(crate) use checker::check;

@@ -196,6 +196,8 @@ pub(crate) struct Checked {
     pub(crate) environments: Vec<TypedEnvironment>,
     /// Each with its position among the declarations.
     pub(crate) policies: Vec<(usize, TypedPolicy)>,
+    /// Parallel to the declarations.
+    pub(crate) tests: Vec<TypedTest>,
     /// Literals that a rule must hold for, wherever they stand.
     pub(crate) constants: Vec<Constant>,
     /// The type that a bare string makes, with its case.
@@ -246,6 +248,30 @@ pub(crate) struct TypedWaiver {
     pub(crate) owner: Arc<str>,
     pub(crate) reason: Arc<str>,
     pub(crate) at: Loc,
+}
+
+/// A test.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TypedTest {
+    /// As a request names it.
+    pub(crate) environment: Option<String>,
+    pub(crate) inputs: Vec<(InputId, Typed)>,
+    pub(crate) expectations: Vec<TypedExpectation>,
+}
+
+/// What a test expects.
+#[derive(Clone, Debug)]
+pub(crate) enum TypedExpectation {
+    Holds {
+        condition: Typed,
+        message: Option<Typed>,
+    },
+    /// That the items of the fragment have mistakes of this code, and of no other.
+    Fails {
+        code: &'static str,
+        at: Loc,
+        fragment: Loc,
+    },
 }
 
 /// What an environment decides.

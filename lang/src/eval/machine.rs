@@ -42,8 +42,18 @@ pub(crate) fn evaluate(
     request: &CompileRequest,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Evaluated {
+    prepare(decls, checked, request, diagnostics).run(request)
+}
+
+/// A machine for one environment; nothing is evaluated yet, inputs neither.
+pub(super) fn prepare<'m, 's>(
+    decls: &'m Decls<'s>,
+    checked: &'m Checked,
+    request: &CompileRequest,
+    diagnostics: &'m mut Vec<Diagnostic>,
+) -> Machine<'m, 's> {
     let selected = select(decls, checked, request, diagnostics);
-    let mut machine = Machine {
+    Machine {
         decls,
         checked,
         selected,
@@ -59,21 +69,7 @@ pub(crate) fn evaluate(
         fuel: FUEL,
         spent: false,
         depth: 0,
-    };
-    let inputs = machine.take_inputs(request);
-    for constant in &checked.constants {
-        // A broken rule has been reported, and stops nothing else.
-        let _ = machine
-            .eval(&constant.typed, &mut Vec::new())
-            .and_then(|value| machine.hold(constant.of, value));
     }
-    for id in &decls.let_order {
-        let _ = machine.binding(*id);
-    }
-    let secrets = machine.secrets();
-    let resources = machine.resources();
-    let waived = machine.policies(request.now_ms);
-    Evaluated { resources, secrets, inputs, waived }
 }
 
 /// What evaluating gives, as far as it came.
@@ -106,6 +102,25 @@ pub(super) struct Machine<'m, 's> {
 }
 
 impl Machine<'_, '_> {
+    /// Evaluates everything there is.
+    pub(super) fn run(&mut self, request: &CompileRequest) -> Evaluated {
+        let (decls, checked) = (self.decls, self.checked);
+        let inputs = self.take_inputs(request);
+        for constant in &checked.constants {
+            // A broken rule has been reported, and stops nothing else.
+            let _ = self
+                .eval(&constant.typed, &mut Vec::new())
+                .and_then(|value| self.hold(constant.of, value));
+        }
+        for id in &decls.let_order {
+            let _ = self.binding(*id);
+        }
+        let secrets = self.secrets();
+        let resources = self.resources();
+        let waived = self.policies(request.now_ms);
+        Evaluated { resources, secrets, inputs, waived }
+    }
+
     pub(super) fn fail<T>(&mut self, diagnostic: Diagnostic) -> Eval<T> {
         self.diagnostics.push(diagnostic);
         Err(Stop)

@@ -13,8 +13,10 @@ mod inputs;
 mod machine;
 mod origins;
 mod policies;
+mod tests;
 mod traced;
 mod update;
 
 pub(crate) use machine::{Evaluated, evaluate};
 pub use origins::{Origins, Setting};
+pub(crate) use tests::{run_tests, test_inputs};

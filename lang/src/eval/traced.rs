@@ -73,6 +73,19 @@ impl Traced {
         }
     }
 
+    /// An element of a list.
+    pub(crate) fn element(&self, index: usize) -> Option<&Traced> {
+        match &self.data {
+            Data::List(elements) => elements.get(index),
+            Data::Absent
+            | Data::Scalar(_)
+            | Data::Map(_)
+            | Data::Record(_)
+            | Data::Case(..)
+            | Data::Ref(_) => None,
+        }
+    }
+
     /// The plain value; nothing if it is absent.
     pub(crate) fn to_value(&self) -> Option<Value> {
         Some(match &self.data {

@@ -8,7 +8,7 @@ use crate::ids::{
 use crate::program::ResourceKind;
 use crate::span::Span;
 use crate::syntax::Keyword;
-use crate::syntax::ast::{Expr, Field, Key, Name, Policy, Rel, Rule};
+use crate::syntax::ast::{Expr, Field, Key, Name, Policy, Rel, Rule, Test};
 use crate::workspace::ParsedFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +44,7 @@ pub(crate) struct Decls<'s> {
     pub(crate) overlays: Vec<OverlayDecl<'s>>,
     pub(crate) environments: Vec<EnvironmentDecl<'s>>,
     pub(crate) policies: Vec<PolicyDecl<'s>>,
+    pub(crate) tests: Vec<TestDecl<'s>>,
     pub(crate) resources: Vec<ResourceDecl<'s>>,
     pub(crate) defaults: Vec<DefaultDecl<'s>>,
     /// The types of local bindings, by their item and their position in it.
@@ -190,6 +191,14 @@ pub(crate) struct PolicyDecl<'s> {
     pub(crate) at: Loc,
     pub(crate) site: Site,
     pub(crate) policy: &'s Policy,
+}
+
+/// A `test`.
+pub(crate) struct TestDecl<'s> {
+    pub(crate) name: Arc<str>,
+    pub(crate) at: Loc,
+    pub(crate) site: Site,
+    pub(crate) test: &'s Test,
 }
 
 /// A resource, keyed or not.

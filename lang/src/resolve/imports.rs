@@ -2,6 +2,7 @@
 
 use crate::ids::FileId;
 use crate::nearest::nearest;
+use crate::syntax::Keyword;
 use crate::syntax::ast::{ItemKind, Rel};
 use crate::workspace::ParsedFile;
 use std::collections::BTreeMap;
@@ -23,6 +24,15 @@ pub(super) struct Import {
     pub(super) target: Target,
 }
 
+/// Which files a compilation starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Roots {
+    /// Those in the project's root.
+    Project,
+    /// Those, and every file with a test, wherever it is.
+    Tests,
+}
+
 /// Where an import leads.
 pub(super) enum Target {
     File(FileId),
@@ -34,8 +44,13 @@ pub(super) enum Target {
 pub(super) fn follow<'s>(
     prelude: &'s ParsedFile,
     all: &'s BTreeMap<Arc<str>, Arc<ParsedFile>>,
+    roots: Roots,
 ) -> Files<'s> {
-    let roots = all.iter().filter(|(path, _)| !path.contains('/'));
+    let tests =
+        |file: &ParsedFile| file.items.iter().any(|item| item.slice.keyword == Some(Keyword::Test));
+    let roots = all
+        .iter()
+        .filter(|(path, file)| !path.contains('/') || (roots == Roots::Tests && tests(file)));
     let mut files: Vec<&ParsedFile> =
         std::iter::once(prelude).chain(roots.map(|(_, file)| &**file)).collect();
     let mut known: BTreeMap<&str, FileId> = files

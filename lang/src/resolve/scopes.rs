@@ -2,9 +2,9 @@
 
 use super::decls::{
     CaseTy, Decls, Def, Entry, EnvironmentDecl, FnDecl, InputDecl, LetDecl, OverlayDecl,
-    PolicyDecl, ResourceDecl, SecretDecl, Site, TypeBody, TypeDecl,
+    PolicyDecl, ResourceDecl, SecretDecl, Site, TestDecl, TypeBody, TypeDecl,
 };
-use super::imports::{Files, Import, Target, follow};
+use super::imports::{Files, Import, Roots, Target, follow};
 use super::rings::{break_type_rings, break_value_rings, import_rings, order_overlays};
 use super::ty::{Bound, Ty, TypeParam};
 use super::types::{Resources, TypeScope, lower, lower_fields};
@@ -23,8 +23,9 @@ use std::sync::Arc;
 pub(crate) fn resolve<'s>(
     prelude: &'s ParsedFile,
     all: &'s BTreeMap<Arc<str>, Arc<ParsedFile>>,
+    roots: Roots,
 ) -> (Decls<'s>, Vec<Diagnostic>) {
-    let Files { files, imports } = follow(prelude, all);
+    let Files { files, imports } = follow(prelude, all, roots);
     let mut diagnostics = Vec::new();
     let mut decls = Decls {
         scopes: vec![BTreeMap::new(); files.len()],
@@ -38,6 +39,7 @@ pub(crate) fn resolve<'s>(
         overlays: Vec::new(),
         environments: Vec::new(),
         policies: Vec::new(),
+        tests: Vec::new(),
         resources: Vec::new(),
         defaults: Vec::new(),
         local_types: BTreeMap::new(),
@@ -76,7 +78,7 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
             let Some(item) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
                 let nameless = matches!(
                     parsed.slice.keyword,
-                    Some(Keyword::Overlay | Keyword::Environment | Keyword::Policy)
+                    Some(Keyword::Overlay | Keyword::Environment | Keyword::Policy | Keyword::Test)
                 );
                 if let Some((name, rel)) = parsed.slice.name.as_ref().filter(|_| !nameless) {
                     let at = Site { file: id, base: 0 }.loc(*rel);
@@ -157,6 +159,11 @@ fn aside<'s>(
             decls.policies.push(PolicyDecl { name: name.clone(), at, site, policy });
             earlier
         }
+        ItemKind::Test(test) => {
+            let earlier = decls.tests.iter().find(|other| other.name == name).map(|t| t.at);
+            decls.tests.push(TestDecl { name: name.clone(), at, site, test });
+            earlier
+        }
         ItemKind::Use { .. }
         | ItemKind::Resource { .. }
         | ItemKind::Let { .. }
@@ -180,7 +187,8 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
         ItemKind::Use { .. }
         | ItemKind::Overlay { .. }
         | ItemKind::Environment { .. }
-        | ItemKind::Policy(_) => {
+        | ItemKind::Policy(_)
+        | ItemKind::Test(_) => {
             return None;
         }
         ItemKind::Resource { kind, key, body } => {
@@ -389,6 +397,7 @@ fn lower_items<'s>(
                 | ItemKind::Overlay { .. }
                 | ItemKind::Environment { .. }
                 | ItemKind::Policy(_)
+                | ItemKind::Test(_)
                 | ItemKind::Type { .. }
                 | ItemKind::Enum { .. }
                 | ItemKind::Fn { .. },

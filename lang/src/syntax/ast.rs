@@ -30,17 +30,49 @@ pub(crate) struct Item {
 /// What an item declares. The name of a `use` is the path that it reads.
 #[derive(Debug)]
 pub(crate) enum ItemKind {
-    Use { names: Vec<Name> },
-    Resource { kind: ResourceKind, key: Option<Key>, body: Expr },
-    Let { ty: Option<TypeExpr>, value: Expr },
-    Input { ty: TypeExpr, default: Option<Expr> },
-    Secret { source: Expr },
-    Overlay { on: Option<Name>, fields: Vec<Field> },
-    Environment { key: Option<Name>, fields: Vec<Field> },
+    Use {
+        names: Vec<Name>,
+    },
+    Resource {
+        kind: ResourceKind,
+        key: Option<Key>,
+        body: Expr,
+    },
+    Let {
+        ty: Option<TypeExpr>,
+        value: Expr,
+    },
+    Input {
+        ty: TypeExpr,
+        default: Option<Expr>,
+    },
+    Secret {
+        source: Expr,
+    },
+    Overlay {
+        on: Option<Name>,
+        fields: Vec<Field>,
+    },
+    Environment {
+        key: Option<Name>,
+        fields: Vec<Field>,
+    },
     Policy(Box<Policy>),
-    Type { body: TypeExpr, rule: Option<Rule> },
-    Enum { cases: Vec<Case> },
-    Fn { generics: Vec<Generic>, params: Vec<FieldDecl>, result: TypeExpr, body: Expr },
+    /// Its name is a sentence.
+    Test(Box<Test>),
+    Type {
+        body: TypeExpr,
+        rule: Option<Rule>,
+    },
+    Enum {
+        cases: Vec<Case>,
+    },
+    Fn {
+        generics: Vec<Generic>,
+        params: Vec<FieldDecl>,
+        result: TypeExpr,
+        body: Expr,
+    },
 }
 
 /// What a policy looks at, and what it expects.
@@ -67,6 +99,31 @@ pub(crate) enum Clause {
     Expect { condition: Expr, message: Option<Expr> },
     /// `waive resource until "date" by "owner" because "reason"`.
     Waive { resource: Expr, until: Name, owner: Name, reason: Name },
+}
+
+/// What a test assumes, and what it expects.
+#[derive(Debug, Default)]
+pub(crate) struct Test {
+    pub(crate) settings: Vec<Setting>,
+    pub(crate) expectations: Vec<Expectation>,
+}
+
+/// The environment of a test, or one of its inputs.
+#[derive(Debug)]
+pub(crate) enum Setting {
+    /// `prod`, or `preview["branch"]`.
+    Environment { name: Name, key: Option<Name> },
+    /// `input = value`.
+    Input { name: Name, value: Expr },
+}
+
+/// A line of a test.
+#[derive(Debug)]
+pub(crate) enum Expectation {
+    /// `expect condition, "message"`.
+    Holds { condition: Expr, message: Option<Expr> },
+    /// `expect fails CODE { items }`; the range is what stands between the braces.
+    Fails { code: Name, fragment: Rel },
 }
 
 /// A type parameter, with what it must be able to do.

@@ -27,13 +27,14 @@ pub(crate) enum Keyword {
     Overlay,
     Environment,
     Policy,
+    Test,
     Type,
     Enum,
     Fn,
     Use,
 }
 
-const KEYWORDS: [(&str, Keyword); 13] = [
+const KEYWORDS: [(&str, Keyword); 14] = [
     ("project", Keyword::Project),
     ("node", Keyword::Node),
     ("service", Keyword::Service),
@@ -43,6 +44,7 @@ const KEYWORDS: [(&str, Keyword); 13] = [
     ("overlay", Keyword::Overlay),
     ("environment", Keyword::Environment),
     ("policy", Keyword::Policy),
+    ("test", Keyword::Test),
     ("type", Keyword::Type),
     ("enum", Keyword::Enum),
     ("fn", Keyword::Fn),
@@ -222,7 +224,7 @@ impl<'t> Splitter<'t> {
                 && current.previous.is_some_and(|previous| self.slice_of(previous) == "pub")
         });
         let shaped = match keyword(word) {
-            Some(Keyword::Use) => after.starts_with('"'),
+            Some(Keyword::Use | Keyword::Test) => after.starts_with('"'),
             Some(Keyword::Let) if !at_margin && self.awaits_value() => return false,
             Some(_) => names,
             None => word == "pub" && names,

@@ -4,5 +4,6 @@ mod matching;
 mod names;
 mod numbers;
 mod overlays;
+mod tests;
 mod values;
 mod wording;

@@ -6,7 +6,7 @@ use super::{quick, report};
 use crate::program::ResourceKind;
 use crate::syntax::ast::{
     Case, Expr, ExprKind, Field, FieldDecl, Generic, Item, ItemKind, Key, Name, Policy, Rel,
-    Rule as Refinement, TypeExpr, TypeKind,
+    Rule as Refinement, Test, TypeExpr, TypeKind,
 };
 use crate::syntax::error::{SyntaxError, SyntaxErrorKind};
 use crate::syntax::split::Keyword;
@@ -37,6 +37,7 @@ pub(super) fn parse_by_grammar(keyword: Keyword, text: &str) -> ItemTree {
         Keyword::Overlay => Rule::overlay_item,
         Keyword::Environment => Rule::environment_item,
         Keyword::Policy => Rule::policy_item,
+        Keyword::Test => Rule::test_item,
         Keyword::Type => Rule::type_item,
         Keyword::Enum => Rule::enum_item,
         Keyword::Fn => Rule::fn_item,
@@ -65,7 +66,7 @@ impl Builder {
         let public = nodes.next_if(|node| node.as_rule() == Rule::public).is_some();
         nodes.next_if(|node| node.as_rule() == Rule::resource_word);
         let name = match keyword {
-            Keyword::Use => self.literal_string(nodes.next()?),
+            Keyword::Use | Keyword::Test => self.literal_string(nodes.next()?),
             Keyword::Project
             | Keyword::Node
             | Keyword::Service
@@ -89,6 +90,7 @@ impl Builder {
                 Rule::each | Rule::severity | Rule::clause => {
                     self.policy_part(node, &mut rest.policy);
                 }
+                Rule::setting | Rule::expectation => self.test_part(node, &mut rest.test),
                 _ => self.part(node, &mut rest),
             }
         }
@@ -106,6 +108,7 @@ impl Builder {
                 ItemKind::Environment { key: rest.names.pop(), fields: rest.fields }
             }
             Keyword::Policy => ItemKind::Policy(Box::new(rest.policy)),
+            Keyword::Test => ItemKind::Test(Box::new(rest.test)),
             Keyword::Type => ItemKind::Type { body: rest.ty?, rule: rest.rule },
             Keyword::Enum => ItemKind::Enum { cases: rest.cases },
             Keyword::Fn => ItemKind::Fn {
@@ -288,6 +291,7 @@ struct Parts {
     names: Vec<Name>,
     fields: Vec<Field>,
     policy: Policy,
+    test: Test,
     cases: Vec<Case>,
     generics: Vec<Generic>,
     params: Vec<FieldDecl>,

@@ -8,5 +8,6 @@ mod policies;
 mod quick;
 mod report;
 mod strings;
+mod tests;
 
 pub(crate) use items::{ItemTree, parse_item};
