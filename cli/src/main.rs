@@ -55,6 +55,8 @@ pub(crate) struct Global {
 enum Command {
     /// Check the text: every mistake, with its place and what to do
     Check(commands::check::Args),
+    /// Run the tests that the text holds
+    Test(commands::test::Args),
     /// Show what apply would do: what, where, why, and what goes back on failure
     Plan(commands::plan::Args),
     /// Make the nodes what the text says
@@ -97,6 +99,7 @@ fn main() -> ExitCode {
     let global = cli.global;
     let ended = match cli.command {
         Command::Check(args) => commands::check::run(&global, &args),
+        Command::Test(args) => commands::test::run(&global, &args),
         Command::Plan(args) => commands::plan::run(&global, &args),
         Command::Apply(args) => commands::apply::run(&global, &args),
         Command::Capacity(args) => commands::capacity::run(&global, &args),

@@ -1,6 +1,6 @@
 //! No text makes the language panic, and damage to one item leaves the others alone.
 
-use berth_lang::{CompileRequest, Compiled, Severity, Workspace};
+use berth_lang::{CompileRequest, Compiled, Severity, TestRequest, Workspace};
 use proptest::prelude::*;
 
 const VALID: &str = r#"use "./lib/app.berth" { http_app, App }
@@ -23,12 +23,16 @@ let conf = """
 """
 let slugs: {Str: Int} = { "${k}": v for k, v in { a: 1, b: 2 } if matches(k, '[a-z]') }
 secret key = age("secrets/key.age")
-overlay prod { api.replicas: 5, api.env.LOG: "warn" }
+overlay prod { api.replicas: 5, api.env.LOG: "warn", n[2].labels.zone: "z" }
 overlay prod_eu on prod { web.place.spread: "zone" }
 policy calm for s in services where s.replicas > 1 {
   severity: warning
   expect s.grace <= 30s, "${s.name} takes its time"
   waive web until "2999-12-31" by "ana" because "it is large"
+}
+test "the api is there" with prod, tag = "2" {
+  expect api.replicas == 5 and length(services) == 2, "two are expected"
+  expect fails E0401 { service bad { image: "x:${tag}", replicas: -1 } }
 }
 environment preview[tag] { overlay: prod_eu, inputs: { zone_count: 2 } }
 input zone_count: Int = 1
@@ -65,6 +69,11 @@ fn compile(text: &str) -> Compiled {
         {
             let text = snapshot.file(&span.span.file).expect("a file that exists").text().clone();
             assert!(span.span.start <= span.span.end && span.span.end as usize <= text.len());
+        }
+    }
+    for test in snapshot.test(&TestRequest::default()).tests {
+        for failure in &test.failures {
+            assert!(!failure.render_plain(&snapshot).is_empty());
         }
     }
     let failed = compiled.diagnostics.iter().any(|d| d.severity == Severity::Error);
@@ -267,6 +276,8 @@ const TOKENS: &[&str] = &[
     "environment",
     "policy p for s in services {",
     "expect",
+    "expect fails E0401 {",
+    "test \"t\" with o {",
     "waive web until",
     "environment e[tag] {",
     "Secret<Str>",

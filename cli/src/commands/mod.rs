@@ -11,6 +11,7 @@ pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod plan;
 pub(crate) mod status;
+pub(crate) mod test;
 pub(crate) mod trust;
 pub(crate) mod why_placement;
 

@@ -13,6 +13,7 @@ mod exprs;
 mod generics;
 mod literals;
 mod matching;
+mod members;
 mod operators;
 mod overlays;
 mod policies;

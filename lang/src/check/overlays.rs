@@ -1,18 +1,19 @@
 //! Overlays and environments: typed paths into resources, and typed inputs.
 
 use super::checker::{Checker, Why, as_name};
-use super::typed::{TypedEnvironment, Update};
-use crate::ids::{InputId, Loc, OverlayId, ResourceId};
+use super::typed::{Key, Kind, Laid, TypedEnvironment, Update};
+use crate::ids::{InputId, Loc, OverlayId};
 use crate::nearest::nearest;
-use crate::resolve::Def;
+use crate::resolve::{Def, Ty};
 use crate::syntax::ast::{ExprKind, Field, Name};
+use crate::value::Value;
 
 impl Checker<'_, '_> {
     /// What an overlay sets, in the order in which it says so.
-    pub(super) fn check_overlay(&mut self, index: usize) -> Vec<(ResourceId, Update)> {
+    pub(super) fn check_overlay(&mut self, index: usize) -> Vec<Laid> {
         let decl = &self.decls.overlays[index];
         self.enter(decl.site);
-        let mut seen: Vec<(Vec<&str>, Loc)> = Vec::new();
+        let mut seen: Vec<(Vec<&str>, Option<Key>, Loc)> = Vec::new();
         let mut updates = Vec::with_capacity(decl.fields.len());
         for field in decl.fields {
             let Some((first, rest)) = field.path.split_first() else { continue };
@@ -20,18 +21,24 @@ impl Checker<'_, '_> {
             let whole = Loc { end: self.loc(last.at).end, ..self.loc(first.at) };
             let steps: Vec<&str> = field.path.iter().map(|step| &*step.text).collect();
             // A path and a path inside it would leave open which of the two counts.
-            let overlapping = seen.iter().find(|(other, _)| {
+            let key = self.instance_key(field);
+            let overlapping = seen.iter().find(|(other, other_key, _)| {
                 let shared = other.len().min(steps.len());
-                other[..shared] == steps[..shared]
+                let one = other_key.is_none() || key.is_none() || *other_key == key;
+                one && other[..shared] == steps[..shared]
             });
-            if let Some((other, earlier)) = overlapping {
-                let diagnostic =
-                    self.decls.set_twice(whole, &steps.join("."), &other.join("."), *earlier);
+            if let Some((other, other_key, earlier)) = overlapping {
+                let diagnostic = self.decls.set_twice(
+                    whole,
+                    &written(&steps, key.as_ref()),
+                    &written(other, other_key.as_ref()),
+                    *earlier,
+                );
                 self.report(diagnostic);
                 continue;
             }
-            seen.push((steps, whole));
-            updates.extend(self.overlaid(field, first, rest));
+            seen.push((steps, key.clone(), whole));
+            updates.extend(self.overlaid(field, first, rest, key));
         }
         updates
     }
@@ -41,7 +48,8 @@ impl Checker<'_, '_> {
         field: &Field,
         first: &Name,
         rest: &[Name],
-    ) -> Option<(ResourceId, Update)> {
+        key: Option<Key>,
+    ) -> Option<Laid> {
         let at = self.loc(first.at);
         let id = match self.decls.lookup(self.site.file, &first.text) {
             Some(Def::Resource(id)) => id,
@@ -61,13 +69,42 @@ impl Checker<'_, '_> {
             self.report(diagnostic);
             return None;
         }
-        let ty = self.decls.body_type(self.decls.resources[id.index()].kind);
+        let declared = &self.decls.resources[id.index()];
+        let key_at = field.key.as_ref().map(|key| self.loc(key.at));
+        if let (Some(key_at), None) = (key_at, declared.key) {
+            let whole = Loc { end: key_at.end, ..at };
+            let diagnostic = self.decls.not_keyed(whole, &declared.name, declared.at);
+            self.report(diagnostic);
+            self.silently(&field.value);
+            return None;
+        }
+        let ty = self.decls.body_type(declared.kind);
         let Some((path, ty, why)) = self.path(rest, &ty) else {
             self.silently(&field.value);
             return None;
         };
         let value = self.check(&field.value, &ty, why);
-        Some((id, Update { path, value }))
+        if field.key.is_some() && key.is_none() {
+            return None;
+        }
+        let update = Update { path, value };
+        Some(Laid { resource: id, key: key.zip(key_at), update })
+    }
+
+    /// The key of the instance that a path starts at; one that is none is reported.
+    fn instance_key(&mut self, field: &Field) -> Option<Key> {
+        let written = field.key.as_deref()?;
+        let (typed, ty) = self.infer(written, None);
+        match typed.kind {
+            Kind::Constant(Value::Int(key)) => Some(Key::Int(key)),
+            Kind::Constant(Value::Str(key)) => Some(Key::Str(key)),
+            _ if matches!(ty, Ty::Error) => None,
+            _ => {
+                let diagnostic = self.decls.key_not_literal(typed.at);
+                self.report(diagnostic);
+                None
+            }
+        }
     }
 
     /// An environment: `overlay: name` and `inputs: { name: value }`.
@@ -88,6 +125,7 @@ impl Checker<'_, '_> {
                     for (_, input) in self.distinct(inputs) {
                         let Some(name) = input.path.first() else { continue };
                         let Some(id) = self.input_named(name) else {
+                            typed.meant.extend(self.input_meant(name));
                             self.silently(&input.value);
                             continue;
                         };
@@ -122,6 +160,13 @@ impl Checker<'_, '_> {
         found.map(|found| OverlayId(found as u32))
     }
 
+    fn input_meant(&self, name: &Name) -> Option<InputId> {
+        let inputs = &self.decls.inputs;
+        let near = nearest(&name.text, inputs.iter().map(|input| &*input.name))?;
+        let found = inputs.iter().position(|input| &*input.name == near)?;
+        Some(InputId(found as u32))
+    }
+
     pub(super) fn input_named(&mut self, name: &Name) -> Option<InputId> {
         let inputs = &self.decls.inputs;
         let found = inputs.iter().position(|input| input.name == name.text);
@@ -131,5 +176,17 @@ impl Checker<'_, '_> {
             self.report(diagnostic);
         }
         found.map(|found| InputId(found as u32))
+    }
+}
+
+/// A path as it is written: `n[1].labels.zone`.
+fn written(steps: &[&str], key: Option<&Key>) -> String {
+    let path = steps.join(".");
+    let first = steps.first().map_or(0, |first| first.len());
+    let (head, tail) = path.split_at_checked(first).unwrap_or((&path, ""));
+    match key {
+        None => path,
+        Some(Key::Int(key)) => format!("{head}[{key}]{tail}"),
+        Some(Key::Str(key)) => format!("{head}[{key:?}]{tail}"),
     }
 }

@@ -145,6 +145,21 @@ pub(crate) struct Update {
     pub(crate) value: Typed,
 }
 
+/// What an overlay sets: of all instances of a resource, or of one.
+#[derive(Clone, Debug)]
+pub(crate) struct Laid {
+    pub(crate) resource: ResourceId,
+    pub(crate) key: Option<(Key, Loc)>,
+    pub(crate) update: Update,
+}
+
+/// The key of an instance, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Int(i64),
+    Str(Arc<str>),
+}
+
 /// A step of a path. `of` is the record that it enters, to be made of defaults where it is absent.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
@@ -190,8 +205,8 @@ pub(crate) struct Checked {
     /// By [`TypeId`]: the rule of a refinement, with `it` as local 0.
     pub(crate) rules: Vec<Option<TypedRule>>,
     pub(crate) resources: Vec<TypedResource>,
-    /// By [`OverlayId`]: what each sets, of which resource.
-    pub(crate) overlays: Vec<Vec<(ResourceId, Update)>>,
+    /// By [`OverlayId`]: what each sets.
+    pub(crate) overlays: Vec<Vec<Laid>>,
     /// Parallel to the declarations.
     pub(crate) environments: Vec<TypedEnvironment>,
     /// Each with its position among the declarations.
@@ -281,6 +296,8 @@ pub(crate) struct TypedEnvironment {
     pub(crate) inputs: Vec<(InputId, Typed)>,
     /// The input that takes the rest of its name.
     pub(crate) key: Option<InputId>,
+    /// Inputs that were probably meant by names that there are not.
+    pub(crate) meant: Vec<InputId>,
 }
 
 /// A value that needs nothing from elsewhere, and the rule that must hold for it.

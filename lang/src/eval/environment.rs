@@ -14,6 +14,8 @@ pub(super) struct Selected<'c> {
     /// From the first to the last; the last has the last word.
     pub(super) overlays: Vec<OverlayId>,
     pub(super) inputs: &'c [(InputId, Typed)],
+    /// Inputs whose names it misspells.
+    pub(super) meant: &'c [InputId],
     /// The input that takes the rest of the environment's name, and that.
     pub(super) key: Option<(InputId, Arc<str>)>,
 }
@@ -71,6 +73,7 @@ impl<'c> Selected<'c> {
     fn take(&mut self, decls: &Decls<'_>, checked: &'c Checked, index: usize) {
         let Some(environment) = checked.environments.get(index) else { return };
         self.inputs = &environment.inputs;
+        self.meant = &environment.meant;
         if let Some(overlay) = environment.overlay {
             self.chain(decls, overlay);
         }

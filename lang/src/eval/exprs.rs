@@ -1,6 +1,7 @@
 //! Expressions into values.
 
 use super::machine::{Eval, Machine, Stop};
+use super::overlays::known_keys;
 use super::traced::{Data, Fields, Traced};
 use crate::check::typed::{Arm, Bind, Comprehension, Kind, Match, Part, Test, Typed};
 use crate::ids::{FnId, Loc, ResourceId, TypeId};
@@ -269,13 +270,7 @@ impl Machine<'_, '_> {
             return Ok(Traced { at, data: Data::Ref(found.clone()) });
         }
         let decl = &self.decls.resources[id.index()];
-        let names = |each: &Arc<super::traced::Reference>| {
-            each.key.as_ref().map_or_else(String::new, ToString::to_string)
-        };
-        let known = match (instances.first(), instances.last()) {
-            (Some(first), Some(last)) => format!("keys {} to {}", names(first), names(last)),
-            _ => "no instances".to_owned(),
-        };
+        let known = known_keys(&instances);
         let diagnostic = self.decls.no_instance(at, &decl.name, &key, &known, decl.at);
         self.fail(diagnostic)
     }

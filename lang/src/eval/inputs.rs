@@ -20,6 +20,17 @@ impl Machine<'_, '_> {
         let checked = self.checked;
         let mut texts = BTreeMap::new();
         let (chosen, key) = (self.selected.inputs, self.selected.key.clone());
+        let names = || decls.inputs.iter().map(|decl| &*decl.name);
+        let unknown = request.inputs.keys().filter(|name| names().all(|known| known != **name));
+        let unknown: Vec<(&String, Option<&str>)> =
+            unknown.map(|name| (name, nearest(name, names()))).collect();
+        // What was misspelt has been, or will be, reported; that it is missing follows from that.
+        let misspelt = |index: usize, name: &str| {
+            self.selected.meant.iter().any(|id| id.index() == index)
+                || unknown.iter().any(|(_, near)| *near == Some(name))
+        };
+        let misspelt: Vec<bool> =
+            names().enumerate().map(|(index, name)| misspelt(index, name)).collect();
         for (index, (decl, default)) in decls.inputs.iter().zip(&checked.inputs).enumerate() {
             let named = key.as_ref().filter(|(id, _)| id.index() == index);
             let text = request.inputs.get(&*decl.name).map(String::as_str);
@@ -46,6 +57,7 @@ impl Machine<'_, '_> {
                 (None, None) => match decls.unalias(&decl.ty) {
                     Ty::Optional(_) => Some(Traced { at: decl.at, data: Data::Absent }),
                     Ty::Error => None,
+                    _ if misspelt[index] => None,
                     other => {
                         let diagnostic =
                             decls.input_missing(decl.at, &decl.name, &decls.show(other));
@@ -59,14 +71,11 @@ impl Machine<'_, '_> {
             }
             self.inputs.push(value);
         }
-        for name in request.inputs.keys() {
-            if decls.inputs.iter().all(|decl| *decl.name != **name) {
-                let near = nearest(name, decls.inputs.iter().map(|decl| &*decl.name));
-                let first = u32::from(decls.files.len() > 1);
-                let at = Loc { file: FileId(first), start: 0, end: 0 };
-                let diagnostic = decls.unknown_input(at, name, near);
-                self.diagnostics.push(diagnostic);
-            }
+        for (name, near) in unknown {
+            let first = u32::from(decls.files.len() > 1);
+            let at = Loc { file: FileId(first), start: 0, end: 0 };
+            let diagnostic = decls.unknown_input(at, name, near);
+            self.diagnostics.push(diagnostic);
         }
         texts
     }

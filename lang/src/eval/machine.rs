@@ -117,6 +117,7 @@ impl Machine<'_, '_> {
         }
         let secrets = self.secrets();
         let resources = self.resources();
+        self.overlays_without_instance();
         let waived = self.policies(request.now_ms);
         Evaluated { resources, secrets, inputs, waived }
     }
@@ -321,8 +322,8 @@ impl Machine<'_, '_> {
             else {
                 continue;
             };
-            let own = updates.iter().filter(|(resource, _)| *resource == reference.id);
-            let own: Vec<_> = own.map(|(_, update)| update).collect();
+            let own = updates.iter().filter(|laid| laid.is_for(reference));
+            let own: Vec<_> = own.map(|laid| &laid.update).collect();
             if own.is_empty() {
                 continue;
             }

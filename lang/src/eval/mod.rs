@@ -12,6 +12,7 @@ mod exprs;
 mod inputs;
 mod machine;
 mod origins;
+mod overlays;
 mod policies;
 mod tests;
 mod traced;

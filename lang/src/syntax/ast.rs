@@ -238,6 +238,8 @@ pub(crate) enum Piece {
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) path: Vec<Name>,
+    /// The key after the first step, `n[1].host`: only in overlays.
+    pub(crate) key: Option<Box<Expr>>,
     pub(crate) value: Expr,
 }
 

@@ -44,6 +44,8 @@ pub(crate) enum SyntaxErrorKind {
     BadEscape { found: String },
     /// A path where a single name is wanted.
     PathOutsideWith,
+    /// `x with { a[1].b: … }`.
+    KeyOutsideOverlay,
     /// `a < b < c`.
     ChainedComparison,
 }
@@ -127,6 +129,11 @@ impl SyntaxError {
             SyntaxErrorKind::PathOutsideWith => error("E0101", "a field has one name here".into())
                 .label("a path is only for `with`")
                 .help("write a nested record, or use `with { a.b: … }`"),
+            SyntaxErrorKind::KeyOutsideOverlay => {
+                error("E0101", "a path has a key only after a resource, in an overlay".into())
+                    .label("no key can stand here")
+                    .help("set the whole list or map that holds it")
+            }
             SyntaxErrorKind::ChainedComparison => error("E0101", "comparisons do not chain".into())
                 .label("second comparison")
                 .help("write `a < b and b < c`"),

@@ -41,6 +41,13 @@ impl Decls<'_> {
             .help(format!("write `{name}.FIELD: …` for each field that is to differ"))
     }
 
+    pub(in crate::check) fn key_not_literal(&self, at: Loc) -> Diagnostic {
+        let message = "an overlay names an instance by a key that is written out";
+        Diagnostic::error("E0214", self.span(at), message)
+            .label("neither a number nor a plain string")
+            .help("write `n[1].FIELD`, or `n.FIELD` for all of them")
+    }
+
     pub(in crate::check) fn no_such_input(
         &self,
         at: Loc,

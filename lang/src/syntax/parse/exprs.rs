@@ -18,6 +18,17 @@ pub(super) const RESERVED: [&str; 14] = [
     "absent",
 ];
 
+/// What the names of a record's fields may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paths {
+    /// Single names.
+    None,
+    /// Paths of names.
+    Plain,
+    /// Paths that may start at an instance: `n[1].host`.
+    Keyed,
+}
+
 /// Builds trees and collects what the grammar alone cannot refuse.
 #[derive(Default)]
 pub(super) struct Builder {
@@ -170,7 +181,7 @@ impl Builder {
                 Rule::with => {
                     let end = self.rel(&inner).end;
                     let record = inner.into_inner().find(|n| n.as_rule() == Rule::record);
-                    let fields = record.map(|n| self.fields(n, true)).unwrap_or_default();
+                    let fields = record.map(|n| self.fields(n, Paths::Plain)).unwrap_or_default();
                     let at = Rel { start: expr.at.start, end };
                     expr = Expr { kind: ExprKind::With(Box::new(expr), fields), at };
                 }
@@ -409,10 +420,10 @@ impl Builder {
         {
             return Expr { kind: self.entries(field, rest), at };
         }
-        Expr { kind: ExprKind::Record(self.fields(node, false)), at }
+        Expr { kind: ExprKind::Record(self.fields(node, Paths::None)), at }
     }
 
-    pub(super) fn fields(&mut self, node: Node<'_>, paths: bool) -> Vec<Field> {
+    pub(super) fn fields(&mut self, node: Node<'_>, paths: Paths) -> Vec<Field> {
         let mut fields: Vec<Field> = Vec::new();
         let mut previous = None;
         for inner in node.into_inner() {
@@ -422,25 +433,28 @@ impl Builder {
                     let at = self.rel(&inner);
                     self.separated(previous, at, &inner);
                     let mut path = Vec::new();
+                    let mut key = None;
                     let mut value = None;
                     for part in inner.into_inner() {
                         match part.as_rule() {
-                            Rule::path => {
-                                path = part.into_inner().map(|step| self.step(step)).collect()
-                            }
+                            Rule::path => (path, key) = self.steps(part),
                             Rule::expr => value = Some(self.expr(part)),
                             _ => {}
                         }
                     }
-                    if let (false, Some(second)) = (paths, path.get(1)) {
-                        self.errors.push(SyntaxError {
-                            kind: SyntaxErrorKind::PathOutsideWith,
-                            at: second.at,
-                        });
-                    }
+                    let second = path.get(1).map(|step: &Name| step.at);
+                    let second = second.or(key.as_ref().map(|key: &Box<Expr>| key.at));
+                    let refused = match paths {
+                        Paths::None => second.map(|at| (SyntaxErrorKind::PathOutsideWith, at)),
+                        Paths::Plain => {
+                            key.as_ref().map(|key| (SyntaxErrorKind::KeyOutsideOverlay, key.at))
+                        }
+                        Paths::Keyed => None,
+                    };
+                    self.errors.extend(refused.map(|(kind, at)| SyntaxError { kind, at }));
                     if let Some(value) = value {
                         previous = Some(value.at);
-                        fields.push(Field { path, value });
+                        fields.push(Field { path, key, value });
                     }
                 }
                 _ => {}
@@ -448,6 +462,24 @@ impl Builder {
         }
         self.comma = false;
         fields
+    }
+}
+
+impl Builder {
+    /// The steps of a path, and the key after the first.
+    fn steps(&mut self, node: Node<'_>) -> (Vec<Name>, Option<Box<Expr>>) {
+        let mut path = Vec::new();
+        let mut key = None;
+        for part in node.into_inner() {
+            match part.as_rule() {
+                Rule::instance => {
+                    let inside = part.into_inner().find(|n| n.as_rule() == Rule::expr);
+                    key = inside.map(|inside| Box::new(self.expr(inside)));
+                }
+                _ => path.push(self.step(part)),
+            }
+        }
+        (path, key)
     }
 }
 

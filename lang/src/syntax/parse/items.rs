@@ -1,6 +1,6 @@
 //! Items, types and declarations out of pest's tree.
 
-use super::exprs::Builder;
+use super::exprs::{Builder, Paths};
 use super::grammar::{Node, Nodes, Rule, run};
 use super::{quick, report};
 use crate::program::ResourceKind;
@@ -84,8 +84,11 @@ impl Builder {
         for node in nodes {
             match node.as_rule() {
                 // Only here do the fields of an item have paths.
-                Rule::record if matches!(keyword, Keyword::Overlay | Keyword::Environment) => {
-                    rest.fields = self.fields(node, true);
+                Rule::record if keyword == Keyword::Overlay => {
+                    rest.fields = self.fields(node, Paths::Keyed);
+                }
+                Rule::record if keyword == Keyword::Environment => {
+                    rest.fields = self.fields(node, Paths::Plain);
                 }
                 Rule::each | Rule::severity | Rule::clause => {
                     self.policy_part(node, &mut rest.policy);
