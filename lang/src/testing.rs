@@ -66,8 +66,7 @@ impl Snapshot {
         let chosen = decls.tests.iter().zip(&checked.tests).enumerate();
         let chosen = chosen.filter(|(_, (decl, _))| wanted(&decl.name));
         let mut failures: BTreeMap<usize, Vec<Diagnostic>> = BTreeMap::new();
-        let mut groups: BTreeMap<(Option<String>, BTreeMap<String, String>), Vec<usize>> =
-            BTreeMap::new();
+        let mut groups: BTreeMap<Assumed, Vec<usize>> = BTreeMap::new();
         for (index, (_, test)) in chosen {
             match eval::test_inputs(&decls, &checked, test) {
                 Ok(inputs) => {
@@ -95,6 +94,9 @@ impl Snapshot {
         TestReport { diagnostics, tests: tests.collect() }
     }
 }
+
+/// The environment and the inputs of a test.
+type Assumed = (Option<String>, BTreeMap<String, String>);
 
 /// The texts of `expect fails`, and the project that they are part of.
 struct Fragments<'t, 's> {

@@ -144,6 +144,8 @@ fn typos(word: &str, seed: &mut u32) -> Vec<String> {
     typos
 }
 
+// The measured rate is for a person to read.
+#[allow(clippy::print_stderr)]
 #[test]
 fn at_least_95_of_100_typos_are_guessed() {
     assert_eq!(diagnostics(TEXT, LIBRARY), [], "the text without typos");
@@ -189,7 +191,7 @@ fn at_least_95_of_100_typos_are_guessed() {
             }
         }
     }
-    println!("{guessed} of {tried} typos guessed, {echoes} mistakes more than typos");
+    eprintln!("{guessed} of {tried} typos guessed, {echoes} mistakes more than typos");
     assert!(tried > 800, "only {tried} typos");
     assert!(100 * guessed >= 95 * tried, "{guessed} of {tried} typos guessed; not: {missed:#?}");
     assert!(100 * echoes <= tried, "{echoes} echoes of {tried} typos: {echoed:#?}");

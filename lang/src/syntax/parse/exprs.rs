@@ -443,7 +443,7 @@ impl Builder {
                         }
                     }
                     let second = path.get(1).map(|step: &Name| step.at);
-                    let second = second.or(key.as_ref().map(|key: &Box<Expr>| key.at));
+                    let second = second.or(key.as_deref().map(|key: &Expr| key.at));
                     let refused = match paths {
                         Paths::None => second.map(|at| (SyntaxErrorKind::PathOutsideWith, at)),
                         Paths::Plain => {

@@ -26,6 +26,7 @@ pub(super) fn item(keyword: Keyword, text: &str) -> Option<Item> {
         | Keyword::Overlay
         | Keyword::Environment
         | Keyword::Policy
+        | Keyword::Test
         | Keyword::Type
         | Keyword::Enum
         | Keyword::Fn
@@ -234,7 +235,7 @@ impl<'t> Lane<'t> {
         self.blank();
         let value = self.value()?;
         let at = value.at;
-        Some((Field { path: vec![name], value }, at))
+        Some((Field { path: vec![name], key: None, value }, at))
     }
 
     /// Elements up to a closing bracket, with a comma or a line end between two.
