@@ -4,6 +4,7 @@
 mod out;
 
 mod commands;
+mod data;
 mod exit;
 mod fleet;
 mod paint;

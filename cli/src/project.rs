@@ -15,7 +15,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 use crate::Global;
 
 /// The most text that one project may hold, in bytes.
-const TEXT_LIMIT: u64 = 64 << 20;
+pub(crate) const TEXT_LIMIT: u64 = 64 << 20;
 /// How deep folders are looked through for `.berth` files.
 const DEPTH_LIMIT: usize = 16;
 
@@ -48,8 +48,11 @@ pub(crate) enum ProjectError {
     /// A file is not text.
     #[error("{0} is not UTF-8 text; save it as UTF-8")]
     NotText(PathBuf),
+    /// A link leads out of the project.
+    #[error("{0} is a link that leads out of the project; copy the file into it")]
+    Outside(PathBuf),
     /// There is too much text.
-    #[error("the project holds more than 64 MiB of `.berth` files; is --project right?")]
+    #[error("the project holds more than 64 MiB of text; is --project right?")]
     TooMuch,
     /// The text has mistakes.
     #[error("{0}")]
@@ -185,6 +188,7 @@ pub(crate) fn read(root: &Path) -> Result<Workspace, ProjectError> {
             }
         }
     }
+    crate::data::load(root, &mut workspace, total)?;
     Ok(workspace)
 }
 

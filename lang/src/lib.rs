@@ -20,6 +20,7 @@
 
 mod builtin;
 mod check;
+mod data;
 mod decimal;
 mod diagnostic;
 mod eval;

@@ -4,14 +4,16 @@
 //! follows imports: that is `resolve`'s.
 
 use crate::check;
+use crate::data;
 use crate::diagnostic::Severity;
 use crate::eval::{self, Evaluated};
 use crate::program::{CompileRequest, Compiled, Program};
 use crate::resolve::{self, Roots};
 use crate::span::SourceFile;
+use crate::syntax::ast::{Expr, ItemKind};
 use crate::syntax::{ItemTree, Slice, SyntaxError, parse_item, split};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 /// The files of a project, by path.
@@ -33,6 +35,8 @@ pub struct Snapshot {
 pub(crate) struct ParsedFile {
     pub(crate) source: SourceFile,
     pub(crate) items: Vec<ParsedItem>,
+    /// What a data file says; nothing for a file of items.
+    pub(crate) data: Option<Expr>,
     /// Mistakes in the cutting, placed from the file's start.
     pub(crate) errors: Vec<SyntaxError>,
 }
@@ -70,6 +74,21 @@ impl Workspace {
         if self.files.contains_key(path) {
             Arc::make_mut(&mut self.files).remove(path);
         }
+    }
+
+    /// The data files that the project imports, by path: what has to be set besides `.berth` files.
+    pub fn data_files(&self) -> BTreeSet<String> {
+        let mut wanted = BTreeSet::new();
+        for file in self.files.values() {
+            let trees = file.items.iter().filter_map(|item| item.tree.as_ref()?.item.as_ref());
+            for item in trees {
+                if matches!(item.kind, ItemKind::Data { .. }) {
+                    wanted.extend(resolve::join(file.source.path(), &item.name.text));
+                }
+            }
+        }
+        wanted.retain(|path| data::is_data(path));
+        wanted
     }
 
     /// The files as they are now; later changes do not touch it.
@@ -137,6 +156,11 @@ impl Snapshot {
 
 impl ParsedFile {
     fn parse(path: Arc<str>, text: Arc<str>, old: Option<&ParsedFile>) -> Self {
+        if data::is_data(&path) {
+            let (value, errors) = data::read(&path, &text);
+            let source = SourceFile::new(path, text);
+            return Self { source, items: Vec::new(), data: Some(value), errors };
+        }
         let known: BTreeMap<&str, &Arc<ItemTree>> = old.map(ParsedFile::trees).unwrap_or_default();
         let (slices, errors) = split(&text);
         let parse = |slice: Slice| {
@@ -150,7 +174,7 @@ impl ParsedFile {
             ParsedItem { slice, tree }
         };
         let items = in_parallel(slices, parse);
-        Self { source: SourceFile::new(path, text), items, errors }
+        Self { source: SourceFile::new(path, text), items, data: None, errors }
     }
 
     fn trees(&self) -> BTreeMap<&str, &Arc<ItemTree>> {

@@ -1,6 +1,6 @@
 //! The language's cases: markdown in `cases/lang`, a heading a case, a fence a stage.
 //!
-//! ` ```berth web.berth ` is a file, ` ```inputs ` holds `name=value` lines, ` ```environment ` a name, ` ```now_ms ` a
+//! ` ```berth web.berth ` is a file, ` ```data a.json ` a data file, ` ```inputs ` holds `name=value` lines, ` ```environment ` a name, ` ```now_ms ` a
 //! time; ` ```diagnostics `, ` ```value `, ` ```origins `, ` ```chain ` and ` ```tests ` are what is expected. Absent stages go unchecked; `UPDATE=1` rewrites them in place.
 
 use berth_lang::{CODES, CompileRequest, TestReport, TestRequest, Workspace};
@@ -13,6 +13,9 @@ fn run(case: &mut [Part]) -> Vec<String> {
     for part in &*case {
         let Part::Fence(fence) = part else { continue };
         if let Some(path) = fence.info.strip_prefix("berth ") {
+            workspace.set_file(path, fence.body.as_str());
+        }
+        if let Some(path) = fence.info.strip_prefix("data ") {
             workspace.set_file(path, fence.body.as_str());
         }
         if fence.info == "environment" {

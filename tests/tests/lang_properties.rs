@@ -155,6 +155,46 @@ fn a_large_or_binary_file_is_refused_once() {
     }
 }
 
+/// Compiles a project that imports a data file of each format.
+fn compile_data(data: &str) {
+    let mut workspace = Workspace::new();
+    let uses: String = DATA
+        .iter()
+        .enumerate()
+        .map(|(index, path)| format!("use \"./{path}\" as d{index}: {{Str: Resources}}\n"))
+        .collect();
+    workspace.set_file("shop.berth", uses);
+    for path in DATA {
+        workspace.set_file(path, data);
+    }
+    let snapshot = workspace.snapshot();
+    for diagnostic in snapshot.compile(&CompileRequest::default()).diagnostics {
+        assert!(!diagnostic.render_plain(&snapshot).is_empty());
+        let span = &diagnostic.primary.span;
+        let text = snapshot.file(&span.file).expect("a file that exists").text().clone();
+        assert!(text.get(span.start as usize..span.end as usize).is_some(), "{span:?} of {text:?}");
+    }
+}
+
+const DATA: [&str; 4] = ["a.json", "a.toml", "a.yaml", "a.txt"];
+
+#[test]
+fn hostile_data_is_refused() {
+    let deep =
+        |open: &str, close: &str| format!("{}1{}", open.repeat(20_000), close.repeat(20_000));
+    compile_data(&deep("[", "]"));
+    compile_data(&deep("{\"a\":", "}"));
+    compile_data(&format!("a = {}", deep("[", "]")));
+    compile_data(&format!("a = {}", deep("{a=", "}")));
+    compile_data(&format!("{}x = 1", "a.".repeat(20_000)));
+    compile_data(&"- ".repeat(20_000));
+    compile_data(&"? ".repeat(20_000));
+    let doubled: String = (1..60).map(|i| format!("a{i}: &a{i} [*a{0}, *a{0}]\n", i - 1)).collect();
+    compile_data(&format!("a0: &a0 1\n{doubled}"));
+    compile_data("\0");
+    compile_data("\u{feff}{}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -188,12 +228,67 @@ proptest! {
         compile(&tokens.join("\n"));
     }
 
+    /// Data of any text, and of what data is made of.
+    #[test]
+    fn any_data_does_not_panic(text in "\\PC{0,80}", parts in prop::collection::vec(prop::sample::select(DATA_TOKENS), 0..40)) {
+        compile_data(&text);
+        compile_data(&parts.concat());
+    }
+
     /// Any text at all.
     #[test]
     fn any_text_does_not_panic(text in "\\PC{0,200}") {
         compile(&text);
     }
 }
+
+const DATA_TOKENS: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "'",
+    ":",
+    ": ",
+    ",",
+    "\n",
+    "\n  ",
+    "- ",
+    "? ",
+    "| ",
+    "> ",
+    "&a ",
+    "*a",
+    "!t ",
+    "---\n",
+    "...\n",
+    "#",
+    "=",
+    "[[a]]\n",
+    "\"memory\"",
+    "memory",
+    "cpu",
+    "\"64MiB\"",
+    "64MiB",
+    "é",
+    "1",
+    "-1.5",
+    "1e9",
+    "0x1",
+    "null",
+    "~",
+    "true",
+    "\\u",
+    "d83d",
+    "\\",
+    "\t",
+    "\"\"\"",
+    "1979-05-27",
+    "a.b",
+    "%YAML 1.2\n",
+    "<<: ",
+];
 
 const TOKENS: &[&str] = &[
     "service",

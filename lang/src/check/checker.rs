@@ -30,6 +30,7 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         constants: Vec::new(),
         image: None,
         judging: false,
+        data: false,
     };
     checker.image = checker.find_image();
     let mut lets: Vec<Option<Typed>> = vec![None; decls.lets.len()];
@@ -73,6 +74,8 @@ pub(super) struct Checker<'c, 's> {
     pub(super) image: Option<(TypeId, usize)>,
     /// Whether it is a policy or a test that is checked, which see every resource.
     pub(super) judging: bool,
+    /// Whether it is a data file's value, in which strings stand for quantities and cases.
+    pub(super) data: bool,
 }
 
 impl<'c, 's> Checker<'c, 's> {
@@ -87,6 +90,8 @@ impl<'c, 's> Checker<'c, 's> {
     /// Moves to an item, with no locals.
     pub(super) fn enter(&mut self, site: Site) {
         self.site = site;
+        let file = self.decls.files.get(site.file.0 as usize);
+        self.data = file.is_some_and(|file| file.data.is_some());
         self.locals.clear();
     }
 

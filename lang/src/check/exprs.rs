@@ -21,6 +21,11 @@ impl<'c, 's> Checker<'c, 's> {
         if *ty == Ty::Error {
             return self.check_blindly(expr);
         }
+        if self.data
+            && let Some(typed) = self.check_datum(expr, ty, why)
+        {
+            return typed;
+        }
         if let Some(typed) = self.check_branches(expr, ty, why) {
             return typed;
         }

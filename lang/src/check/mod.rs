@@ -8,6 +8,7 @@
 mod calls;
 mod checker;
 mod convert;
+mod data;
 mod error;
 mod exprs;
 mod generics;

@@ -39,6 +39,20 @@ impl Decls<'_> {
         }
     }
 
+    /// `use "./sizes.json" { a }`.
+    pub(super) fn items_of_data(&self, at: Loc) -> Diagnostic {
+        Diagnostic::error("E0204", self.span(at), "this file holds data, not items")
+            .label("has no names to import")
+            .help("write `use \"…\" as NAME: TYPE`")
+    }
+
+    /// `use "./sizes.berth" as sizes: Int`.
+    pub(super) fn data_of_items(&self, at: Loc) -> Diagnostic {
+        Diagnostic::error("E0204", self.span(at), "this file holds items, not data")
+            .label("has no value of its own")
+            .help("write `use \"…\" { NAME }`")
+    }
+
     /// An import that leaves the project, or is not relative.
     pub(super) fn bad_path(&self, at: Loc) -> Diagnostic {
         Diagnostic::error(

@@ -48,9 +48,9 @@ pub(super) fn follow<'s>(
 ) -> Files<'s> {
     let tests =
         |file: &ParsedFile| file.items.iter().any(|item| item.slice.keyword == Some(Keyword::Test));
-    let roots = all
-        .iter()
-        .filter(|(path, file)| !path.contains('/') || (roots == Roots::Tests && tests(file)));
+    let roots = all.iter().filter(|(path, file)| {
+        file.data.is_none() && !path.contains('/') || (roots == Roots::Tests && tests(file))
+    });
     let mut files: Vec<&ParsedFile> =
         std::iter::once(prelude).chain(roots.map(|(_, file)| &**file)).collect();
     let mut known: BTreeMap<&str, FileId> = files
@@ -67,9 +67,9 @@ pub(super) fn follow<'s>(
             let Some(tree) = item.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
                 continue;
             };
-            let ItemKind::Use { .. } = &tree.kind else {
+            if !matches!(tree.kind, ItemKind::Use { .. } | ItemKind::Data { .. }) {
                 continue;
-            };
+            }
             let target = match join(file.source.path(), &tree.name.text) {
                 None => Target::BadPath,
                 Some(path) => match (known.get(path.as_str()), all.get(path.as_str())) {
@@ -94,7 +94,7 @@ pub(super) fn follow<'s>(
 }
 
 /// The path that an import means; nothing if it is not relative, or leaves the root.
-fn join(from: &str, import: &str) -> Option<String> {
+pub(crate) fn join(from: &str, import: &str) -> Option<String> {
     if !(import.starts_with("./") || import.starts_with("../")) {
         return None;
     }

@@ -15,6 +15,6 @@ pub(crate) mod ty;
 mod types;
 
 pub(crate) use decls::{CaseTy, Decls, Def, FieldTy, Site, TypeBody};
-pub(crate) use imports::Roots;
+pub(crate) use imports::{Roots, join};
 pub(crate) use scopes::resolve;
 pub(crate) use ty::{Bound, Ty, TypeParam};

@@ -14,7 +14,7 @@ use crate::ids::{FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, SecretI
 use crate::nearest::nearest;
 use crate::program::ResourceKind;
 use crate::syntax::Keyword;
-use crate::syntax::ast::{ExprKind, Generic, Item, ItemKind, TypeKind};
+use crate::syntax::ast::{ExprKind, Generic, Item, ItemKind, TypeExpr, TypeKind};
 use crate::workspace::ParsedFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,10 +46,16 @@ pub(crate) fn resolve<'s>(
         let_order: Vec::new(),
     };
     let items = declare(&mut decls, &mut diagnostics);
+    let data = bind_data(&mut decls, &imports, &mut diagnostics);
     bind_imports(&mut decls, &imports, &mut diagnostics);
     import_rings(&decls, &imports, &mut diagnostics);
     order_overlays(&mut decls, &mut diagnostics);
     lower_items(&mut decls, &items, &mut diagnostics);
+    for (id, site, written) in data {
+        let ty =
+            lower(&mut decls, &mut diagnostics, site, written, &TypeScope::of(Resources::Bodies));
+        decls.lets[id.index()].ty = Some((ty, site.loc(written.at)));
+    }
     break_type_rings(&mut decls, &mut diagnostics);
     break_value_rings(&mut decls, &mut diagnostics);
     (decls, diagnostics)
@@ -165,6 +171,7 @@ fn aside<'s>(
             earlier
         }
         ItemKind::Use { .. }
+        | ItemKind::Data { .. }
         | ItemKind::Resource { .. }
         | ItemKind::Let { .. }
         | ItemKind::Input { .. }
@@ -185,6 +192,7 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
     let at = site.loc(item.name.at);
     Some(match &item.kind {
         ItemKind::Use { .. }
+        | ItemKind::Data { .. }
         | ItemKind::Overlay { .. }
         | ItemKind::Environment { .. }
         | ItemKind::Policy(_)
@@ -247,6 +255,57 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
     })
 }
 
+/// Declares what data files are imported as; gives each with the type that is still to be lowered.
+fn bind_data<'s>(
+    decls: &mut Decls<'s>,
+    imports: &[Import],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<(LetId, Site, &'s TypeExpr)> {
+    let mut declared = Vec::new();
+    for import in imports {
+        let file = decls.files[import.from.0 as usize];
+        let parsed = &file.items[import.item];
+        let site = Site { file: import.from, base: parsed.slice.start };
+        let Some(item) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
+            continue;
+        };
+        let ItemKind::Data { name, ty } = &item.kind else { continue };
+        let (path_at, at) = (site.loc(import.at), site.loc(name.at));
+        let value = match &import.target {
+            Target::File(id) => {
+                let value = decls.files[id.0 as usize].data.as_ref();
+                if value.is_none() {
+                    diagnostics.push(decls.data_of_items(path_at));
+                }
+                value.map(|value| (Site { file: *id, base: 0 }, value))
+            }
+            Target::Missing { path, near } => {
+                diagnostics.push(decls.missing_file(path_at, path, near.as_deref()));
+                None
+            }
+            Target::BadPath => {
+                diagnostics.push(decls.bad_path(path_at));
+                None
+            }
+        };
+        let def = match value {
+            None => Def::Broken,
+            Some((data, value)) => {
+                let name = name.text.clone();
+                decls.lets.push(LetDecl { name, at, site: data, ty: None, value, cyclic: false });
+                let id = LetId(decls.lets.len() as u32 - 1);
+                declared.push((id, site, ty));
+                Def::Let(id)
+            }
+        };
+        let entry = Entry { def, public: item.public, at };
+        if let Some(first) = insert(&mut decls.scopes[import.from.0 as usize], &name.text, entry) {
+            diagnostics.push(decls.duplicate(&name.text, first, at));
+        }
+    }
+    declared
+}
+
 fn bind_imports(decls: &mut Decls<'_>, imports: &[Import], diagnostics: &mut Vec<Diagnostic>) {
     let mut bound = Vec::new();
     for import in imports {
@@ -259,6 +318,10 @@ fn bind_imports(decls: &mut Decls<'_>, imports: &[Import], diagnostics: &mut Vec
             continue;
         };
         let target = match &import.target {
+            Target::File(id) if decls.files[id.0 as usize].data.is_some() => {
+                diagnostics.push(decls.items_of_data(site.loc(import.at)));
+                None
+            }
             Target::File(id) => Some(*id),
             Target::Missing { path, near } => {
                 diagnostics.push(decls.missing_file(site.loc(import.at), path, near.as_deref()));
@@ -390,6 +453,7 @@ fn lower_items<'s>(
             }
             (
                 ItemKind::Use { .. }
+                | ItemKind::Data { .. }
                 | ItemKind::Resource { .. }
                 | ItemKind::Let { .. }
                 | ItemKind::Input { .. }

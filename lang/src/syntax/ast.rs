@@ -27,11 +27,16 @@ pub(crate) struct Item {
     pub(crate) local_types: Vec<TypeExpr>,
 }
 
-/// What an item declares. The name of a `use` is the path that it reads.
+/// What an item declares. The name of a `use`, of items or of data, is the path that it reads.
 #[derive(Debug)]
 pub(crate) enum ItemKind {
     Use {
         names: Vec<Name>,
+    },
+    /// `use "./sizes.json" as sizes: {Str: Size}`.
+    Data {
+        name: Name,
+        ty: TypeExpr,
     },
     Resource {
         kind: ResourceKind,

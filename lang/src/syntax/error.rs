@@ -44,6 +44,8 @@ pub(crate) enum SyntaxErrorKind {
     BadEscape { found: String },
     /// A path where a single name is wanted.
     PathOutsideWith,
+    /// A data file that is not what its name says.
+    Data { why: String },
     /// `x with { a[1].b: … }`.
     KeyOutsideOverlay,
     /// `a < b < c`.
@@ -129,6 +131,9 @@ impl SyntaxError {
             SyntaxErrorKind::PathOutsideWith => error("E0101", "a field has one name here".into())
                 .label("a path is only for `with`")
                 .help("write a nested record, or use `with { a.b: … }`"),
+            SyntaxErrorKind::Data { why } => {
+                error("E0109", format!("this file cannot be read: {why}")).label("here")
+            }
             SyntaxErrorKind::KeyOutsideOverlay => {
                 error("E0101", "a path has a key only after a resource, in an overlay".into())
                     .label("no key can stand here")

@@ -10,6 +10,6 @@ mod parse;
 mod scan;
 mod split;
 
-pub(crate) use error::SyntaxError;
+pub(crate) use error::{SyntaxError, SyntaxErrorKind};
 pub(crate) use parse::{ItemTree, parse_item};
-pub(crate) use split::{Keyword, Slice, split};
+pub(crate) use split::{Keyword, MAX_FILE, Slice, split};

@@ -120,7 +120,10 @@ impl Builder {
                 result: rest.ty?,
                 body: rest.expr?,
             },
-            Keyword::Use => ItemKind::Use { names: rest.names },
+            Keyword::Use => match rest.ty {
+                Some(ty) => ItemKind::Data { name: rest.names.pop()?, ty },
+                None => ItemKind::Use { names: rest.names },
+            },
         };
         let local_types = std::mem::take(&mut self.local_types);
         Some(Item { public, name, kind, local_types })

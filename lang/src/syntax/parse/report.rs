@@ -146,6 +146,7 @@ fn words_for(rule: Rule) -> Option<&'static str> {
         Rule::expr | Rule::operand | Rule::postfix | Rule::prefix | Rule::arg => "a value",
         Rule::operator | Rule::call | Rule::index | Rule::member | Rule::with => "an operator",
         Rule::setting => "an environment or an input",
+        Rule::as_word => "`as`",
         Rule::on_word => "`on`",
         Rule::clause | Rule::expectation | Rule::expect_word => "`expect`",
         Rule::waive_word => "`waive`",
