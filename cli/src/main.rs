@@ -4,6 +4,7 @@
 mod out;
 
 mod commands;
+mod diff;
 mod exit;
 mod fleet;
 mod paint;
@@ -55,6 +56,8 @@ pub(crate) struct Global {
 enum Command {
     /// Check the text: every mistake, with its place and what to do
     Check(commands::check::Args),
+    /// Put the text in the one style: spacing and line breaks, and nothing else
+    Fmt(commands::fmt::Args),
     /// Show what apply would do: what, where, why, and what goes back on failure
     Plan(commands::plan::Args),
     /// Make the nodes what the text says
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
     let global = cli.global;
     let ended = match cli.command {
         Command::Check(args) => commands::check::run(&global, &args),
+        Command::Fmt(args) => commands::fmt::run(&global, &args),
         Command::Plan(args) => commands::plan::run(&global, &args),
         Command::Apply(args) => commands::apply::run(&global, &args),
         Command::Capacity(args) => commands::capacity::run(&global, &args),

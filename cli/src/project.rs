@@ -151,10 +151,40 @@ fn is_berth(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "berth")
 }
 
-/// Puts every `.berth` file below a folder into a workspace. Hidden folders, `target` and
-/// `node_modules` are passed over, and links are not followed.
+/// Puts every `.berth` file below a folder into a workspace.
 pub(crate) fn read(root: &Path) -> Result<Workspace, ProjectError> {
     let mut workspace = Workspace::new();
+    for text in texts(root)? {
+        workspace.set_file(&text.name, text.text);
+    }
+    Ok(workspace)
+}
+
+/// A file of a project.
+pub(crate) struct Text {
+    /// Its path from the project's root, with `/`.
+    pub(crate) name: String,
+    /// Its path on this machine.
+    pub(crate) path: PathBuf,
+    /// What it says.
+    pub(crate) text: String,
+}
+
+impl Text {
+    /// Reads one file under the name that it was asked for by.
+    pub(crate) fn read(path: &Path) -> Result<Self, ProjectError> {
+        let fail = |error| ProjectError::File { path: path.to_path_buf(), error };
+        let bytes = std::fs::read(path).map_err(fail)?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| ProjectError::NotText(path.to_path_buf()))?;
+        Ok(Self { name: path.display().to_string(), path: path.to_path_buf(), text })
+    }
+}
+
+/// Reads every `.berth` file below a folder, in the order of their names. Hidden folders, `target` and
+/// `node_modules` are passed over, and links are not followed.
+pub(crate) fn texts(root: &Path) -> Result<Vec<Text>, ProjectError> {
+    let mut texts: Vec<Text> = Vec::new();
     let mut total = 0;
     let mut folders = vec![(root.to_path_buf(), 0)];
     while let Some((folder, depth)) = folders.pop() {
@@ -170,22 +200,22 @@ pub(crate) fn read(root: &Path) -> Result<Workspace, ProjectError> {
                     folders.push((path, depth + 1));
                 }
             } else if kind.is_file() && is_berth(&path) {
-                let bytes = std::fs::read(&path)
-                    .map_err(|error| ProjectError::File { path: path.clone(), error })?;
-                total += bytes.len() as u64;
+                // Its size is asked first: what is too much is not read.
+                total += entry.metadata().map_err(fail)?.len();
                 if total > TEXT_LIMIT {
                     return Err(ProjectError::TooMuch);
                 }
-                let text =
-                    String::from_utf8(bytes).map_err(|_| ProjectError::NotText(path.clone()))?;
+                let mut text = Text::read(&path)?;
                 let relative = path.strip_prefix(root).unwrap_or(&path);
                 let parts: Vec<_> =
                     relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
-                workspace.set_file(&parts.join("/"), text);
+                text.name = parts.join("/");
+                texts.push(text);
             }
         }
     }
-    Ok(workspace)
+    texts.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(texts)
 }
 
 type Pinned = (BTreeMap<ImageName, ImageDigest>, Option<String>);

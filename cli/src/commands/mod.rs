@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod destroy;
 pub(crate) mod drift;
 pub(crate) mod explain;
+pub(crate) mod fmt;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod plan;
