@@ -6,9 +6,11 @@ mod out;
 mod commands;
 mod diff;
 mod exit;
+mod findings;
 mod fleet;
 mod paint;
 mod project;
+mod sarif;
 mod saved;
 
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use berth_engine::plan::graph::Graph;
 use berth_engine::plan::lockfile::{Lockfile, LockfileError};
 use berth_engine::plan::lower::{self, ImageName};
 use berth_engine::plan::names::ImageDigest;
-use berth_lang::{CompileRequest, Diagnostic, Label, Program, Severity, Snapshot, Workspace};
+use berth_lang::{CompileRequest, Diagnostic, Label, Program, Severity, Snapshot, Waived, Workspace};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
 use crate::Global;
@@ -74,56 +74,95 @@ pub(crate) enum Pins {
     Refresh,
 }
 
+/// A project that was looked through.
+pub(crate) struct Examined {
+    /// The texts that the diagnostics point into.
+    pub(crate) snapshot: Snapshot,
+    /// What was found.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// What a waiver lets pass.
+    pub(crate) waived: Vec<Waived>,
+    /// The project, if nothing of that is an error.
+    pub(crate) project: Option<Project>,
+    /// The new text of `berth.lock`, if it changes.
+    lock: Option<String>,
+}
+
 impl Project {
     /// Loads, compiles and lowers the project; prints every mistake. Writes new pins to
     /// `berth.lock`, unless told not to.
     pub(crate) fn load(global: &Global, pins: Pins) -> Result<Self, ProjectError> {
-        let environment = &global.env;
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if environment.is_empty() || environment.len() > 30 || !environment.bytes().all(allowed) {
-            return Err(ProjectError::Environment(environment.clone()));
-        }
-        let root = find(global)?;
-        let snapshot = read(&root)?.snapshot();
-        let compiled = snapshot.compile(&CompileRequest {
-            inputs: BTreeMap::new(),
-            environment: Some(environment.clone()),
-            now_ms: Some(crate::fleet::now_ms()),
-        });
-        let mut diagnostics = compiled.diagnostics;
-        let Some(program) = compiled.program else {
+        let Examined { snapshot, diagnostics, waived, project, lock } = examine(global, pins)?;
+        let Some(project) = project else {
             return Err(mistakes(&diagnostics, &snapshot));
-        };
-        let (digests, lock) = pin(&root, &program, pins, global.locked, &mut diagnostics)?;
-        let lowered = lower::lower(&program, environment, &digests);
-        let graph = match lowered {
-            Ok(graph) if !diagnostics.iter().any(|d| d.severity == Severity::Error) => graph,
-            Ok(_) => return Err(mistakes(&diagnostics, &snapshot)),
-            Err(more) => {
-                diagnostics.extend(more);
-                return Err(mistakes(&diagnostics, &snapshot));
-            }
         };
         for diagnostic in &diagnostics {
             crate::out::put_error(&render(diagnostic, &snapshot));
         }
-        for waived in &program.waived {
-            hint!(
-                "{} (waived until {} by {}: {})",
-                waived.message,
-                waived.until,
-                waived.owner,
-                waived.reason
-            );
-        }
-        let used: BTreeMap<String, &ImageDigest> =
-            digests.iter().map(|(name, digest)| (name.to_string(), digest)).collect();
-        let program = digest_of("berth-program/1", &(&program.digest()[..], environment, used));
+        say_waived(&waived);
         if let Some(text) = lock {
-            let path = root.join("berth.lock");
+            let path = project.root.join("berth.lock");
             std::fs::write(&path, text).map_err(|error| ProjectError::File { path, error })?;
         }
-        Ok(Self { root, graph, program })
+        Ok(project)
+    }
+}
+
+/// Compiles and lowers the project, and writes nothing.
+pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectError> {
+    let environment = environment(global)?;
+    let root = find(global)?;
+    let snapshot = read(&root)?.snapshot();
+    let compiled = snapshot.compile(&request(environment));
+    let mut diagnostics = compiled.diagnostics;
+    let Some(program) = compiled.program else {
+        return Ok(Examined { snapshot, diagnostics, waived: vec![], project: None, lock: None });
+    };
+    let (digests, lock) = pin(&root, &program, pins, global.locked, &mut diagnostics)?;
+    let graph = match lower::lower(&program, environment, &digests) {
+        Ok(graph) => Some(graph),
+        Err(more) => {
+            diagnostics.extend(more);
+            None
+        }
+    };
+    let used: BTreeMap<String, &ImageDigest> =
+        digests.iter().map(|(name, digest)| (name.to_string(), digest)).collect();
+    let digest = digest_of("berth-program/1", &(&program.digest()[..], environment, used));
+    let sound = !diagnostics.iter().any(|d| d.severity == Severity::Error);
+    let project = graph.filter(|_| sound).map(|graph| Project { root, graph, program: digest });
+    Ok(Examined { snapshot, diagnostics, waived: program.waived, project, lock })
+}
+
+/// Says what a waiver lets pass, so that it is not forgotten.
+pub(crate) fn say_waived(waived: &[Waived]) {
+    for waived in waived {
+        hint!(
+            "{} (waived until {} by {}: {})",
+            waived.message,
+            waived.until,
+            waived.owner,
+            waived.reason
+        );
+    }
+}
+
+/// The environment's name, if it can be one.
+pub(crate) fn environment(global: &Global) -> Result<&str, ProjectError> {
+    let name = &global.env;
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if name.is_empty() || name.len() > 30 || !name.bytes().all(allowed) {
+        return Err(ProjectError::Environment(name.clone()));
+    }
+    Ok(name)
+}
+
+/// What a compilation for an environment takes besides the files.
+pub(crate) fn request(environment: &str) -> CompileRequest {
+    CompileRequest {
+        inputs: BTreeMap::new(),
+        environment: Some(environment.to_owned()),
+        now_ms: Some(crate::fleet::now_ms()),
     }
 }
 

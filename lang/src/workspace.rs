@@ -14,8 +14,8 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-/// The files of a project, by path.
-#[derive(Debug)]
+/// The files of a project, by path. A copy shares what neither changes.
+#[derive(Clone, Debug)]
 pub struct Workspace {
     files: Arc<BTreeMap<Arc<str>, Arc<ParsedFile>>>,
     prelude: Arc<ParsedFile>,
@@ -63,6 +63,11 @@ impl Workspace {
         let path: Arc<str> = path.into();
         let parsed = ParsedFile::parse(path.clone(), text, old.map(|old| &**old));
         Arc::make_mut(&mut self.files).insert(path, Arc::new(parsed));
+    }
+
+    /// The text of a file of the project.
+    pub fn text(&self, path: &str) -> Option<&Arc<str>> {
+        self.files.get(path).map(|file| file.source.text())
     }
 
     /// Forgets a file.

@@ -11,7 +11,7 @@ fn meaning(text: &str) -> Result<[u8; 32], Vec<(&'static str, String)>> {
     let mut workspace = Workspace::new();
     workspace.set_file("a.berth", text);
     let compiled = workspace.snapshot().compile(&CompileRequest::default());
-    compiled.program.map(|program| program.digest).ok_or_else(|| {
+    compiled.program.map(|program| program.digest()).ok_or_else(|| {
         let mut found: Vec<_> =
             compiled.diagnostics.into_iter().map(|d| (d.code, d.message)).collect();
         found.sort();

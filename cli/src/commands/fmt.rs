@@ -27,7 +27,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         let name = PathBuf::from("<stdin>");
         let text = String::from_utf8(bytes).map_err(|_| ProjectError::NotText(name.clone()))?;
         let done = one(&Text { name: "<stdin>".to_owned(), path: name, text }, args.check, true)?;
-        return Ok(exit(&[done]));
+        return Ok(exit(&[done], args.check));
     }
     let found = if args.files.is_empty() {
         texts(&find(global)?)?
@@ -38,27 +38,28 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     for text in &found {
         done.push(one(text, args.check, false)?);
     }
-    let changed = done.iter().filter(|file| file.changed).count();
-    let words = match (changed, args.check) {
-        (0, _) => format!("{} files, all in the style", found.len()),
-        (changed, true) => format!("{changed} of {} files are not in the style", found.len()),
-        (changed, false) => format!("{changed} of {} files laid out anew", found.len()),
-    };
-    hint!("{words}");
-    Ok(exit(&done))
+    let changed = done.iter().filter(|file| file.differs).count();
+    let all = if found.len() == 1 { "1 file".to_owned() } else { format!("{} files", found.len()) };
+    match (changed, args.check) {
+        (0, _) => hint!("{all} in the style"),
+        (changed, true) => hint!("{changed} of {all} not in the style"),
+        (changed, false) => hint!("{changed} of {all} laid out anew"),
+    }
+    Ok(exit(&done, args.check))
 }
 
 /// What became of a file.
 struct Done {
-    changed: bool,
+    /// Whether it was not in the style.
+    differs: bool,
     /// Items left alone, because their syntax is wrong.
     left: usize,
 }
 
-fn exit(done: &[Done]) -> Exit {
+fn exit(done: &[Done], check: bool) -> Exit {
     if done.iter().any(|file| file.left > 0) {
         Exit::Mistake
-    } else if done.iter().any(|file| file.changed) {
+    } else if check && done.iter().any(|file| file.differs) {
         Exit::Differs
     } else {
         Exit::Done
@@ -80,10 +81,13 @@ fn one(text: &Text, check: bool, to_stdout: bool) -> Result<Done, ProjectError> 
         say!("{}", text.name);
     }
     if formatted.left > 0 {
-        let items = if formatted.left == 1 { "1 item" } else { "some items" };
-        hint!("{}: {items} left as they are: their syntax is wrong; see `berth check`", text.name);
+        let items = match formatted.left {
+            1 => "1 item was".to_owned(),
+            left => format!("{left} items were"),
+        };
+        hint!("{}: {items} left alone: the syntax is wrong, see `berth check`", text.name);
     }
-    Ok(Done { changed: differs && check, left: formatted.left })
+    Ok(Done { differs, left: formatted.left })
 }
 
 /// Replaces a file whole: what was there stands until the new text is on the disk.
