@@ -69,7 +69,7 @@ fn chunks<'t>(pieces: Vec<Piece<'t>>, ranges: &[(usize, usize, bool)]) -> Vec<Ch
         match chunks.last_mut() {
             Some(chunk) if chunk.slice == slice => chunk.pieces.push(piece),
             // What shares a line with a mistake is left alone with it.
-            Some(chunk) if !piece.gap.newline && !(chunk.sound && sound) => {
+            Some(chunk) if !(piece.gap.newline || chunk.sound && sound) => {
                 chunk.sound = false;
                 chunk.slice = slice;
                 chunk.pieces.push(piece);

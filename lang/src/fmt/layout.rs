@@ -257,7 +257,7 @@ fn breakable(group: &Group<'_>) -> bool {
         [only] => matches!(only.nodes.as_slice(), [Node::Leaf(_)]),
         [_, _, ..] => false,
     };
-    !bare && !(index && group.elements.len() == 1)
+    !(bare || index && group.elements.len() == 1)
 }
 
 /// How wide a group is as far as the bracket of its last element, where that bracket may be broken

@@ -151,7 +151,8 @@ impl<'t> Builder<'t> {
         let inside = !self.open.is_empty();
         let level = &mut self.current;
         let Some(last) = level.element.nodes.last() else { return };
-        let clause = piece.kind == Kind::Keyword && piece.text == "if" && level.comprehends();
+        let clause = piece.kind == Kind::Keyword && piece.text == "if" && level.comprehends()
+            || matches!(piece.text, "until" | "by" | "because") && level.begins("waive");
         let parted = inside
             && piece.gap.newline
             && last.last().ends_value()
@@ -200,9 +201,17 @@ impl<'t> Level<'t> {
         self.element.nodes.iter().any(|node| is_keyword(node, "for"))
     }
 
-    /// Whether the element is `expect …`, in which a comma parts a condition from its words.
+    /// Whether the element's first token is this one.
+    fn begins(&self, word: &str) -> bool {
+        self.element.nodes.first().is_some_and(|node| node.first().text == word)
+    }
+
+    /// Whether a comma does not end the element: in `expect a, "words"`, and in `for k, v in m`.
     fn speaks(&self) -> bool {
-        self.element.nodes.first().is_some_and(|node| node.first().text == "expect")
+        let nodes = &self.element.nodes;
+        let binds =
+            nodes.iter().rev().find(|node| is_keyword(node, "for") || is_keyword(node, "in"));
+        self.begins("expect") || binds.is_some_and(|node| is_keyword(node, "for"))
     }
 }
 
