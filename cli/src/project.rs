@@ -9,7 +9,9 @@ use berth_engine::plan::graph::Graph;
 use berth_engine::plan::lockfile::{Lockfile, LockfileError};
 use berth_engine::plan::lower::{self, ImageName};
 use berth_engine::plan::names::ImageDigest;
-use berth_lang::{CompileRequest, Diagnostic, Label, Program, Severity, Snapshot, Waived, Workspace};
+use berth_lang::{
+    CompileRequest, Diagnostic, Label, Program, Severity, Snapshot, Waived, Workspace,
+};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
 use crate::Global;
@@ -46,8 +48,13 @@ pub(crate) enum ProjectError {
         error: std::io::Error,
     },
     /// A file is not text.
-    #[error("{0} is not UTF-8 text; save it as UTF-8")]
-    NotText(PathBuf),
+    #[error("{path}{}: this is not UTF-8 text; save the file as UTF-8", shown(place))]
+    NotText {
+        /// Which file.
+        path: PathBuf,
+        /// The line, and the first byte of it that cannot be read.
+        place: Option<(usize, u8)>,
+    },
     /// There is too much text.
     #[error("the project holds more than 64 MiB of `.berth` files; is --project right?")]
     TooMuch,
@@ -63,6 +70,10 @@ pub(crate) enum ProjectError {
     /// The environment's name cannot be used.
     #[error("`{0}` cannot name an environment; use at most 30 lower-case letters, digits and `-`")]
     Environment(String),
+}
+
+fn shown(place: &Option<(usize, u8)>) -> String {
+    place.map_or_else(String::new, |(line, byte)| format!(":{line}: byte {byte:#04x}"))
 }
 
 /// What should happen to pins that are there already.
@@ -147,6 +158,26 @@ pub(crate) fn say_waived(waived: &[Waived]) {
     }
 }
 
+/// A program, with the texts that it came from.
+pub(crate) struct Compiled {
+    pub(crate) program: Program,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// Compiles the project and stops there: neither images nor pins are looked at. Prints every mistake.
+pub(crate) fn compile(global: &Global) -> Result<Compiled, ProjectError> {
+    let environment = environment(global)?;
+    let snapshot = read(&find(global)?)?.snapshot();
+    let compiled = snapshot.compile(&request(environment));
+    let Some(program) = compiled.program else {
+        return Err(mistakes(&compiled.diagnostics, &snapshot));
+    };
+    for diagnostic in &compiled.diagnostics {
+        crate::out::put_error(&render(diagnostic, &snapshot));
+    }
+    Ok(Compiled { program, snapshot })
+}
+
 /// The environment's name, if it can be one.
 pub(crate) fn environment(global: &Global) -> Result<&str, ProjectError> {
     let name = &global.env;
@@ -214,10 +245,20 @@ impl Text {
     pub(crate) fn read(path: &Path) -> Result<Self, ProjectError> {
         let fail = |error| ProjectError::File { path: path.to_path_buf(), error };
         let bytes = std::fs::read(path).map_err(fail)?;
-        let text =
-            String::from_utf8(bytes).map_err(|_| ProjectError::NotText(path.to_path_buf()))?;
+        let text = utf8(bytes, path)?;
         Ok(Self { name: path.display().to_string(), path: path.to_path_buf(), text })
     }
+}
+
+/// Bytes as text, or the place where they are none.
+pub(crate) fn utf8(bytes: Vec<u8>, path: &Path) -> Result<String, ProjectError> {
+    String::from_utf8(bytes).map_err(|error| {
+        let end = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        let line = 1 + bytes.iter().take(end).filter(|byte| **byte == b'\n').count();
+        let place = bytes.get(end).map(|byte| (line, *byte));
+        ProjectError::NotText { path: path.to_path_buf(), place }
+    })
 }
 
 /// Reads every `.berth` file below a folder, in the order of their names. Hidden folders, `target` and

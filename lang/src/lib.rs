@@ -44,6 +44,7 @@ pub use eval::{Origins, Setting};
 pub use explain::{CODES, explain};
 pub use fmt::{Formatted, format};
 pub use mend::{Mended, mend};
+pub use nearest::nearest;
 pub use program::{CompileRequest, Compiled, Program, Resource, ResourceKind, Secret, Waived};
 pub use span::{Position, SourceFile, Span};
 pub use value::{SecretPart, Value};

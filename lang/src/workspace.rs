@@ -117,6 +117,11 @@ impl Snapshot {
         Compiled { program, diagnostics }
     }
 
+    /// The standard library, then every file of the project by path.
+    pub fn sources(&self) -> impl Iterator<Item = &SourceFile> {
+        std::iter::once(&self.prelude.source).chain(self.files.values().map(|file| &file.source))
+    }
+
     /// A file of the project, or of the standard library where a diagnostic points there.
     pub fn file(&self, path: &str) -> Option<&SourceFile> {
         if path == &**self.prelude.source.path() {

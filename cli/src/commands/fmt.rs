@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Ended;
 use crate::Global;
 use crate::exit::Exit;
-use crate::project::{ProjectError, Text, find, texts};
+use crate::project::{ProjectError, Text, find, texts, utf8};
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         let mut bytes = Vec::new();
         std::io::stdin().read_to_end(&mut bytes)?;
         let name = PathBuf::from("<stdin>");
-        let text = String::from_utf8(bytes).map_err(|_| ProjectError::NotText(name.clone()))?;
+        let text = utf8(bytes, &name)?;
         let done = one(&Text { name: "<stdin>".to_owned(), path: name, text }, args.check, true)?;
         return Ok(exit(&[done], args.check));
     }

@@ -11,8 +11,10 @@ pub(crate) mod fmt;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod plan;
+pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod trust;
+pub(crate) mod why;
 pub(crate) mod why_placement;
 
 /// What a command gives back: how it ended, or why it could not.
