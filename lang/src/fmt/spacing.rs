@@ -64,6 +64,8 @@ impl State {
     }
 
     fn advance(&mut self, previous: Option<&Piece<'_>>, piece: &Piece<'_>) {
+        // Asked before the piece counts: the name of a declaration is still the last word.
+        let opens = self.opens_generics(previous, piece);
         let margin = previous.is_none() || piece.gap.newline;
         self.head = match piece.kind {
             Kind::Word if piece.text == "pub" => 0,
@@ -76,7 +78,7 @@ impl State {
         self.prefix = piece.kind == Kind::Symbol
             && matches!(piece.text, "-" | "!" | "@" | "$" | "&")
             && !previous.is_some_and(Piece::ends_value);
-        if self.opens_generics(previous, piece) {
+        if opens {
             self.generics += 1;
         } else if piece.text == ">" {
             self.generics = self.generics.saturating_sub(1);
