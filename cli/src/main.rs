@@ -64,6 +64,8 @@ enum Command {
     Fmt(commands::fmt::Args),
     /// Show what the text says once everything is worked out; --origin says who set it
     Show(commands::show::Args),
+    /// Write a reference of what the text declares, as one HTML page or as Markdown
+    Doc(commands::doc::Args),
     /// Show what apply would do: what, where, why, and what goes back on failure
     Plan(commands::plan::Args),
     /// Make the nodes what the text says
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
         Command::Check(args) => commands::check::run(&global, &args),
         Command::Fmt(args) => commands::fmt::run(&global, &args),
         Command::Show(args) => commands::show::run(&global, &args),
+        Command::Doc(args) => commands::doc::run(&global, &args),
         Command::Plan(args) => commands::plan::run(&global, &args),
         Command::Apply(args) => commands::apply::run(&global, &args),
         Command::Capacity(args) => commands::capacity::run(&global, &args),

@@ -3,7 +3,8 @@
 //!
 //! ` ```berth PATH ` and ` ```file PATH ` are files, ` ```sh COMMAND ` is a command and what it prints on
 //! both outputs, with its exit code in the last line unless that is 0; ` ```after PATH ` is what a file
-//! holds then. A command may read a file: `berth fmt - < PATH`.
+//! holds then. A command may read a file, `berth fmt - < PATH`, and show only the lines with some words,
+//! `berth doc | WORDS`. Three backticks, which would end a fence, are shown as `'''`.
 
 use berth_tests::cases::{Part, run_all};
 use std::path::Path;
@@ -36,6 +37,8 @@ fn run(case: &mut [Part]) -> Vec<String> {
 }
 
 fn command(line: &str, folder: &Path) -> String {
+    let (line, wanted) =
+        line.split_once(" | ").map_or((line, None), |(line, words)| (line, Some(words)));
     let (line, input) =
         line.split_once(" < ").map_or((line, None), |(line, path)| (line, Some(path)));
     let mut words = line.split(' ');
@@ -55,7 +58,11 @@ fn command(line: &str, folder: &Path) -> String {
     let mut text = String::from_utf8(output.stdout).expect("text");
     text.push_str(&String::from_utf8(output.stderr).expect("text"));
     let here = folder.canonicalize().expect("the folder").display().to_string();
-    let mut text = text.replace(&here, "PROJECT");
+    let mut text = text.replace(&here, "PROJECT").replace("```", "'''");
+    if let Some(words) = wanted {
+        let lines = text.split_inclusive('\n').filter(|line| line.contains(words));
+        text = lines.collect();
+    }
     match output.status.code() {
         Some(0) => {}
         Some(code) => text.push_str(&format!("exit {code}\n")),

@@ -22,6 +22,7 @@ mod builtin;
 mod check;
 mod decimal;
 mod diagnostic;
+mod doc;
 mod eval;
 mod explain;
 mod fmt;
@@ -40,6 +41,7 @@ mod workspace;
 
 pub use decimal::Decimal;
 pub use diagnostic::{Diagnostic, Fix, Label, Severity};
+pub use doc::{Docs, document};
 pub use eval::{Origins, Setting};
 pub use explain::{CODES, explain};
 pub use fmt::{Formatted, format};

@@ -5,6 +5,7 @@ pub(crate) mod capacity;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod destroy;
+pub(crate) mod doc;
 pub(crate) mod drift;
 pub(crate) mod explain;
 pub(crate) mod fmt;

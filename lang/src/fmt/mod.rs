@@ -18,6 +18,8 @@ mod spacing;
 mod tree;
 
 pub use chunks::{Formatted, format};
+pub(crate) use pieces::{Kind, Piece, pieces};
+pub(crate) use tree::{Element, Group, Node, item};
 
 /// How wide a line may be where it can be broken at all, in characters.
 const WIDTH: usize = 100;

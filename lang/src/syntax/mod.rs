@@ -13,4 +13,4 @@ mod split;
 pub(crate) use error::SyntaxError;
 pub(crate) use parse::{ItemTree, parse_item};
 pub(crate) use scan::{Scanner, Token, TokenKind};
-pub(crate) use split::{Keyword, Slice, split};
+pub(crate) use split::{Keyword, Slice, is_keyword, split};
