@@ -4,7 +4,7 @@ use std::path::Path;
 
 use berth_lang::Workspace;
 
-use crate::project::{ProjectError, TEXT_LIMIT};
+use crate::project::{ProjectError, TEXT_LIMIT, utf8};
 
 /// Puts every data file that is imported into a workspace; `total` counts the project's bytes. One that
 /// is not there is the language's to report, at the import.
@@ -31,7 +31,7 @@ pub(crate) fn load(
             return Err(ProjectError::TooMuch);
         }
         let bytes = std::fs::read(&real).map_err(|error| fail(&path, error))?;
-        let text = String::from_utf8(bytes).map_err(|_| ProjectError::NotText(path.clone()))?;
+        let text = utf8(bytes, &path)?;
         workspace.set_file(&relative, text);
     }
     Ok(())

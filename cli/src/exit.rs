@@ -14,7 +14,8 @@ pub(crate) const HELP: &str = "\
 Exit codes:
   0  done, or nothing to do
   1  a mistake in the text, the command line or the environment
-  2  drift was found; or, with `plan --exit-code`, there is something to do
+  2  drift was found; or, with `plan --exit-code`, there is something to do;
+     or `fmt --check` found a file that is not in the style
   3  partly done, blocked, or a node could not be reached
   4  refused: locked by somebody else, or the world has changed since the plan
   5  a gate failed, and the release was taken back";

@@ -5,11 +5,16 @@ mod out;
 
 mod commands;
 mod data;
+mod diff;
 mod exit;
+mod findings;
 mod fleet;
 mod paint;
 mod project;
+mod provenance;
+mod sarif;
 mod saved;
+mod yaml;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,14 +63,20 @@ enum Command {
     Check(commands::check::Args),
     /// Run the tests that the text holds
     Test(commands::test::Args),
+    /// Put the text in the one style: spacing and line breaks, and nothing else
+    Fmt(commands::fmt::Args),
+    /// Show what the text says once everything is worked out; --origin says who set it
+    Show(commands::show::Args),
+    /// Write a reference of what the text declares, as one HTML page or as Markdown
+    Doc(commands::doc::Args),
     /// Show what apply would do: what, where, why, and what goes back on failure
     Plan(commands::plan::Args),
     /// Make the nodes what the text says
     Apply(commands::apply::Args),
     /// Tell how many more replicas fit, and which losses of nodes are survived
     Capacity(commands::capacity::Args),
-    /// Tell why a replica is where it is, and what is against every other node: berth why web[1]
-    Why(commands::why_placement::Args),
+    /// Tell who set a field (berth why web.replicas), or why a replica is where it is (berth why web[1])
+    Why(commands::why::Args),
     /// Tell what keeps a replica off a node, and what would help: berth why-not web[1] n7
     WhyNot(commands::why_placement::NotArgs),
     /// Show what runs
@@ -101,10 +112,13 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Command::Check(args) => commands::check::run(&global, &args),
         Command::Test(args) => commands::test::run(&global, &args),
+        Command::Fmt(args) => commands::fmt::run(&global, &args),
+        Command::Show(args) => commands::show::run(&global, &args),
+        Command::Doc(args) => commands::doc::run(&global, &args),
         Command::Plan(args) => commands::plan::run(&global, &args),
         Command::Apply(args) => commands::apply::run(&global, &args),
         Command::Capacity(args) => commands::capacity::run(&global, &args),
-        Command::Why(args) => commands::why_placement::run(&global, &args),
+        Command::Why(args) => commands::why::run(&global, &args),
         Command::WhyNot(args) => commands::why_placement::run_not(&global, &args),
         Command::Status => commands::status::run(&global),
         Command::Drift(args) => commands::drift::run(&global, &args),

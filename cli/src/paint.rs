@@ -56,6 +56,20 @@ pub(crate) fn plan(text: &str) -> String {
     text.lines().map(|l| line(l) + "\n").collect()
 }
 
+/// Colours a difference's lines by what they begin with.
+pub(crate) fn diff(text: &str) -> String {
+    if !colour() {
+        return text.to_owned();
+    }
+    let line = |line: &str| match line.chars().next() {
+        Some('+') => good(line),
+        Some('-') => error(line),
+        Some('@') => with("36", line),
+        Some(_) | None => line.to_owned(),
+    };
+    text.lines().map(|l| line(l) + "\n").collect()
+}
+
 /// Text from a node, a line each, with everything escaped that a terminal would act on.
 pub(crate) fn escaped(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);

@@ -9,7 +9,9 @@ use berth_engine::plan::graph::Graph;
 use berth_engine::plan::lockfile::{Lockfile, LockfileError};
 use berth_engine::plan::lower::{self, ImageName};
 use berth_engine::plan::names::ImageDigest;
-use berth_lang::{CompileRequest, Diagnostic, Label, Program, Severity, Snapshot, Workspace};
+use berth_lang::{
+    CompileRequest, Diagnostic, Label, Program, Severity, Snapshot, Waived, Workspace,
+};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
 use crate::Global;
@@ -46,8 +48,13 @@ pub(crate) enum ProjectError {
         error: std::io::Error,
     },
     /// A file is not text.
-    #[error("{0} is not UTF-8 text; save it as UTF-8")]
-    NotText(PathBuf),
+    #[error("{path}{}: this is not UTF-8 text; save the file as UTF-8", shown(place))]
+    NotText {
+        /// Which file.
+        path: PathBuf,
+        /// The line, and the first byte of it that cannot be read.
+        place: Option<(usize, u8)>,
+    },
     /// A link leads out of the project.
     #[error("{0} is a link that leads out of the project; copy the file into it")]
     Outside(PathBuf),
@@ -68,6 +75,10 @@ pub(crate) enum ProjectError {
     Environment(String),
 }
 
+fn shown(place: &Option<(usize, u8)>) -> String {
+    place.map_or_else(String::new, |(line, byte)| format!(":{line}: byte {byte:#04x}"))
+}
+
 /// What should happen to pins that are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pins {
@@ -77,56 +88,115 @@ pub(crate) enum Pins {
     Refresh,
 }
 
+/// A project that was looked through.
+pub(crate) struct Examined {
+    /// The texts that the diagnostics point into.
+    pub(crate) snapshot: Snapshot,
+    /// What was found.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// What a waiver lets pass.
+    pub(crate) waived: Vec<Waived>,
+    /// The project, if nothing of that is an error.
+    pub(crate) project: Option<Project>,
+    /// The new text of `berth.lock`, if it changes.
+    lock: Option<String>,
+}
+
 impl Project {
     /// Loads, compiles and lowers the project; prints every mistake. Writes new pins to
     /// `berth.lock`, unless told not to.
     pub(crate) fn load(global: &Global, pins: Pins) -> Result<Self, ProjectError> {
-        let environment = &global.env;
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if environment.is_empty() || environment.len() > 30 || !environment.bytes().all(allowed) {
-            return Err(ProjectError::Environment(environment.clone()));
-        }
-        let root = find(global)?;
-        let snapshot = read(&root)?.snapshot();
-        let compiled = snapshot.compile(&CompileRequest {
-            inputs: BTreeMap::new(),
-            environment: Some(environment.clone()),
-            now_ms: Some(crate::fleet::now_ms()),
-        });
-        let mut diagnostics = compiled.diagnostics;
-        let Some(program) = compiled.program else {
+        let Examined { snapshot, diagnostics, waived, project, lock } = examine(global, pins)?;
+        let Some(project) = project else {
             return Err(mistakes(&diagnostics, &snapshot));
-        };
-        let (digests, lock) = pin(&root, &program, pins, global.locked, &mut diagnostics)?;
-        let lowered = lower::lower(&program, environment, &digests);
-        let graph = match lowered {
-            Ok(graph) if !diagnostics.iter().any(|d| d.severity == Severity::Error) => graph,
-            Ok(_) => return Err(mistakes(&diagnostics, &snapshot)),
-            Err(more) => {
-                diagnostics.extend(more);
-                return Err(mistakes(&diagnostics, &snapshot));
-            }
         };
         for diagnostic in &diagnostics {
             crate::out::put_error(&render(diagnostic, &snapshot));
         }
-        for waived in &program.waived {
-            hint!(
-                "{} (waived until {} by {}: {})",
-                waived.message,
-                waived.until,
-                waived.owner,
-                waived.reason
-            );
-        }
-        let used: BTreeMap<String, &ImageDigest> =
-            digests.iter().map(|(name, digest)| (name.to_string(), digest)).collect();
-        let program = digest_of("berth-program/1", &(&program.digest()[..], environment, used));
+        say_waived(&waived);
         if let Some(text) = lock {
-            let path = root.join("berth.lock");
+            let path = project.root.join("berth.lock");
             std::fs::write(&path, text).map_err(|error| ProjectError::File { path, error })?;
         }
-        Ok(Self { root, graph, program })
+        Ok(project)
+    }
+}
+
+/// Compiles and lowers the project, and writes nothing.
+pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectError> {
+    let environment = environment(global)?;
+    let root = find(global)?;
+    let snapshot = read(&root)?.snapshot();
+    let compiled = snapshot.compile(&request(environment));
+    let mut diagnostics = compiled.diagnostics;
+    let Some(program) = compiled.program else {
+        return Ok(Examined { snapshot, diagnostics, waived: vec![], project: None, lock: None });
+    };
+    let (digests, lock) = pin(&root, &program, pins, global.locked, &mut diagnostics)?;
+    let graph = match lower::lower(&program, environment, &digests) {
+        Ok(graph) => Some(graph),
+        Err(more) => {
+            diagnostics.extend(more);
+            None
+        }
+    };
+    let used: BTreeMap<String, &ImageDigest> =
+        digests.iter().map(|(name, digest)| (name.to_string(), digest)).collect();
+    let digest = digest_of("berth-program/1", &(&program.digest()[..], environment, used));
+    let sound = !diagnostics.iter().any(|d| d.severity == Severity::Error);
+    let project = graph.filter(|_| sound).map(|graph| Project { root, graph, program: digest });
+    Ok(Examined { snapshot, diagnostics, waived: program.waived, project, lock })
+}
+
+/// Says what a waiver lets pass, so that it is not forgotten.
+pub(crate) fn say_waived(waived: &[Waived]) {
+    for waived in waived {
+        hint!(
+            "{} (waived until {} by {}: {})",
+            waived.message,
+            waived.until,
+            waived.owner,
+            waived.reason
+        );
+    }
+}
+
+/// A program, with the texts that it came from.
+pub(crate) struct Compiled {
+    pub(crate) program: Program,
+    pub(crate) snapshot: Snapshot,
+}
+
+/// Compiles the project and stops there: neither images nor pins are looked at. Prints every mistake.
+pub(crate) fn compile(global: &Global) -> Result<Compiled, ProjectError> {
+    let environment = environment(global)?;
+    let snapshot = read(&find(global)?)?.snapshot();
+    let compiled = snapshot.compile(&request(environment));
+    let Some(program) = compiled.program else {
+        return Err(mistakes(&compiled.diagnostics, &snapshot));
+    };
+    for diagnostic in &compiled.diagnostics {
+        crate::out::put_error(&render(diagnostic, &snapshot));
+    }
+    Ok(Compiled { program, snapshot })
+}
+
+/// The environment's name, if it can be one.
+pub(crate) fn environment(global: &Global) -> Result<&str, ProjectError> {
+    let name = &global.env;
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if name.is_empty() || name.len() > 30 || !name.bytes().all(allowed) {
+        return Err(ProjectError::Environment(name.clone()));
+    }
+    Ok(name)
+}
+
+/// What a compilation for an environment takes besides the files.
+pub(crate) fn request(environment: &str) -> CompileRequest {
+    CompileRequest {
+        inputs: BTreeMap::new(),
+        environment: Some(environment.to_owned()),
+        now_ms: Some(crate::fleet::now_ms()),
     }
 }
 
@@ -154,10 +224,53 @@ fn is_berth(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "berth")
 }
 
-/// Puts every `.berth` file below a folder into a workspace. Hidden folders, `target` and
-/// `node_modules` are passed over, and links are not followed.
+/// Puts every `.berth` file below a folder into a workspace, and the data files that they import.
 pub(crate) fn read(root: &Path) -> Result<Workspace, ProjectError> {
     let mut workspace = Workspace::new();
+    let mut total = 0;
+    for text in texts(root)? {
+        total += text.text.len() as u64;
+        workspace.set_file(&text.name, text.text);
+    }
+    crate::data::load(root, &mut workspace, total)?;
+    Ok(workspace)
+}
+
+/// A file of a project.
+pub(crate) struct Text {
+    /// Its path from the project's root, with `/`.
+    pub(crate) name: String,
+    /// Its path on this machine.
+    pub(crate) path: PathBuf,
+    /// What it says.
+    pub(crate) text: String,
+}
+
+impl Text {
+    /// Reads one file under the name that it was asked for by.
+    pub(crate) fn read(path: &Path) -> Result<Self, ProjectError> {
+        let fail = |error| ProjectError::File { path: path.to_path_buf(), error };
+        let bytes = std::fs::read(path).map_err(fail)?;
+        let text = utf8(bytes, path)?;
+        Ok(Self { name: path.display().to_string(), path: path.to_path_buf(), text })
+    }
+}
+
+/// Bytes as text, or the place where they are none.
+pub(crate) fn utf8(bytes: Vec<u8>, path: &Path) -> Result<String, ProjectError> {
+    String::from_utf8(bytes).map_err(|error| {
+        let end = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        let line = 1 + bytes.iter().take(end).filter(|byte| **byte == b'\n').count();
+        let place = bytes.get(end).map(|byte| (line, *byte));
+        ProjectError::NotText { path: path.to_path_buf(), place }
+    })
+}
+
+/// Reads every `.berth` file below a folder, in the order of their names. Hidden folders, `target` and
+/// `node_modules` are passed over, and links are not followed.
+pub(crate) fn texts(root: &Path) -> Result<Vec<Text>, ProjectError> {
+    let mut texts: Vec<Text> = Vec::new();
     let mut total = 0;
     let mut folders = vec![(root.to_path_buf(), 0)];
     while let Some((folder, depth)) = folders.pop() {
@@ -173,23 +286,22 @@ pub(crate) fn read(root: &Path) -> Result<Workspace, ProjectError> {
                     folders.push((path, depth + 1));
                 }
             } else if kind.is_file() && is_berth(&path) {
-                let bytes = std::fs::read(&path)
-                    .map_err(|error| ProjectError::File { path: path.clone(), error })?;
-                total += bytes.len() as u64;
+                // Its size is asked first: what is too much is not read.
+                total += entry.metadata().map_err(fail)?.len();
                 if total > TEXT_LIMIT {
                     return Err(ProjectError::TooMuch);
                 }
-                let text =
-                    String::from_utf8(bytes).map_err(|_| ProjectError::NotText(path.clone()))?;
+                let mut text = Text::read(&path)?;
                 let relative = path.strip_prefix(root).unwrap_or(&path);
                 let parts: Vec<_> =
                     relative.components().map(|part| part.as_os_str().to_string_lossy()).collect();
-                workspace.set_file(&parts.join("/"), text);
+                text.name = parts.join("/");
+                texts.push(text);
             }
         }
     }
-    crate::data::load(root, &mut workspace, total)?;
-    Ok(workspace)
+    texts.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(texts)
 }
 
 type Pinned = (BTreeMap<ImageName, ImageDigest>, Option<String>);

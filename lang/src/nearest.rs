@@ -3,10 +3,7 @@
 //! Distance is optimal string alignment (Damerau–Levenshtein without repeated edits of one place).
 
 /// The closest candidate, if one is close enough to be offered; ties go to the first in order.
-pub(crate) fn nearest<'a>(
-    wanted: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted_length = wanted.chars().count();
     if wanted_length == 0 || wanted_length > 64 {
         return None;

@@ -3,7 +3,7 @@
 use crate::program::{Resource, Secret};
 use crate::value::{SecretPart, Value};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 const WIDTH: usize = 100;
@@ -75,6 +75,13 @@ pub(crate) fn string(out: &mut String, text: &str) {
         }
     }
     out.push('"');
+}
+
+/// One line in the language's own notation, however long.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&flat(self))
+    }
 }
 
 fn write_value(out: &mut String, value: &Value, indent: usize, used: usize) {

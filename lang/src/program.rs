@@ -108,6 +108,13 @@ impl Resource {
     pub fn write_json(&self, out: &mut String) {
         self.origins.write_json(out);
     }
+
+    /// Prints it in the language's own notation, with a line end.
+    pub fn print(&self) -> String {
+        let mut out = String::new();
+        print::resource(&mut out, self);
+        out
+    }
 }
 
 /// A secret: what it holds is nowhere in the program.

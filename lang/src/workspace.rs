@@ -16,8 +16,8 @@ use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-/// The files of a project, by path.
-#[derive(Debug)]
+/// The files of a project, by path. A copy shares what neither changes.
+#[derive(Clone, Debug)]
 pub struct Workspace {
     files: Arc<BTreeMap<Arc<str>, Arc<ParsedFile>>>,
     prelude: Arc<ParsedFile>,
@@ -67,6 +67,11 @@ impl Workspace {
         let path: Arc<str> = path.into();
         let parsed = ParsedFile::parse(path.clone(), text, old.map(|old| &**old));
         Arc::make_mut(&mut self.files).insert(path, Arc::new(parsed));
+    }
+
+    /// The text of a file of the project.
+    pub fn text(&self, path: &str) -> Option<&Arc<str>> {
+        self.files.get(path).map(|file| file.source.text())
     }
 
     /// Forgets a file.
@@ -143,6 +148,11 @@ impl Snapshot {
         let parsed = ParsedFile::parse(path.clone(), text, old.as_deref());
         files.insert(path.clone(), Arc::new(parsed));
         Self { files: Arc::new(files), prelude: self.prelude.clone() }
+    }
+
+    /// The standard library, then every file of the project by path.
+    pub fn sources(&self) -> impl Iterator<Item = &SourceFile> {
+        std::iter::once(&self.prelude.source).chain(self.files.values().map(|file| &file.source))
     }
 
     /// A file of the project, or of the standard library where a diagnostic points there.

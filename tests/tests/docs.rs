@@ -4,16 +4,23 @@ use std::collections::BTreeMap;
 
 use berth_engine::plan::lower;
 use berth_engine::plan::names::ImageDigest;
-use berth_lang::{CompileRequest, Workspace};
+use berth_lang::{CompileRequest, Diagnostic, Snapshot, Workspace};
 use berth_tests::cases::{Part, parts};
+
+fn page(name: &str) -> Vec<Part> {
+    let path = format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR"));
+    parts(&std::fs::read_to_string(path).expect("the page"))
+}
+
+fn words(list: &[Diagnostic], snapshot: &Snapshot) -> String {
+    list.iter().map(|diagnostic| diagnostic.render_plain(snapshot)).collect()
+}
 
 #[test]
 fn scheduling_examples_compile() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/scheduling.md");
-    let text = std::fs::read_to_string(path).expect("the page");
     let mut workspace = Workspace::new();
     let mut files = 0;
-    for part in parts(&text) {
+    for part in page("scheduling.md") {
         let Part::Fence(fence) = part else { continue };
         if let Some(file) = fence.info.strip_prefix("berth ") {
             workspace.set_file(file, fence.body.as_str());
@@ -23,15 +30,64 @@ fn scheduling_examples_compile() {
     assert!(files > 0, "the page has examples");
     let snapshot = workspace.snapshot();
     let compiled = snapshot.compile(&CompileRequest::default());
-    let words = |list: &[berth_lang::Diagnostic]| -> String {
-        list.iter().map(|diagnostic| diagnostic.render_plain(&snapshot)).collect()
-    };
-    let program = compiled.program.unwrap_or_else(|| panic!("{}", words(&compiled.diagnostics)));
+    let program =
+        compiled.program.unwrap_or_else(|| panic!("{}", words(&compiled.diagnostics, &snapshot)));
     let digests: BTreeMap<_, _> = lower::images(&program)
         .into_iter()
         .map(|(name, _)| (name, ImageDigest::new("sha256:0")))
         .collect();
     let lowered = lower::lower(&program, "default", &digests);
-    let graph = lowered.unwrap_or_else(|mistakes| panic!("{}", words(&mistakes)));
+    let graph = lowered.unwrap_or_else(|mistakes| panic!("{}", words(&mistakes, &snapshot)));
     assert_eq!(graph.workloads.len(), 6);
+}
+
+/// The manual: the files of a section are a project. ` ```berth FILE ` compiles without a word,
+/// ` ```berth FILE E0301 E0302 ` put after it gives exactly these codes, in this order; ` ```value ` is
+/// what the project evaluates to, or a part of that. No fence of the language goes unread.
+#[test]
+fn language_examples_do_what_is_said() {
+    let mut workspace = Workspace::new();
+    let (mut sound, mut wrong, mut values) = (0, 0, 0);
+    for part in page("language.md") {
+        let fence = match part {
+            Part::Line(line) if line.starts_with("## ") || line.starts_with("### ") => {
+                workspace = Workspace::new();
+                continue;
+            }
+            Part::Line(_) => continue,
+            Part::Fence(fence) => fence,
+        };
+        let mut info = fence.info.split(' ');
+        let kind = info.next();
+        if kind == Some("value") {
+            let compiled = workspace.snapshot().compile(&CompileRequest::default());
+            let program = compiled.program.expect("a program");
+            let printed = program.print();
+            assert!(printed.contains(fence.body.trim_end()), "{}is not in\n{printed}", fence.body);
+            values += 1;
+        }
+        if kind != Some("berth") {
+            continue;
+        }
+        let file = info.next().unwrap_or_else(|| panic!("a fence needs a file:\n{}", fence.body));
+        let expected: Vec<&str> = info.collect();
+        let laid_out = berth_lang::format(&fence.body).text;
+        assert_eq!(laid_out, fence.body, "the manual is in the one style");
+        let mut tried = workspace.clone();
+        let before = workspace.text(file).filter(|_| !expected.is_empty());
+        let before = before.map_or_else(String::new, |text| format!("{text}\n"));
+        tried.set_file(file, before + &fence.body);
+        let snapshot = tried.snapshot();
+        let compiled = snapshot.compile(&CompileRequest::default());
+        let found: Vec<&str> = compiled.diagnostics.iter().map(|found| found.code).collect();
+        let said = words(&compiled.diagnostics, &snapshot);
+        assert_eq!(found, expected, "{}{said}", fence.body);
+        if expected.is_empty() {
+            workspace = tried;
+            sound += 1;
+        } else {
+            wrong += 1;
+        }
+    }
+    assert!(sound > 10 && wrong > 8 && values > 2, "{sound} sound, {wrong} wrong, {values} values");
 }

@@ -1,25 +1,50 @@
 //! `berth check`: every mistake of the text, with no node asked.
 
-use std::sync::mpsc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
 
-use super::Ended;
+use super::{Ended, fmt};
 use crate::Global;
 use crate::exit::Exit;
-use crate::project::{Pins, Project, ProjectError, find};
+use crate::findings;
+use crate::project::{
+    Examined, Pins, Project, ProjectError, environment, examine, find, read, request,
+};
+use crate::sarif;
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Check again whenever a file changes
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["fix", "format"])]
     watch: bool,
+    /// How mistakes are said: for people, as JSON (berth.diagnostics/1), or as SARIF 2.1.0
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// Apply what the mistakes offer, as often as that leaves fewer; then check
+    #[arg(long)]
+    fix: bool,
+}
+
+/// How mistakes are said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Sarif,
 }
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
+    if args.fix {
+        mend(global)?;
+    }
+    if args.format != Format::Text {
+        return Ok(report(global, args.format)?);
+    }
     if !args.watch {
         return Ok(check(global)?);
     }
@@ -57,4 +82,31 @@ fn check(global: &Global) -> Result<Exit, ProjectError> {
     );
     say!("{}", crate::paint::good(&words));
     Ok(Exit::Done)
+}
+
+/// Prints what was found for machines.
+fn report(global: &Global, format: Format) -> Result<Exit, ProjectError> {
+    let Examined { snapshot, diagnostics, project, .. } = examine(global, Pins::Keep)?;
+    let printed = match format {
+        Format::Sarif => sarif::print(&diagnostics, &snapshot),
+        Format::Json | Format::Text => findings::print(&diagnostics, &snapshot),
+    };
+    put!("{printed}");
+    Ok(if project.is_some() { Exit::Done } else { Exit::Mistake })
+}
+
+/// Applies what the mistakes offer, and writes the files that are better for it.
+fn mend(global: &Global) -> Result<(), ProjectError> {
+    let root = find(global)?;
+    let mut workspace = read(&root)?;
+    let mended = berth_lang::mend(&mut workspace, &request(environment(global)?));
+    let files: &BTreeMap<Arc<str>, Arc<str>> = &mended.files;
+    for (name, text) in files {
+        fmt::write(&root.join(&**name), text)?;
+    }
+    if mended.applied > 0 {
+        let names: Vec<&str> = files.keys().map(|name| &**name).collect();
+        hint!("applied {} fixes in {}", mended.applied, names.join(", "));
+    }
+    Ok(())
 }

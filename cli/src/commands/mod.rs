@@ -5,14 +5,18 @@ pub(crate) mod capacity;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod destroy;
+pub(crate) mod doc;
 pub(crate) mod drift;
 pub(crate) mod explain;
+pub(crate) mod fmt;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod plan;
+pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod test;
 pub(crate) mod trust;
+pub(crate) mod why;
 pub(crate) mod why_placement;
 
 /// What a command gives back: how it ended, or why it could not.

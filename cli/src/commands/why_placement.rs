@@ -11,18 +11,6 @@ use crate::exit::Exit;
 use crate::project::{Pins, Project};
 use crate::{Global, fleet};
 
-/// What the commands take.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// A replica: a service and a number, such as `web[1]`
-    replica: String,
-    /// Only this node
-    node: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// What `why-not` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NotArgs {
@@ -38,13 +26,13 @@ pub(crate) struct NotArgs {
 /// Runs `why-not`.
 pub(crate) fn run_not(global: &Global, args: &NotArgs) -> Ended {
     let NotArgs { replica, node, json } = args;
-    run(global, &Args { replica: replica.clone(), node: Some(node.clone()), json: *json })
+    run(global, replica, Some(node), *json)
 }
 
-/// Runs `why`.
-pub(crate) fn run(global: &Global, args: &Args) -> Ended {
-    let (workload, ordinal) = why::replica(&args.replica)?;
-    let node = args.node.as_deref().map(NodeName::new);
+/// Runs `why` for a replica.
+pub(crate) fn run(global: &Global, replica: &str, node: Option<&str>, json: bool) -> Ended {
+    let (workload, ordinal) = why::replica(replica)?;
+    let node = node.map(NodeName::new);
     let project = Project::load(global, Pins::Keep)?;
     fleet::block_on(async {
         let host = fleet::host(&project, global);
@@ -60,7 +48,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             now_ms: fleet::now_ms(),
         };
         let why = why::why(&inputs, &body, (&workload, ordinal), node.as_ref())?;
-        if args.json {
+        if json {
             say!("{}", serde_json::to_string_pretty(&why)?);
         } else {
             put!("{}", why::text(&why, node.as_ref()));

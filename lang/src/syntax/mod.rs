@@ -12,4 +12,5 @@ mod split;
 
 pub(crate) use error::{SyntaxError, SyntaxErrorKind};
 pub(crate) use parse::{ItemTree, parse_item};
-pub(crate) use split::{Keyword, MAX_FILE, Slice, split};
+pub(crate) use scan::{Scanner, Token, TokenKind};
+pub(crate) use split::{Keyword, MAX_FILE, Slice, is_keyword, split};

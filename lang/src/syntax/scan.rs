@@ -5,19 +5,19 @@
 
 /// A token and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Token {
-    pub(super) kind: TokenKind,
-    pub(super) start: u32,
-    pub(super) end: u32,
+pub(crate) struct Token {
+    pub(crate) kind: TokenKind,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
     /// Whether nothing but white space stands before it on its line.
-    pub(super) first_on_line: bool,
+    pub(crate) first_on_line: bool,
     /// How far its line is indented, in bytes.
-    pub(super) indent: u32,
+    pub(crate) indent: u32,
 }
 
 /// What a token is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TokenKind {
+pub(crate) enum TokenKind {
     Word,
     Open(u8),
     Close(u8),
@@ -31,7 +31,7 @@ pub(super) enum TokenKind {
 }
 
 /// Walks over a text.
-pub(super) struct Scanner<'t> {
+pub(crate) struct Scanner<'t> {
     bytes: &'t [u8],
     at: usize,
     line_start: usize,
@@ -40,7 +40,7 @@ pub(super) struct Scanner<'t> {
 
 impl<'t> Scanner<'t> {
     /// Starts at the first byte.
-    pub(super) fn new(text: &'t str) -> Self {
+    pub(crate) fn new(text: &'t str) -> Self {
         Self { bytes: text.as_bytes(), at: 0, line_start: 0, indent: None }
     }
 

@@ -399,6 +399,11 @@ impl<'t> Splitter<'t> {
     }
 }
 
+/// Whether a word begins an item.
+pub(crate) fn is_keyword(word: &str) -> bool {
+    keyword(word).is_some()
+}
+
 fn keyword(word: &str) -> Option<Keyword> {
     KEYWORDS.iter().find(|(text, _)| *text == word).map(|(_, keyword)| *keyword)
 }
