@@ -70,7 +70,7 @@ impl Place {
 
 /// Every field with everything that set it, parents before what is in them.
 pub(crate) fn fields(resource: &Resource, snapshot: &Snapshot) -> Vec<Field> {
-    let found: Vec<(String, Span)> = resource.origins.iter().collect();
+    let found: Vec<(String, Span)> = resource.origins().iter().collect();
     let mut fields = Vec::new();
     for (index, (path, _)) in found.iter().enumerate() {
         let Some(value) = at(resource.value(), path) else { continue };
@@ -87,7 +87,7 @@ pub(crate) fn fields(resource: &Resource, snapshot: &Snapshot) -> Vec<Field> {
 /// Everything that set a field, the last word first. A list or a record in which an overlay changed
 /// something is still the text's: its fields name the overlay.
 fn set(resource: &Resource, path: &str, snapshot: &Snapshot) -> Vec<Set> {
-    let mut chain = resource.origins.chain(path);
+    let mut chain = resource.origins().chain(path);
     chain.dedup_by(|later, earlier| later.span == earlier.span);
     let one = |setting: Setting| Set {
         place: Place::of(&setting.span, snapshot),

@@ -7,12 +7,13 @@ pub(crate) struct FileId(pub(crate) u32);
 /// The file that is visible everywhere.
 pub(crate) const PRELUDE: FileId = FileId(0);
 
-/// A [`crate::Span`] that can be copied.
+/// A place relative to an item, so that it stays when the text before the item changes; a
+/// [`crate::Span`] once somebody asks where that is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Loc {
-    /// The file.
-    pub(crate) file: FileId,
-    /// The first byte.
+    /// The item, or the file as a whole.
+    pub(crate) item: ItemId,
+    /// The first byte, from the item's start.
     pub(crate) start: u32,
     /// The byte after the last one.
     pub(crate) end: u32,
@@ -33,6 +34,10 @@ macro_rules! id {
     };
 }
 
+id!(
+    /// An item of a workspace, or a whole file: the same for as long as its text stays, wherever it moves.
+    ItemId
+);
 id!(
     /// A type that was declared, or written in place.
     TypeId

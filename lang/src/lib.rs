@@ -32,6 +32,7 @@ mod mend;
 mod nearest;
 mod notation;
 mod pattern;
+mod places;
 mod print;
 mod program;
 mod resolve;

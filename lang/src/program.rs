@@ -1,13 +1,15 @@
 //! What a compilation takes and gives.
 
 use crate::diagnostic::Diagnostic;
-use crate::eval::Origins;
+use crate::eval::{Origins, Traced};
+use crate::ids::Loc;
+use crate::places::Places;
 use crate::print;
 use crate::span::Span;
 use crate::value::{Value, write_json_string};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// What a compilation takes besides the files.
 #[derive(Clone, Debug, Default)]
@@ -80,33 +82,64 @@ impl ResourceKind {
     }
 }
 
-/// A resource, or one instance of a keyed resource.
+/// A resource, or one instance of a keyed resource. A copy shares everything.
 #[derive(Clone, Debug)]
 pub struct Resource {
     /// Its kind.
     pub kind: ResourceKind,
     /// Its name: `web`, `n[1]`, `worker["mail"]`.
-    pub name: String,
-    /// The place of its name in the declaration.
-    pub span: Span,
-    /// Which text set which field.
-    pub origins: Origins,
+    pub name: Arc<str>,
+    body: Arc<Body>,
+    places: Arc<Places>,
+}
+
+/// What a resource is, and which text made it so.
+#[derive(Debug)]
+pub(crate) struct Body {
+    /// The name in the declaration.
+    pub(crate) at: Loc,
+    pub(crate) traced: Traced,
+    /// What there was before each overlay, with its name.
+    pub(crate) layers: Vec<(Arc<str>, Traced)>,
     value: OnceLock<Value>,
 }
 
+impl Body {
+    pub(crate) fn new(at: Loc, traced: Traced, layers: Vec<(Arc<str>, Traced)>) -> Self {
+        Self { at, traced, layers, value: OnceLock::new() }
+    }
+}
+
 impl Resource {
-    pub(crate) fn new(kind: ResourceKind, name: String, span: Span, origins: Origins) -> Self {
-        Self { kind, name, span, origins, value: OnceLock::new() }
+    pub(crate) fn new(
+        kind: ResourceKind,
+        name: Arc<str>,
+        body: Arc<Body>,
+        places: Arc<Places>,
+    ) -> Self {
+        Self { kind, name, body, places }
+    }
+
+    /// The place of its name in the declaration.
+    pub fn span(&self) -> Span {
+        self.places.span(self.body.at)
+    }
+
+    /// Which text set which field.
+    pub fn origins(&self) -> Origins<'_> {
+        Origins::new(&self.body, &self.places)
     }
 
     /// Its body, a record with every default filled in; made when somebody first asks.
     pub fn value(&self) -> &Value {
-        self.value.get_or_init(|| self.origins.value())
+        let record =
+            || self.body.traced.to_value().unwrap_or_else(|| Value::Record(BTreeMap::new()));
+        self.body.value.get_or_init(record)
     }
 
     /// Appends its body as [`Value::to_json`] prints it, without making a value.
     pub fn write_json(&self, out: &mut String) {
-        self.origins.write_json(out);
+        self.body.traced.write_json(out);
     }
 
     /// Prints it in the language's own notation, with a line end.

@@ -55,7 +55,7 @@ impl Snapshot {
     /// Runs the tests of the project: those of its files, of what they import, and of every other file
     /// that has any.
     pub fn test(&self, request: &TestRequest) -> TestReport {
-        let (decls, mut diagnostics) = resolve::resolve(&self.prelude, &self.files, Roots::Tests);
+        let (decls, mut diagnostics) = resolve::resolve(self, Roots::Tests);
         let checked = check::check(&decls, &mut diagnostics);
         diagnostics.sort_by(|a, b| (&a.primary, a.code).cmp(&(&b.primary, b.code)));
         diagnostics.dedup();
@@ -139,9 +139,8 @@ impl Fragments<'_, '_> {
     ) -> Vec<Diagnostic> {
         let site = self.decls.tests[index].site;
         let Some(file) = self.decls.files.get(site.file.0 as usize) else { return Vec::new() };
-        let slice = file.items.iter().map(|item| &item.slice).find(|each| each.start == site.base);
-        let end = slice.map_or(site.base, |slice| slice.end) as usize;
-        let start = site.base as usize;
+        let own = file.items.iter().find(|each| each.text.id == site.item);
+        let (start, end) = own.map_or((0, 0), |own| (own.start as usize, own.end as usize));
         let text = file.source.text();
         let piece = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
         let blank = |text: &str| -> String {
@@ -150,6 +149,7 @@ impl Fragments<'_, '_> {
         let middle = match fragment {
             None => blank(piece(start, end)),
             Some(at) => {
+                let at = self.decls.span(at);
                 let (from, to) = (at.start as usize, at.end as usize);
                 format!("{}{}{}", blank(piece(start, from)), piece(from, to), blank(piece(to, end)))
             }

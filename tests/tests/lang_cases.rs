@@ -103,8 +103,9 @@ fn origin(
 ) -> String {
     let (resource, path) = wanted.split_once(' ').unwrap_or((wanted, ""));
     let resources = compiled.program.iter().flat_map(|program| &program.resources);
-    let span =
-        resources.filter(|found| found.name == resource).find_map(|found| found.origins.get(path));
+    let span = resources
+        .filter(|found| *found.name == *resource)
+        .find_map(|found| found.origins().get(path));
     let Some(span) = span else {
         return "nothing".to_owned();
     };
@@ -120,8 +121,8 @@ fn chain(compiled: &berth_lang::Compiled, snapshot: &berth_lang::Snapshot, wante
     let (resource, path) = wanted.split_once(' ').unwrap_or((wanted, ""));
     let resources = compiled.program.iter().flat_map(|program| &program.resources);
     let settings = resources
-        .filter(|found| found.name == resource)
-        .flat_map(|found| found.origins.chain(path))
+        .filter(|found| *found.name == *resource)
+        .flat_map(|found| found.origins().chain(path))
         .map(|setting| {
             let place = snapshot.file(&setting.span.file).map_or_else(String::new, |file| {
                 format!("{}:{}", setting.span.file, file.position(setting.span.start))

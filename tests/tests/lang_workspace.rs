@@ -20,7 +20,7 @@ fn an_edit_is_seen_and_a_snapshot_is_not_touched_by_it() {
     let program = moved.compile(&request).program.expect("a program");
     let line =
         |span: &berth_lang::Span| moved.file(&span.file).map(|file| file.position(span.start).line);
-    assert_eq!(line(&program.resources[0].span), Some(2));
+    assert_eq!(line(&program.resources[0].span()), Some(2));
     assert_eq!(program.digest(), first);
     workspace.set_file("a.berth", FILE.replace("x:1", "x:2"));
     assert_ne!(digest(&workspace.snapshot()), first);

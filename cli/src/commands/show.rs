@@ -66,13 +66,13 @@ pub(crate) fn choose<'p>(
         None => (None, wanted),
     };
     let named = |resource: &&Resource| {
-        let own = resource.name == name
+        let own = *resource.name == *name
             || resource.name.strip_prefix(name).is_some_and(|key| key.starts_with('['));
         own && kind.is_none_or(|kind| resource.kind.keyword() == kind)
     };
     let chosen: Vec<&Resource> = program.resources.iter().filter(named).collect();
     if chosen.is_empty() {
-        let names = program.resources.iter().map(|resource| resource.name.as_str());
+        let names = program.resources.iter().map(|resource| &*resource.name);
         return Err(match berth_lang::nearest(name, names) {
             Some(near) => format!("there is no `{wanted}`; did you mean `{near}`?"),
             None => format!("there is no `{wanted}`; `berth show` prints what there is"),
@@ -86,7 +86,7 @@ fn write_json(out: &mut String, chosen: &[&Resource], compiled: &Compiled, origi
     let _ = write!(out, "{{\"schema\":\"{SCHEMA}\",\"resources\":[");
     for (index, resource) in chosen.iter().enumerate() {
         out.push_str(if index > 0 { ",\n" } else { "\n" });
-        let name = Json::from(resource.name.as_str());
+        let name = Json::from(&*resource.name);
         let kind = resource.kind.keyword();
         let _ = write!(out, "{{\"kind\":\"{kind}\",\"name\":{name},\"value\":");
         resource.write_json(out);

@@ -36,7 +36,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
 
 /// Whether it is a service and a number in brackets, and no resource's own name.
 fn is_replica(compiled: &Compiled, what: &str) -> bool {
-    let names = || compiled.program.resources.iter().map(|resource| resource.name.as_str());
+    let names = || compiled.program.resources.iter().map(|resource| &*resource.name);
     let bare = what.split_once('/').map_or(what, |(_, name)| name);
     let number = bare.strip_suffix(']').and_then(|head| head.rsplit_once('['));
     let service = number.filter(|(_, number)| number.parse::<u32>().is_ok());
@@ -95,7 +95,7 @@ fn split<'f>(compiled: &Compiled, what: &'f str) -> (&'f str, &'f str) {
     let bare = what.split_once('/').map_or(what, |(_, name)| name);
     let start = what.len() - bare.len();
     let names = compiled.program.resources.iter().filter_map(|resource| {
-        let rest = bare.strip_prefix(resource.name.as_str())?;
+        let rest = bare.strip_prefix(&*resource.name)?;
         (rest.is_empty() || rest.starts_with('.')).then_some(resource.name.len())
     });
     let end = match names.max() {

@@ -119,15 +119,15 @@ impl Lowering {
         let mut nodes = BTreeMap::new();
         let mut first = None;
         for resource in of_kind(program, ResourceKind::Node) {
-            first.get_or_insert_with(|| NodeName::new(&resource.name));
-            nodes.insert(NodeName::new(&resource.name), self.node(resource));
+            first.get_or_insert_with(|| NodeName::new(&*resource.name));
+            nodes.insert(NodeName::new(&*resource.name), self.node(resource));
         }
         let named = match project.value().get("keeper") {
             Some(Value::Ref { kind: _, name }) => Some(NodeName::new(&**name)),
             _ => None,
         };
         let Some(keeper) = named.or(first) else {
-            let span = project.span.clone();
+            let span = project.span();
             self.report(
                 "E0503",
                 span,
@@ -142,13 +142,14 @@ impl Lowering {
         for resource in services(program) {
             if let Some(mut workload) = self.service(resource, digests) {
                 workload.template.overhead = overhead.clone();
-                workloads.insert(WorkloadName::new(&resource.name), workload);
+                workloads.insert(WorkloadName::new(&*resource.name), workload);
             }
         }
         self.settle(program, &nodes, &mut workloads);
         let quota = project.value().get("quota").map(place::quota);
         let fill = place::fill(project.value().get("fill"));
-        let tenant = Tenant { project: project.name.clone(), environment: environment.to_owned() };
+        let tenant =
+            Tenant { project: project.name.to_string(), environment: environment.to_owned() };
         Some(Graph { tenant, keeper, pools: pools?, nodes, workloads, quota, fill })
     }
 
@@ -157,7 +158,7 @@ impl Lowering {
         let Some(project) = projects.next() else {
             let file = program.sources.first().map_or("project.berth", |(path, _)| path.as_str());
             let start = Span { file: file.into(), start: 0, end: 0 };
-            let span = program.resources.first().map_or(start, |first| first.span.clone());
+            let span = program.resources.first().map_or(start, |first| first.span());
             self.report(
                 "E0501",
                 span,
@@ -169,12 +170,12 @@ impl Lowering {
         if let Some(second) = projects.next() {
             let mut twice = mistake(
                 "E0502",
-                second.span.clone(),
+                second.span(),
                 "a project has one `project` item, and this is a second",
                 "keep one of them",
             );
             let text = "the first is here".to_owned();
-            twice.secondary = Some(Label { span: project.span.clone(), text });
+            twice.secondary = Some(Label { span: project.span(), text });
             self.mistakes.push(twice);
         }
         Some(project)
@@ -253,12 +254,12 @@ impl Lowering {
         digests: &BTreeMap<ImageName, ImageDigest>,
     ) -> Option<Workload> {
         let value = resource.value();
-        let slug = WorkloadName::new(&resource.name).slug();
+        let slug = WorkloadName::new(&*resource.name).slug();
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         if !slug.bytes().all(allowed) || slug.len() > 40 {
             self.report(
                 "E0506",
-                resource.span.clone(),
+                resource.span(),
                 format!("`{}` cannot name a container", resource.name),
                 "use at most 40 letters, digits, `_` and `-`, in the key too",
             );
@@ -433,7 +434,7 @@ fn rollout(value: Option<&Value>) -> Option<Rollout> {
 }
 
 fn origin(resource: &Resource, path: &str) -> Span {
-    resource.origins.get(path).unwrap_or_else(|| resource.span.clone())
+    resource.origins().get(path).unwrap_or_else(|| resource.span())
 }
 
 fn text(value: &Value, field: &str) -> Option<String> {

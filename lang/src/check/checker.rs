@@ -2,7 +2,7 @@
 
 use super::typed::{Checked, Condition, Constant, Kind, Typed, TypedResource, TypedRule};
 use crate::diagnostic::Diagnostic;
-use crate::ids::{FileId, Loc, TypeId};
+use crate::ids::{ItemId, Loc, PRELUDE, TypeId};
 use crate::resolve::{Decls, Def, Site, Ty, TypeBody};
 use crate::syntax::ast::{Expr, ExprKind, Rel};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) struct Why {
 
 /// Checks every declaration.
 pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Checked {
-    let site = Site { file: FileId(0), base: 0 };
+    let site = Site { file: PRELUDE, item: ItemId(0) };
     let mut checker = Checker {
         decls,
         diagnostics,
@@ -39,7 +39,7 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         lets[id.index()] = Some(typed);
         checker.let_types[id.index()] = ty;
     }
-    let at = Loc { file: FileId(0), start: 0, end: 0 };
+    let at = decls.start_of(PRELUDE);
     let lets =
         lets.into_iter().map(|typed| typed.unwrap_or(Typed { kind: Kind::Poison, at })).collect();
     Checked {
@@ -97,7 +97,7 @@ impl<'c, 's> Checker<'c, 's> {
 
     /// The prelude's `Image`, and its case for a bare reference.
     fn find_image(&self) -> Option<(TypeId, usize)> {
-        let Some(Def::Type(id)) = self.decls.lookup(FileId(0), "Image") else {
+        let Some(Def::Type(id)) = self.decls.lookup(PRELUDE, "Image") else {
             return None;
         };
         match &self.decls.type_decl(id)?.body {

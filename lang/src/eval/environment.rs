@@ -2,7 +2,7 @@
 
 use crate::check::typed::{Checked, Typed};
 use crate::diagnostic::Diagnostic;
-use crate::ids::{FileId, InputId, Loc, OverlayId};
+use crate::ids::{InputId, OverlayId, PRELUDE};
 use crate::nearest::nearest;
 use crate::program::CompileRequest;
 use crate::resolve::Decls;
@@ -63,7 +63,7 @@ pub(super) fn select<'c>(
         let near = nearest(&wanted, names.iter().copied());
         let at = decls.environments.first().map(|environment| environment.at);
         let at = at.or_else(|| decls.overlays.first().map(|overlay| overlay.at));
-        let at = at.unwrap_or(Loc { file: FileId(0), start: 0, end: 0 });
+        let at = at.unwrap_or_else(|| decls.start_of(PRELUDE));
         diagnostics.push(decls.unknown_environment(at, &wanted, &names, near));
     }
     selected

@@ -73,7 +73,7 @@ impl Machine<'_, '_> {
         }
         for (name, near) in unknown {
             let first = u32::from(decls.files.len() > 1);
-            let at = Loc { file: FileId(first), start: 0, end: 0 };
+            let at = decls.start_of(FileId(first));
             let diagnostic = decls.unknown_input(at, name, near);
             self.diagnostics.push(diagnostic);
         }

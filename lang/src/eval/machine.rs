@@ -1,13 +1,12 @@
 //! What is evaluated when: inputs, literals under rules, lets, then resources; the rest on demand, once.
 
 use super::environment::{Selected, select};
-use super::origins::Origins;
 use super::traced::{Data, Key, Reference, Traced};
 use crate::check::typed::{Checked, Condition};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{DefaultId, LetId, Loc, ResourceId, TypeId};
 use crate::pattern::Pattern;
-use crate::program::{CompileRequest, Resource, Secret, Waived};
+use crate::program::{Body, CompileRequest, Resource, Secret, Waived};
 use crate::resolve::Decls;
 use crate::value::Value;
 use std::collections::BTreeMap;
@@ -340,8 +339,6 @@ impl Machine<'_, '_> {
     }
 
     fn resources(&mut self) -> Vec<Resource> {
-        let files: Arc<[Arc<str>]> =
-            self.decls.files.iter().map(|file| file.source.path().clone()).collect();
         let mut order: Vec<ResourceId> =
             (0..self.decls.resources.len() as u32).map(ResourceId).collect();
         order.sort_by_key(|id| {
@@ -359,12 +356,9 @@ impl Machine<'_, '_> {
                     continue;
                 };
                 let layers = self.layers.remove(reference).unwrap_or_default();
-                resources.push(Resource::new(
-                    decl.kind,
-                    reference.name.to_string(),
-                    self.decls.span(decl.at),
-                    Origins::new(body, layers, files.clone()),
-                ));
+                let body = Arc::new(Body::new(decl.at, body, layers));
+                let places = self.decls.places.clone();
+                resources.push(Resource::new(decl.kind, reference.name.clone(), body, places));
             }
         }
         resources

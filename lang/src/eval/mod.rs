@@ -21,3 +21,4 @@ mod update;
 pub(crate) use machine::{Evaluated, evaluate};
 pub use origins::{Origins, Setting};
 pub(crate) use tests::{run_tests, test_inputs};
+pub(crate) use traced::Traced;

@@ -2,19 +2,17 @@
 
 use super::traced::{Data, Traced};
 use crate::ids::Loc;
+use crate::places::Places;
+use crate::program::Body;
 use crate::span::Span;
 use crate::value::Value;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// The places of the expressions that set a resource's fields, by path: `rollout.surge`,
 /// `ports.0.container`, `env.LOG`.
-#[derive(Clone, Debug)]
-pub struct Origins {
-    root: Traced,
-    /// What there was before each overlay, with its name.
-    layers: Vec<(Arc<str>, Traced)>,
-    files: Arc<[Arc<str>]>,
+#[derive(Clone, Copy, Debug)]
+pub struct Origins<'r> {
+    body: &'r Body,
+    places: &'r Places,
 }
 
 /// Who set a field once, and to what.
@@ -28,33 +26,20 @@ pub struct Setting {
     pub value: Option<Value>,
 }
 
-impl Origins {
-    pub(super) fn new(
-        root: Traced,
-        layers: Vec<(Arc<str>, Traced)>,
-        files: Arc<[Arc<str>]>,
-    ) -> Self {
-        Self { root, layers, files }
-    }
-
-    /// The body itself, as plain data.
-    pub(crate) fn value(&self) -> Value {
-        self.root.to_value().unwrap_or_else(|| Value::Record(BTreeMap::new()))
-    }
-
-    /// Appends the body as JSON.
-    pub(crate) fn write_json(&self, out: &mut String) {
-        self.root.write_json(out);
+impl<'r> Origins<'r> {
+    pub(crate) fn new(body: &'r Body, places: &'r Places) -> Self {
+        Self { body, places }
     }
 
     /// Everything that set a field, from the text itself to the overlay that had the last word.
     pub fn chain(&self, path: &str) -> Vec<Setting> {
-        let bodies = self.layers.iter().map(|(_, before)| before).chain([&self.root]);
-        let names = std::iter::once(None).chain(self.layers.iter().map(|(name, _)| Some(name)));
+        let Body { layers, traced, .. } = self.body;
+        let bodies = layers.iter().map(|(_, before)| before).chain([traced]);
+        let names = std::iter::once(None).chain(layers.iter().map(|(name, _)| Some(name)));
         let mut chain: Vec<Setting> = Vec::new();
         for (overlay, body) in names.zip(bodies) {
             let found = find(body, path);
-            let Some(span) = found.and_then(|value| self.span(value.at)) else { continue };
+            let Some(span) = found.map(|value| self.places.span(value.at)) else { continue };
             let value = found.and_then(Traced::to_value);
             let same = chain.last().is_some_and(|last| last.span == span && last.value == value);
             if !same {
@@ -66,19 +51,15 @@ impl Origins {
 
     /// The place of the expression that set a field; the empty path is the whole body.
     pub fn get(&self, path: &str) -> Option<Span> {
-        self.span(find(&self.root, path)?.at)
+        Some(self.places.span(find(&self.body.traced, path)?.at))
     }
 
     /// Every path with its place, parents before their fields.
-    pub fn iter(&self) -> impl Iterator<Item = (String, Span)> {
+    pub fn iter(&self) -> impl Iterator<Item = (String, Span)> + use<'r> {
+        let places = self.places;
         let mut found = Vec::new();
-        collect(&self.root, String::new(), &mut found);
-        found.into_iter().filter_map(|(path, at)| Some((path, self.span(at)?)))
-    }
-
-    fn span(&self, at: Loc) -> Option<Span> {
-        let file = self.files.get(at.file.0 as usize)?.clone();
-        Some(Span { file, start: at.start, end: at.end })
+        collect(&self.body.traced, String::new(), &mut found);
+        found.into_iter().map(|(path, at)| (path, places.span(at)))
     }
 }
 

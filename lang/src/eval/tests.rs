@@ -251,16 +251,14 @@ impl Decls<'_> {
 
     /// `web.berth:3:14`.
     fn place(&self, at: Loc) -> String {
-        let file = self.files.get(at.file.0 as usize);
-        file.map_or_else(String::new, |file| {
-            format!("{}:{}", file.source.path(), file.source.position(at.start))
+        self.within(at).map_or_else(String::new, |(source, start, _)| {
+            format!("{}:{}", source.path(), source.position(start as u32))
         })
     }
 
     /// The text of a place, if it is short and on one line.
     fn excerpt(&self, at: Loc) -> &str {
-        let file = self.files.get(at.file.0 as usize);
-        let text = file.and_then(|file| file.source.text().get(at.start as usize..at.end as usize));
+        let text = Some(self.text(at)).filter(|text| !text.is_empty());
         text.filter(|text| text.len() <= MAX_SHOWN && !text.contains('\n')).unwrap_or("this")
     }
 }

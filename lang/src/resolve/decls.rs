@@ -3,28 +3,29 @@
 use super::ty::{Ty, TypeParam};
 use crate::builtin::Builtin;
 use crate::ids::{
-    DefaultId, FileId, FnId, InputId, LetId, Loc, OverlayId, PRELUDE, ResourceId, SecretId, TypeId,
+    DefaultId, FileId, FnId, InputId, ItemId, LetId, Loc, OverlayId, PRELUDE, ResourceId, SecretId,
+    TypeId,
 };
+use crate::places::Places;
 use crate::program::ResourceKind;
-use crate::span::Span;
+use crate::span::{SourceFile, Span};
 use crate::syntax::Keyword;
 use crate::syntax::ast::{Expr, Field, Key, Name, Policy, Rel, Rule, Test};
 use crate::workspace::ParsedFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Where an item stands; turns ranges relative to it into places.
+/// An item and the file whose names it sees; turns ranges relative to it into places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Site {
     pub(crate) file: FileId,
-    pub(crate) base: u32,
+    pub(crate) item: ItemId,
 }
 
 impl Site {
     /// The place of a range of the item.
     pub(crate) fn loc(self, rel: Rel) -> Loc {
-        let at = |offset: u32| self.base.saturating_add(offset);
-        Loc { file: self.file, start: at(rel.start), end: at(rel.end) }
+        Loc { item: self.item, start: rel.start, end: rel.end }
     }
 }
 
@@ -32,6 +33,7 @@ impl Site {
 pub(crate) struct Decls<'s> {
     /// By [`FileId`]; the prelude first.
     pub(crate) files: Vec<&'s ParsedFile>,
+    pub(crate) places: Arc<Places>,
     /// By [`FileId`].
     pub(crate) scopes: Vec<BTreeMap<Arc<str>, Entry>>,
     /// Resources of the project, visible everywhere in it.
@@ -255,19 +257,35 @@ impl<'s> Decls<'s> {
     /// Whether an item of this name is there that could not be parsed.
     pub(crate) fn is_broken_item(&self, keyword: Keyword, name: &str) -> bool {
         self.files.iter().flat_map(|file| &file.items).any(|item| {
-            let parsed = item.tree.as_ref().is_some_and(|tree| tree.item.is_some());
-            let named = item.slice.name.as_ref().is_some_and(|(other, _)| &**other == name);
-            !parsed && named && item.slice.keyword == Some(keyword)
+            let text = &item.text;
+            let parsed = text.tree.as_ref().is_some_and(|tree| tree.item.is_some());
+            let named = text.name.as_ref().is_some_and(|(other, _)| &**other == name);
+            !parsed && named && text.keyword == Some(keyword)
         })
     }
 
     /// A place with its file's path.
     pub(crate) fn span(&self, loc: Loc) -> Span {
-        let file = self
-            .files
-            .get(loc.file.0 as usize)
-            .map_or_else(|| "?".into(), |file| file.source.path().clone());
-        Span { file, start: loc.start, end: loc.end }
+        self.places.span(loc)
+    }
+
+    /// The file of a place, and its first and last byte there.
+    pub(crate) fn within(&self, loc: Loc) -> Option<(&SourceFile, usize, usize)> {
+        let (file, base) = self.places.base(loc.item);
+        let source = &self.files.get(file.0 as usize)?.source;
+        Some((source, (base + loc.start) as usize, (base + loc.end) as usize))
+    }
+
+    /// The text of a place.
+    pub(crate) fn text(&self, loc: Loc) -> &str {
+        let found = self.within(loc);
+        found.and_then(|(source, start, end)| source.text().get(start..end)).unwrap_or("")
+    }
+
+    /// A file as a whole, from its first byte.
+    pub(crate) fn start_of(&self, file: FileId) -> Loc {
+        let item = self.files.get(file.0 as usize).map_or(ItemId(0), |file| file.id);
+        Loc { item, start: 0, end: 0 }
     }
 
     fn scope(&self, file: FileId) -> Option<&BTreeMap<Arc<str>, Entry>> {

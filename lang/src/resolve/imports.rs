@@ -47,7 +47,7 @@ pub(super) fn follow<'s>(
     roots: Roots,
 ) -> Files<'s> {
     let tests =
-        |file: &ParsedFile| file.items.iter().any(|item| item.slice.keyword == Some(Keyword::Test));
+        |file: &ParsedFile| file.items.iter().any(|item| item.text.keyword == Some(Keyword::Test));
     let roots = all.iter().filter(|(path, file)| {
         file.data.is_none() && !path.contains('/') || (roots == Roots::Tests && tests(file))
     });
@@ -64,7 +64,7 @@ pub(super) fn follow<'s>(
         let from = FileId(next as u32);
         next += 1;
         for (index, item) in file.items.iter().enumerate() {
-            let Some(tree) = item.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
+            let Some(tree) = item.text.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
                 continue;
             };
             if !matches!(tree.kind, ItemKind::Use { .. } | ItemKind::Data { .. }) {

@@ -33,8 +33,8 @@ pub(super) fn import_rings(
                 && matches!(import.target, Target::File(target) if target.0 as usize == first)
         });
         let Some(import) = closes else { continue };
-        let base = decls.files[last].items[import.item].slice.start;
-        let at = Site { file: import.from, base }.loc(import.at);
+        let item = decls.files[last].items[import.item].text.id;
+        let at = Site { file: import.from, item }.loc(import.at);
         let name = |&file: &usize| decls.files[file].source.path().to_string();
         let path: Vec<String> = ring.iter().chain([&first]).map(name).collect();
         diagnostics.push(decls.import_cycle(at, &path));

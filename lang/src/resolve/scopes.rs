@@ -12,23 +12,21 @@ use crate::builtin::Builtin;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, SecretId, TypeId};
 use crate::nearest::nearest;
+use crate::places::Places;
 use crate::program::ResourceKind;
 use crate::syntax::Keyword;
 use crate::syntax::ast::{ExprKind, Generic, Item, ItemKind, TypeExpr, TypeKind};
-use crate::workspace::ParsedFile;
+use crate::workspace::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Resolves a project.
-pub(crate) fn resolve<'s>(
-    prelude: &'s ParsedFile,
-    all: &'s BTreeMap<Arc<str>, Arc<ParsedFile>>,
-    roots: Roots,
-) -> (Decls<'s>, Vec<Diagnostic>) {
-    let Files { files, imports } = follow(prelude, all, roots);
+pub(crate) fn resolve<'s>(snapshot: &'s Snapshot, roots: Roots) -> (Decls<'s>, Vec<Diagnostic>) {
+    let Files { files, imports } = follow(&snapshot.prelude, &snapshot.files, roots);
     let mut diagnostics = Vec::new();
     let mut decls = Decls {
         scopes: vec![BTreeMap::new(); files.len()],
+        places: Arc::new(Places::of(&files, snapshot.ids.count())),
         files,
         project: BTreeMap::new(),
         types: Vec::new(),
@@ -76,18 +74,19 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
         let path = file.source.path();
         diagnostics.extend(file.errors.iter().map(|error| error.diagnostic(path, 0)));
         for parsed in &file.items {
-            let site = Site { file: id, base: parsed.slice.start };
-            if let Some(tree) = &parsed.tree {
-                diagnostics
-                    .extend(tree.errors.iter().map(|error| error.diagnostic(path, site.base)));
+            let text = &parsed.text;
+            let site = Site { file: id, item: text.id };
+            if let Some(tree) = &text.tree {
+                let errors = tree.errors.iter();
+                diagnostics.extend(errors.map(|error| error.diagnostic(path, parsed.start)));
             }
-            let Some(item) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
+            let Some(item) = text.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
                 let nameless = matches!(
-                    parsed.slice.keyword,
+                    text.keyword,
                     Some(Keyword::Overlay | Keyword::Environment | Keyword::Policy | Keyword::Test)
                 );
-                if let Some((name, rel)) = parsed.slice.name.as_ref().filter(|_| !nameless) {
-                    let at = Site { file: id, base: 0 }.loc(*rel);
+                if let Some((name, rel)) = text.name.as_ref().filter(|_| !nameless) {
+                    let at = site.loc(*rel);
                     let entry = Entry { def: Def::Broken, public: true, at };
                     decls.scopes[index].entry(name.clone()).or_insert(entry);
                     decls.project.entry(name.clone()).or_insert(entry);
@@ -264,8 +263,8 @@ fn bind_data<'s>(
     let mut declared = Vec::new();
     for import in imports {
         let file = decls.files[import.from.0 as usize];
-        let parsed = &file.items[import.item];
-        let site = Site { file: import.from, base: parsed.slice.start };
+        let parsed = &file.items[import.item].text;
+        let site = Site { file: import.from, item: parsed.id };
         let Some(item) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
             continue;
         };
@@ -277,7 +276,7 @@ fn bind_data<'s>(
                 if value.is_none() {
                     diagnostics.push(decls.data_of_items(path_at));
                 }
-                value.map(|value| (Site { file: *id, base: 0 }, value))
+                value.map(|value| (Site { file: *id, item: decls.files[id.0 as usize].id }, value))
             }
             Target::Missing { path, near } => {
                 diagnostics.push(decls.missing_file(path_at, path, near.as_deref()));
@@ -309,8 +308,8 @@ fn bind_data<'s>(
 fn bind_imports(decls: &mut Decls<'_>, imports: &[Import], diagnostics: &mut Vec<Diagnostic>) {
     let mut bound = Vec::new();
     for import in imports {
-        let parsed = &decls.files[import.from.0 as usize].items[import.item];
-        let site = Site { file: import.from, base: parsed.slice.start };
+        let parsed = &decls.files[import.from.0 as usize].items[import.item].text;
+        let site = Site { file: import.from, item: parsed.id };
         let Some(tree) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
             continue;
         };
@@ -364,12 +363,7 @@ fn imported(
     let visible = entry.public
         || matches!(entry.def, Def::Resource(_) | Def::Input(_) | Def::Secret(_) | Def::Broken);
     if !visible {
-        let item = file
-            .items
-            .iter()
-            .find(|item| item.slice.start <= entry.at.start && entry.at.end <= item.slice.end);
-        let start = item.map_or(entry.at.start, |item| item.slice.start);
-        let item = Loc { file: target, start, end: start };
+        let item = Loc { start: 0, end: 0, ..entry.at };
         diagnostics.push(decls.private_import(at, name, path, entry.at, item));
     }
     entry.def

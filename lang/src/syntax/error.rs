@@ -53,6 +53,17 @@ pub(crate) enum SyntaxErrorKind {
 }
 
 impl SyntaxError {
+    /// The same mistake after the text before it has grown or shrunk.
+    pub(crate) fn moved(mut self, delta: i64) -> Self {
+        let at = |offset: u32| u32::try_from(i64::from(offset) + delta).unwrap_or(u32::MAX);
+        let moved = |rel: Rel| Rel { start: at(rel.start), end: at(rel.end) };
+        self.at = moved(self.at);
+        if let SyntaxErrorKind::Mismatched { open, .. } = &mut self.kind {
+            *open = moved(*open);
+        }
+        self
+    }
+
     /// Words the mistake, for an item that starts at `base` of `file`.
     pub(crate) fn diagnostic(&self, file: &Arc<str>, base: u32) -> Diagnostic {
         let place = |rel: Rel| Span {

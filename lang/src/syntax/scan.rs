@@ -41,7 +41,13 @@ pub(crate) struct Scanner<'t> {
 impl<'t> Scanner<'t> {
     /// Starts at the first byte.
     pub(crate) fn new(text: &'t str) -> Self {
-        Self { bytes: text.as_bytes(), at: 0, line_start: 0, indent: None }
+        Self::from(text, 0)
+    }
+
+    /// Starts at a byte that starts a line.
+    pub(crate) fn from(text: &'t str, start: u32) -> Self {
+        let start = start as usize;
+        Self { bytes: text.as_bytes(), at: start, line_start: start, indent: None }
     }
 
     fn skip_blanks(&mut self) {

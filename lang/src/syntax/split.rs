@@ -72,6 +72,17 @@ pub(crate) struct Slice {
 
 /// Cuts a file. The mistakes are placed from the file's start.
 pub(crate) fn split(text: &str) -> (Vec<Slice>, Vec<SyntaxError>) {
+    let (slices, errors, _) = split_between(text, 0, |_| None::<()>);
+    (slices, errors)
+}
+
+/// Cuts a file from the start of a line on, up to the first item whose start `resume` knows, which is
+/// where it would find what it found before; gives what `resume` says of that item.
+pub(crate) fn split_between<T>(
+    text: &str,
+    from: u32,
+    resume: impl Fn(u32) -> Option<T>,
+) -> (Vec<Slice>, Vec<SyntaxError>, Option<T>) {
     let mut splitter = Splitter { text, current: None, slices: Vec::new(), errors: Vec::new() };
     let refused = if text.len() > MAX_FILE {
         Some("it is larger than 16 MiB")
@@ -86,13 +97,22 @@ pub(crate) fn split(text: &str) -> (Vec<Slice>, Vec<SyntaxError>) {
     if let Some(why) = refused.or(hidden) {
         let at = at.filter(|_| refused.is_none()).unwrap_or(Rel { start: 0, end: 0 });
         splitter.fail(SyntaxErrorKind::Refused { why }, at);
-        return (splitter.slices, splitter.errors);
+        return (splitter.slices, splitter.errors, None);
     }
-    for token in Scanner::new(text) {
+    for token in Scanner::from(text, from) {
+        if token.first_on_line
+            && token.indent == 0
+            && token.start > from
+            && splitter.starts_item(token)
+            && let Some(resumed) = resume(token.start)
+        {
+            splitter.finish();
+            return (splitter.slices, splitter.errors, Some(resumed));
+        }
         splitter.token(token);
     }
     splitter.finish();
-    (splitter.slices, splitter.errors)
+    (splitter.slices, splitter.errors, None)
 }
 
 /// The first character that turns the direction of writing (U+202A to U+202E, U+2066 to U+2069): text

@@ -14,6 +14,6 @@ fuzz_target!(|bytes: &[u8]| {
         let mut streamed = String::new();
         resource.write_json(&mut streamed);
         assert_eq!(streamed, resource.value().to_json());
-        assert!(resource.origins.iter().count() > 0);
+        assert!(resource.origins().iter().count() > 0);
     }
 });

@@ -54,7 +54,7 @@ impl Lowering {
                     "leave `replicas` out, or `every_node`",
                 );
             }
-            let workload = WorkloadName::new(&resource.name);
+            let workload = WorkloadName::new(&*resource.name);
             placement.apart.push(Relation { workload, over: Over::Node, weight: None });
         }
         placement
@@ -108,9 +108,9 @@ impl Lowering {
         workloads: &mut BTreeMap<WorkloadName, Workload>,
     ) {
         let known: BTreeSet<WorkloadName> =
-            services(program).map(|service| WorkloadName::new(&service.name)).collect();
+            services(program).map(|service| WorkloadName::new(&*service.name)).collect();
         for resource in services(program) {
-            let name = WorkloadName::new(&resource.name);
+            let name = WorkloadName::new(&*resource.name);
             let Some(workload) = workloads.get_mut(&name) else { continue };
             let Placement { even, near, apart, .. } = &workload.placement;
             for (list, relations) in [("near", near), ("apart", apart)] {

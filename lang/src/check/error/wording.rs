@@ -56,15 +56,10 @@ impl Decls<'_> {
         }
     }
 
-    pub(super) fn text(&self, at: Loc) -> &str {
-        let file = self.files.get(at.file.0 as usize);
-        file.and_then(|file| file.source.text().get(at.start as usize..at.end as usize))
-            .unwrap_or("")
-    }
-
     /// What stands before a place on its line.
     pub(super) fn line_before(&self, at: Loc) -> &str {
-        let before = self.text(Loc { start: 0, end: at.start, ..at });
-        before.rsplit('\n').next().unwrap_or("")
+        let found = self.within(at);
+        let before = found.and_then(|(source, start, _)| source.text().get(..start));
+        before.and_then(|before| before.rsplit('\n').next()).unwrap_or("")
     }
 }
