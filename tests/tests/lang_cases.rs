@@ -163,3 +163,36 @@ fn pages_explain_every_code() {
         }
     }
 }
+
+/// Every code that the sources give has a page, and every page is in the list.
+#[test]
+fn no_code_goes_unexplained() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../lang");
+    let mut given = std::collections::BTreeSet::new();
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            for quoted in text.split('"').filter(|quoted| is_code(quoted)) {
+                given.insert(quoted.to_owned());
+            }
+        }
+    }
+    let pages = std::fs::read_dir(root.join("explain")).expect("the pages");
+    for page in pages {
+        let path = page.expect("an entry").path();
+        given.insert(path.file_stem().expect("a name").to_string_lossy().into_owned());
+    }
+    let known: std::collections::BTreeSet<String> = CODES.iter().map(|&code| code.into()).collect();
+    assert_eq!(known, given);
+}
+
+fn is_code(word: &str) -> bool {
+    let digits = word.strip_prefix(['E', 'W']).unwrap_or_default();
+    digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit())
+}

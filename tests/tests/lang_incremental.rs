@@ -68,7 +68,7 @@ fn said(compiled: &Compiled) -> String {
     for diagnostic in &compiled.diagnostics {
         let _ = writeln!(out, "{diagnostic:?}");
     }
-    for program in &compiled.program {
+    if let Some(program) = &compiled.program {
         let _ = writeln!(
             out,
             "{}{:?}{:?}{:?}",

@@ -23,10 +23,10 @@ impl Decls<'_> {
         };
         let arms: Vec<String> = missing.iter().map(|name| format!("{name} -> _")).collect();
         let line = self.line_before(close);
-        let blank = Loc { start: close.start - line.len() as u32, end: close.start, ..close };
         let (place, text) = if line.trim().is_empty() {
             let lines = arms.iter().map(|arm| format!("{line}  {arm}\n"));
-            (Loc { end: blank.start, ..blank }, lines.collect())
+            let start = close.start.saturating_sub(line.len() as u32);
+            (Loc { start, end: start, ..close }, lines.collect())
         } else {
             // The space before the brace belongs after the new arms.
             let gap = line.len() - line.trim_end().len();
