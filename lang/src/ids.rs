@@ -63,7 +63,8 @@ id!(
     OverlayId
 );
 id!(
-    /// A declared resource; a keyed one stands for all its instances.
+    /// A declared resource, by the number of the item that declares it, so that it stays when others come
+    /// and go; a keyed one stands for all its instances.
     ResourceId
 );
 id!(

@@ -57,6 +57,9 @@ impl Snapshot {
     pub fn test(&self, request: &TestRequest) -> TestReport {
         let (decls, mut diagnostics) = resolve::resolve(self, Roots::Tests);
         let checked = check::check(&decls, &mut diagnostics);
+        for decl in &decls.resources {
+            check::check_resource(&decls, &checked, decl.id, &mut diagnostics);
+        }
         diagnostics.sort_by(|a, b| (&a.primary, a.code).cmp(&(&b.primary, b.code)));
         diagnostics.dedup();
         if diagnostics.iter().any(|each| each.severity == Severity::Error) {

@@ -2,8 +2,8 @@
 
 use super::typed::{Checked, Condition, Constant, Kind, Typed, TypedResource, TypedRule};
 use crate::diagnostic::Diagnostic;
-use crate::ids::{ItemId, Loc, PRELUDE, TypeId};
-use crate::resolve::{Decls, Def, Site, Ty, TypeBody};
+use crate::ids::{ItemId, Loc, PRELUDE, ResourceId, TypeId};
+use crate::resolve::{Decls, Def, ResourceDecl, Site, Ty, TypeBody};
 use crate::syntax::ast::{Expr, ExprKind, Rel};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) struct Why {
     pub(super) text: &'static str,
 }
 
-/// Checks every declaration.
+/// Checks every declaration but the resources, which [`check_resource`] checks one by one.
 pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Checked {
     let site = Site { file: PRELUDE, item: ItemId(0) };
     let mut checker = Checker {
@@ -26,7 +26,7 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         diagnostics,
         site,
         locals: Vec::new(),
-        let_types: vec![Ty::Error; decls.lets.len()],
+        let_types: Arc::new(vec![Ty::Error; decls.lets.len()]),
         constants: Vec::new(),
         image: None,
         judging: false,
@@ -37,7 +37,7 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
     for id in &decls.let_order {
         let (typed, ty) = checker.check_let(id.index());
         lets[id.index()] = Some(typed);
-        checker.let_types[id.index()] = ty;
+        Arc::make_mut(&mut checker.let_types)[id.index()] = ty;
     }
     let at = decls.start_of(PRELUDE);
     let lets =
@@ -57,10 +57,32 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
             .filter_map(|index| checker.check_policy(index))
             .collect(),
         tests: (0..decls.tests.len()).map(|index| checker.check_test(index)).collect(),
-        resources: (0..decls.resources.len()).map(|index| checker.check_resource(index)).collect(),
         image: checker.image,
         constants: checker.constants,
+        let_types: checker.let_types,
     }
+}
+
+/// Checks a resource; everything else has been.
+pub(crate) fn check_resource(
+    decls: &Decls<'_>,
+    checked: &Checked,
+    id: ResourceId,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> TypedResource {
+    let decl = decls.resource(id);
+    let mut checker = Checker {
+        decls,
+        diagnostics,
+        site: decl.site,
+        locals: Vec::new(),
+        let_types: checked.let_types.clone(),
+        constants: Vec::new(),
+        image: checked.image,
+        judging: false,
+        data: false,
+    };
+    checker.check_resource(decl)
 }
 
 /// The state of checking one item after the other.
@@ -69,7 +91,7 @@ pub(super) struct Checker<'c, 's> {
     pub(super) diagnostics: &'c mut Vec<Diagnostic>,
     pub(super) site: Site,
     pub(super) locals: Vec<(Arc<str>, Ty)>,
-    pub(super) let_types: Vec<Ty>,
+    pub(super) let_types: Arc<Vec<Ty>>,
     pub(super) constants: Vec<Constant>,
     pub(super) image: Option<(TypeId, usize)>,
     /// Whether it is a policy or a test that is checked, which see every resource.
@@ -195,8 +217,7 @@ impl<'c, 's> Checker<'c, 's> {
         Some(TypedRule { condition, message, at: self.loc(rule.condition.at) })
     }
 
-    fn check_resource(&mut self, index: usize) -> TypedResource {
-        let decl = &self.decls.resources[index];
+    fn check_resource(&mut self, decl: &ResourceDecl<'s>) -> TypedResource {
         self.enter(decl.site);
         let keys = decl.key.map(|key| {
             let (keys, ty) = self.infer(&key.keys, None);
@@ -228,7 +249,7 @@ impl<'c, 's> Checker<'c, 's> {
         } else {
             self.check(decl.body, &ty, Some(why))
         };
-        TypedResource { keys, body }
+        TypedResource { keys, body, constants: std::mem::take(&mut self.constants) }
     }
 }
 

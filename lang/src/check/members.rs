@@ -27,7 +27,7 @@ impl Checker<'_, '_> {
                 (Typed { kind: Kind::Secret(id), at }, Ty::Secret(Arc::new(Ty::Str)))
             }
             Some(Def::Resource(id)) => {
-                let decl = &self.decls.resources[id.index()];
+                let decl = self.decls.resource(id);
                 let ty = Ty::Ref(decl.kind);
                 if decl.key.is_some() {
                     (Typed { kind: Kind::Instances(id), at }, Ty::List(Arc::new(ty)))
@@ -148,7 +148,7 @@ impl Checker<'_, '_> {
             }
         });
         if let Some(id) = resource {
-            let decl = &decls.resources[id.index()];
+            let decl = decls.resource(id);
             let (key, key_ty) = self.infer(key, None);
             if decl.key.is_none() {
                 let diagnostic = decls.not_keyed(at, &decl.name, decl.at);

@@ -1,7 +1,8 @@
 //! Untyped trees into typed ones. Expectations flow inwards: a field's type says what a literal, a
 //! bare case or a record means; where nothing is expected, the type is inferred.
 //!
-//! Every item is checked, whether or not others failed; a mistake becomes [`typed::Kind::Poison`] and
+//! Resources are checked one by one, when evaluation first looks at them, so that no more typed trees
+//! are held than are being evaluated. Every item is checked, whether or not others failed; a mistake becomes [`typed::Kind::Poison`] and
 //! the type `Error`, which agree with everything. Nothing is evaluated here: literals whose rule must
 //! hold are handed to `eval` in [`typed::Checked::constants`].
 
@@ -22,4 +23,4 @@ mod records;
 mod tests;
 pub(crate) mod typed;
 
-pub(crate) use checker::check;
+pub(crate) use checker::{check, check_resource};

@@ -69,7 +69,7 @@ impl Checker<'_, '_> {
             self.report(diagnostic);
             return None;
         }
-        let declared = &self.decls.resources[id.index()];
+        let declared = self.decls.resource(id);
         let key_at = field.key.as_ref().map(|key| self.loc(key.at));
         if let (Some(key_at), None) = (key_at, declared.key) {
             let whole = Loc { end: key_at.end, ..at };

@@ -197,6 +197,8 @@ pub(crate) enum Conversion {
 #[derive(Debug, Default)]
 pub(crate) struct Checked {
     pub(crate) lets: Vec<Typed>,
+    /// What each `let` was found to be.
+    pub(crate) let_types: Arc<Vec<Ty>>,
     pub(crate) fns: Vec<Typed>,
     pub(crate) defaults: Vec<Typed>,
     pub(crate) inputs: Vec<Option<Typed>>,
@@ -204,7 +206,6 @@ pub(crate) struct Checked {
     pub(crate) secrets: Vec<Typed>,
     /// By [`TypeId`]: the rule of a refinement, with `it` as local 0.
     pub(crate) rules: Vec<Option<TypedRule>>,
-    pub(crate) resources: Vec<TypedResource>,
     /// By [`OverlayId`]: what each sets.
     pub(crate) overlays: Vec<Vec<Laid>>,
     /// Parallel to the declarations.
@@ -213,7 +214,7 @@ pub(crate) struct Checked {
     pub(crate) policies: Vec<(usize, TypedPolicy)>,
     /// Parallel to the declarations.
     pub(crate) tests: Vec<TypedTest>,
-    /// Literals that a rule must hold for, wherever they stand.
+    /// Literals outside resources that a rule must hold for.
     pub(crate) constants: Vec<Constant>,
     /// The type that a bare string makes, with its case.
     pub(crate) image: Option<(TypeId, usize)>,
@@ -238,6 +239,8 @@ pub(crate) enum Condition {
 /// A resource's key and body; the key's variable is local 0 of the body.
 #[derive(Clone, Debug)]
 pub(crate) struct TypedResource {
+    /// Literals in it that a rule must hold for.
+    pub(crate) constants: Vec<Constant>,
     pub(crate) keys: Option<Typed>,
     pub(crate) body: Typed,
 }

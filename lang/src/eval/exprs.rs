@@ -75,9 +75,9 @@ impl Machine<'_, '_> {
             Kind::Every(kind) => {
                 let decls = self.decls;
                 let mut all = Vec::new();
-                for (index, decl) in decls.resources.iter().enumerate() {
+                for decl in &decls.resources {
                     if decl.kind == *kind {
-                        let instances = self.instances(ResourceId(index as u32))?;
+                        let instances = self.instances(decl.id)?;
                         all.extend(instances.iter().cloned());
                     }
                 }
@@ -269,7 +269,7 @@ impl Machine<'_, '_> {
         if let Some(found) = found.ok().and_then(|position| instances.get(position)) {
             return Ok(Traced { at, data: Data::Ref(found.clone()) });
         }
-        let decl = &self.decls.resources[id.index()];
+        let decl = self.decls.resource(id);
         let known = known_keys(&instances);
         let diagnostic = self.decls.no_instance(at, &decl.name, &key, &known, decl.at);
         self.fail(diagnostic)

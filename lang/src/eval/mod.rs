@@ -14,11 +14,13 @@ mod machine;
 mod origins;
 mod overlays;
 mod policies;
+mod resources;
 mod tests;
 mod traced;
 mod update;
 
 pub(crate) use machine::{Evaluated, evaluate};
+pub(crate) use resources::{Kept, Made};
 pub use origins::{Origins, Setting};
 pub(crate) use tests::{run_tests, test_inputs};
 pub(crate) use traced::Traced;

@@ -34,7 +34,7 @@ impl Machine<'_, '_> {
                     Key::Int(key) => traced::Key::Int(*key),
                     Key::Str(key) => traced::Key::Str(key.clone()),
                 };
-                let decl = &decls.resources[laid.resource.index()];
+                let decl = decls.resource(laid.resource);
                 let known = known_keys(&instances);
                 let diagnostic = decls.no_instance(*at, &decl.name, &key, &known, decl.at);
                 self.diagnostics.push(diagnostic);

@@ -64,8 +64,7 @@ impl Machine<'_, '_> {
             }
             let (at, name) = match &element.data {
                 Data::Ref(reference) => {
-                    let declared = decls.resources.get(reference.id.index());
-                    (declared.map_or(element.at, |decl| decl.at), reference.name.to_string())
+                    (decls.resource(reference.id).at, reference.name.to_string())
                 }
                 Data::Absent
                 | Data::Scalar(_)

@@ -1,6 +1,7 @@
 //! What a test expects, held to the values of one evaluation of the whole project.
 
 use super::machine::{Eval, Evaluated, Machine, prepare};
+use super::resources::Kept;
 use super::traced::Traced;
 use crate::check::typed::{Checked, Kind, Typed, TypedExpectation, TypedTest};
 use crate::diagnostic::{Diagnostic, Severity};
@@ -18,7 +19,8 @@ pub(crate) fn test_inputs(
     test: &TypedTest,
 ) -> Result<BTreeMap<String, String>, Vec<Diagnostic>> {
     let mut found = Vec::new();
-    let mut machine = prepare(decls, checked, &CompileRequest::default(), &mut found);
+    let kept = Kept::default();
+    let mut machine = prepare(decls, checked, &CompileRequest::default(), &kept, &mut found);
     let mut texts = BTreeMap::new();
     for (id, value) in &test.inputs {
         let Some(decl) = decls.inputs.get(id.index()) else { continue };
@@ -40,9 +42,10 @@ pub(crate) fn run_tests(
     tests: &[&TypedTest],
 ) -> Vec<Vec<Diagnostic>> {
     let mut found = Vec::new();
-    let mut machine = prepare(decls, checked, request, &mut found);
+    let kept = Kept::default();
+    let mut machine = prepare(decls, checked, request, &kept, &mut found);
     // Only what this finds counts: the tests look at values again, which are made once.
-    let Evaluated { resources: _, secrets: _, inputs: _, waived: _ } = machine.run(request);
+    let Evaluated { resources: _, made: _, secrets: _, inputs: _, waived: _ } = machine.run(request);
     let found = std::mem::take(machine.diagnostics);
     let errors = found.into_iter().filter(|each| each.severity == Severity::Error);
     // An input without a value is only missed by a test that looks at it.

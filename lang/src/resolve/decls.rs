@@ -48,6 +48,8 @@ pub(crate) struct Decls<'s> {
     pub(crate) policies: Vec<PolicyDecl<'s>>,
     pub(crate) tests: Vec<TestDecl<'s>>,
     pub(crate) resources: Vec<ResourceDecl<'s>>,
+    /// By [`ResourceId`]: the row among the resources.
+    pub(crate) rows: Vec<u32>,
     pub(crate) defaults: Vec<DefaultDecl<'s>>,
     /// The types of local bindings, by their item and their position in it.
     pub(crate) local_types: BTreeMap<(Site, usize), Ty>,
@@ -205,6 +207,7 @@ pub(crate) struct TestDecl<'s> {
 
 /// A resource, keyed or not.
 pub(crate) struct ResourceDecl<'s> {
+    pub(crate) id: ResourceId,
     pub(crate) kind: ResourceKind,
     pub(crate) name: Arc<str>,
     pub(crate) at: Loc,
@@ -220,6 +223,16 @@ impl<'s> Decls<'s> {
         let entry =
             own.or_else(|| self.project.get(name)).or_else(|| self.scope(PRELUDE)?.get(name));
         entry.map(|entry| entry.def)
+    }
+
+    /// The row of a resource.
+    pub(crate) fn row(&self, id: ResourceId) -> usize {
+        self.rows[id.index()] as usize
+    }
+
+    /// The declaration of a resource.
+    pub(crate) fn resource(&self, id: ResourceId) -> &ResourceDecl<'s> {
+        &self.resources[self.row(id)]
     }
 
     /// Every name that a file sees, for suggestions.

@@ -14,7 +14,7 @@ mod scopes;
 pub(crate) mod ty;
 mod types;
 
-pub(crate) use decls::{CaseTy, Decls, Def, FieldTy, Site, TypeBody};
+pub(crate) use decls::{CaseTy, Decls, Def, FieldTy, ResourceDecl, Site, TypeBody};
 pub(crate) use imports::{Roots, join};
 pub(crate) use scopes::resolve;
 pub(crate) use ty::{Bound, Ty, TypeParam};

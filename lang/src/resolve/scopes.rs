@@ -39,6 +39,7 @@ pub(crate) fn resolve<'s>(snapshot: &'s Snapshot, roots: Roots) -> (Decls<'s>, V
         policies: Vec::new(),
         tests: Vec::new(),
         resources: Vec::new(),
+        rows: vec![0; snapshot.ids.count()],
         defaults: Vec::new(),
         local_types: BTreeMap::new(),
         let_order: Vec::new(),
@@ -199,7 +200,10 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
             return None;
         }
         ItemKind::Resource { kind, key, body } => {
+            let id = ResourceId(site.item.0);
+            decls.rows[id.index()] = decls.resources.len() as u32;
             decls.resources.push(ResourceDecl {
+                id,
                 kind: *kind,
                 name,
                 at,
@@ -207,7 +211,7 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
                 key: key.as_ref(),
                 body,
             });
-            Def::Resource(ResourceId(decls.resources.len() as u32 - 1))
+            Def::Resource(id)
         }
         ItemKind::Let { value, .. } => {
             decls.lets.push(LetDecl { name, at, site, ty: None, value, cyclic: false });

@@ -10,7 +10,7 @@ pub(crate) use file::{Ids, ParsedFile};
 use crate::check;
 use crate::data;
 use crate::diagnostic::Severity;
-use crate::eval::{self, Evaluated};
+use crate::eval::{self, Evaluated, Kept};
 use crate::program::{CompileRequest, Compiled, Program};
 use crate::resolve::{self, Roots};
 use crate::span::SourceFile;
@@ -114,8 +114,8 @@ impl Snapshot {
     pub(crate) fn compile_from(&self, roots: Roots, request: &CompileRequest) -> Compiled {
         let (decls, mut diagnostics) = resolve::resolve(self, roots);
         let checked = check::check(&decls, &mut diagnostics);
-        let Evaluated { resources, secrets, inputs, waived } =
-            eval::evaluate(&decls, &checked, request, &mut diagnostics);
+        let Evaluated { resources, made: _, secrets, inputs, waived } =
+            eval::evaluate(&decls, &checked, request, &Kept::default(), &mut diagnostics);
         diagnostics.sort_by(|a, b| {
             (&a.primary, a.code, &a.message).cmp(&(&b.primary, b.code, &b.message))
         });

@@ -1,0 +1,279 @@
+//! Resources: checked when something first looks at them, evaluated once, or taken from an earlier
+//! evaluation.
+//!
+//! What is kept of a resource is its instances and their bodies, never its typed tree: a tree is made
+//! again where a body is.
+
+use super::machine::{Eval, Machine, Memo, Stop, memo_of};
+use super::traced::{Data, Key, Reference, Traced};
+use crate::check::check_resource;
+use crate::check::typed::TypedResource;
+use crate::ids::{ItemId, Loc, ResourceId};
+use crate::program::{Body, Resource};
+use crate::value::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What is known of a declared resource.
+#[derive(Clone, Default)]
+pub(super) struct Slot {
+    typed: Option<Arc<TypedResource>>,
+    instances: Option<Eval<Arc<Vec<Arc<Reference>>>>>,
+    /// Parallel to the instances.
+    bodies: Vec<Memo>,
+    /// Parallel to them: what a body was before each overlay that changed it, with its name.
+    layers: Vec<Layers>,
+    /// Whether anything was said about it.
+    said: bool,
+    /// What making it has cost.
+    cost: u64,
+}
+
+/// What a body was before each overlay, with its name.
+type Layers = Vec<(Arc<str>, Traced)>;
+
+/// The resources of an earlier evaluation that still are what they were.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// By [`ResourceId`].
+    by_id: Vec<Option<Made>>,
+}
+
+/// A resource that was evaluated without a word.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) instances: Vec<(Arc<Reference>, Arc<Body>)>,
+    pub(crate) cost: u64,
+    /// The policies that had nothing to say of any instance.
+    pub(crate) passed: Vec<ItemId>,
+}
+
+impl Kept {
+    pub(crate) fn get(&self, id: ResourceId) -> Option<&Made> {
+        self.by_id.get(id.index())?.as_ref()
+    }
+
+    /// Adds a resource, or puts it in the place of what it was.
+    pub(crate) fn put(&mut self, id: ResourceId, made: Made) {
+        if self.by_id.len() <= id.index() {
+            self.by_id.resize(id.index() + 1, None);
+        }
+        self.by_id[id.index()] = Some(made);
+    }
+
+    /// Takes a resource out.
+    pub(crate) fn take(&mut self, id: ResourceId) -> Option<Made> {
+        self.by_id.get_mut(id.index())?.take()
+    }
+
+    /// What making all of them has cost.
+    pub(crate) fn cost(&self) -> u64 {
+        self.by_id.iter().flatten().map(|made| made.cost).sum()
+    }
+}
+
+impl Machine<'_, '_> {
+    /// The typed tree of a resource. Its literals are held to their rules when it is made.
+    fn typed(&mut self, id: ResourceId) -> Arc<TypedResource> {
+        let row = self.decls.row(id);
+        if let Some(typed) = &self.slots[row].typed {
+            return typed.clone();
+        }
+        let (before, fuel) = (self.diagnostics.len(), self.fuel);
+        let typed = Arc::new(check_resource(self.decls, self.checked, id, self.diagnostics));
+        self.slots[row].typed = Some(typed.clone());
+        for constant in &typed.constants {
+            // A broken rule has been reported, and stops nothing else.
+            let _ = self.constant(constant);
+        }
+        self.account(row, before, fuel);
+        typed
+    }
+
+    fn account(&mut self, row: usize, said_before: usize, fuel_before: u64) {
+        let slot = &mut self.slots[row];
+        slot.said |= self.diagnostics.len() > said_before;
+        slot.cost += fuel_before.saturating_sub(self.fuel);
+    }
+
+    /// The instances of a resource, in the order of their keys; one without a key has itself.
+    pub(super) fn instances(&mut self, id: ResourceId) -> Eval<Arc<Vec<Arc<Reference>>>> {
+        let row = self.decls.row(id);
+        if let Some(known) = &self.slots[row].instances {
+            return known.clone();
+        }
+        if let Some(made) = self.kept.get(id) {
+            let slot = &mut self.slots[row];
+            let all = || made.instances.iter();
+            slot.bodies = all().map(|(_, body)| Memo::Done(body.traced.clone())).collect();
+            let found: Vec<_> = all().map(|(reference, _)| reference.clone()).collect();
+            slot.instances = Some(Ok(Arc::new(found)));
+        } else {
+            let typed = self.typed(id);
+            let (before, fuel) = (self.diagnostics.len(), self.fuel);
+            let found = self.make_instances(id, &typed);
+            self.account(row, before, fuel);
+            let slot = &mut self.slots[row];
+            let count = found.as_ref().map_or(0, |found| found.len());
+            slot.bodies = vec![Memo::New; count];
+            slot.layers = vec![Layers::new(); count];
+            slot.instances = Some(found);
+        }
+        self.slots[row].instances.clone().unwrap_or(Err(Stop))
+    }
+
+    fn make_instances(
+        &mut self,
+        id: ResourceId,
+        typed: &TypedResource,
+    ) -> Eval<Arc<Vec<Arc<Reference>>>> {
+        let decl = self.decls.resource(id);
+        let Some(keys) = &typed.keys else {
+            let only = Reference { id, key: None, kind: decl.kind, name: decl.name.clone() };
+            return Ok(Arc::new(vec![Arc::new(only)]));
+        };
+        let value = self.eval(keys, &mut Vec::new())?;
+        let Data::List(elements) = &value.data else {
+            return Err(Stop);
+        };
+        let mut found: BTreeMap<Key, Loc> = BTreeMap::new();
+        for element in &**elements {
+            let key = self.key(element)?;
+            if found.contains_key(&key) {
+                let diagnostic = self.decls.key_twice(element.at, &decl.name, &key);
+                return self.fail(diagnostic);
+            }
+            found.insert(key, element.at);
+        }
+        let instance = |key: Key| {
+            let name = format!("{}[{key}]", decl.name).into();
+            Arc::new(Reference { id, kind: decl.kind, name, key: Some(key) })
+        };
+        Ok(Arc::new(found.into_keys().map(instance).collect()))
+    }
+
+    pub(super) fn key(&mut self, value: &Traced) -> Eval<Key> {
+        match &value.data {
+            Data::Scalar(Value::Int(key)) => Ok(Key::Int(*key)),
+            Data::Scalar(Value::Str(key)) => Ok(Key::Str(key.clone())),
+            Data::Absent
+            | Data::Scalar(_)
+            | Data::List(_)
+            | Data::Map(_)
+            | Data::Record(_)
+            | Data::Case(..)
+            | Data::Ref(_) => Err(Stop),
+        }
+    }
+
+    /// The body of a resource.
+    pub(super) fn body(&mut self, reference: &Arc<Reference>, from: Loc) -> Eval<Traced> {
+        let row = self.decls.row(reference.id);
+        let instances = self.instances(reference.id)?;
+        let found = instances.binary_search_by(|each| each.key.cmp(&reference.key));
+        let Ok(at) = found else { return Err(Stop) };
+        match &self.slots[row].bodies[at] {
+            Memo::Done(value) => return Ok(value.clone()),
+            Memo::Failed => return Err(Stop),
+            Memo::Running => {
+                let start = self.running.iter().position(|other| other == reference).unwrap_or(0);
+                let ring = self.running.iter().skip(start).chain([reference]);
+                let path: Vec<&str> = ring.map(|reference| &*reference.name).collect();
+                let diagnostic = self.decls.resource_ring(from, &path);
+                return self.fail(diagnostic);
+            }
+            Memo::New => {}
+        }
+        self.slots[row].bodies[at] = Memo::Running;
+        self.running.push(reference.clone());
+        let typed = self.typed(reference.id);
+        let (before, fuel) = (self.diagnostics.len(), self.fuel);
+        let result = self.make_body(reference, &typed, at, from);
+        self.account(row, before, fuel);
+        self.running.pop();
+        self.slots[row].bodies[at] = memo_of(&result);
+        result
+    }
+
+    fn make_body(
+        &mut self,
+        reference: &Reference,
+        typed: &TypedResource,
+        at: usize,
+        from: Loc,
+    ) -> Eval<Traced> {
+        let mut frame = Vec::new();
+        match &reference.key {
+            None => {}
+            Some(Key::Int(key)) => frame.push(Traced::scalar(typed.body.at, Value::Int(*key))),
+            Some(Key::Str(key)) => {
+                frame.push(Traced::scalar(typed.body.at, Value::Str(key.clone())))
+            }
+        }
+        let body = self.deeper(from, |machine| machine.eval(&typed.body, &mut frame))?;
+        self.overlaid(reference, at, body)
+    }
+
+    /// Lays the environment's overlays over a body, and keeps what each of them found.
+    fn overlaid(&mut self, reference: &Reference, at: usize, mut body: Traced) -> Eval<Traced> {
+        let (decls, checked) = (self.decls, self.checked);
+        let mut before = Layers::new();
+        for id in self.selected.overlays.clone() {
+            let (Some(overlay), Some(updates)) =
+                (decls.overlays.get(id.index()), checked.overlays.get(id.index()))
+            else {
+                continue;
+            };
+            let own = updates.iter().filter(|laid| laid.is_for(reference));
+            let own: Vec<_> = own.map(|laid| &laid.update).collect();
+            if own.is_empty() {
+                continue;
+            }
+            before.push((overlay.name.clone(), body.clone()));
+            for update in own {
+                let value = self.eval(&update.value, &mut Vec::new())?;
+                self.set(&mut body, &update.path, value)?;
+            }
+        }
+        let row = decls.row(reference.id);
+        self.slots[row].layers[at] = before;
+        Ok(body)
+    }
+
+    /// Evaluates every resource that was not kept; gives all, and what may be kept of the new ones.
+    pub(super) fn resources(&mut self) -> (Vec<Resource>, Vec<(ResourceId, Made)>) {
+        let decls = self.decls;
+        let mut order: Vec<usize> = (0..decls.resources.len()).collect();
+        order.sort_by_key(|&row| (decls.resources[row].kind, &decls.resources[row].name));
+        let (mut resources, mut made) = (Vec::with_capacity(order.len()), Vec::new());
+        for row in order {
+            let decl = &decls.resources[row];
+            let known = self.kept.get(decl.id);
+            let fresh = if known.is_none() { self.make(decl.id) } else { None };
+            for (reference, body) in known.or(fresh.as_ref()).iter().flat_map(|m| &m.instances) {
+                let (name, places) = (reference.name.clone(), decls.places.clone());
+                resources.push(Resource::new(decl.kind, name, body.clone(), places));
+            }
+            let slot = &self.slots[row];
+            let whole = slot.bodies.iter().all(|body| matches!(body, Memo::Done(_)));
+            made.extend(fresh.filter(|_| whole && !slot.said).map(|fresh| (decl.id, fresh)));
+        }
+        (resources, made)
+    }
+
+    /// Makes all instances of a resource, and drops its tree; those that fail are left out.
+    fn make(&mut self, id: ResourceId) -> Option<Made> {
+        let (row, at) = (self.decls.row(id), self.decls.resource(id).at);
+        let instances = self.instances(id);
+        let mut made = Vec::new();
+        for (index, reference) in instances.iter().flat_map(|all| all.iter()).enumerate() {
+            let Ok(body) = self.body(reference, at) else { continue };
+            let layers = std::mem::take(&mut self.slots[row].layers[index]);
+            made.push((reference.clone(), Arc::new(Body::new(at, body, layers))));
+        }
+        let slot = &mut self.slots[row];
+        slot.typed = None;
+        instances.ok()?;
+        Some(Made { instances: made, cost: slot.cost, passed: Vec::new() })
+    }
+}
