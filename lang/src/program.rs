@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// What a compilation takes besides the files.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CompileRequest {
     /// Values for the project's inputs, as text.
     pub inputs: BTreeMap<String, String>,
@@ -108,6 +108,13 @@ impl Body {
     pub(crate) fn new(at: Loc, traced: Traced, layers: Vec<(Arc<str>, Traced)>) -> Self {
         Self { at, traced, layers, value: OnceLock::new() }
     }
+
+    /// As [`Value::to_json`] prints it.
+    pub(crate) fn json(&self) -> String {
+        let mut out = String::new();
+        self.traced.write_json(&mut out);
+        out
+    }
 }
 
 impl Resource {
@@ -118,6 +125,10 @@ impl Resource {
         places: Arc<Places>,
     ) -> Self {
         Self { kind, name, body, places }
+    }
+
+    pub(crate) fn body(&self) -> &Arc<Body> {
+        &self.body
     }
 
     /// The place of its name in the declaration.

@@ -1,7 +1,8 @@
 //! A project that came to be by edits says what the same text says when it is read at once.
 
-use berth_lang::{CompileRequest, Compiled, Workspace};
+use berth_lang::{CompileRequest, Compiled, GraphDelta, Session, Workspace};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 const START: &str = r#"project shop { keeper: n1 }
@@ -114,25 +115,105 @@ fn applied(text: &str, (at, width, piece): (usize, usize, usize)) -> String {
     format!("{}{}{}", &text[..start], PIECES[piece], &text[end..])
 }
 
+/// The graph as somebody holds it who only ever gets the differences.
+#[derive(Default)]
+struct Follower(BTreeMap<(&'static str, String), String>);
+
+impl Follower {
+    fn follow(&mut self, delta: &GraphDelta) {
+        for (kind, name) in &delta.removed {
+            let gone = self.0.remove(&(kind.keyword(), name.to_string()));
+            assert!(gone.is_some(), "{name} was not there");
+        }
+        for resource in &delta.changed {
+            let json = resource.value().to_json();
+            let old = self.0.insert((resource.kind.keyword(), resource.name.to_string()), json);
+            assert_ne!(old, Some(resource.value().to_json()), "{} is as it was", resource.name);
+        }
+    }
+
+    fn agrees(&self, compiled: &Compiled) -> bool {
+        let resources = compiled.program.iter().flat_map(|program| &program.resources);
+        let whole = resources.map(|resource| {
+            ((resource.kind.keyword(), resource.name.to_string()), resource.value().to_json())
+        });
+        // Two items of one name are a mistake, so that a program has none.
+        whole.collect::<BTreeMap<_, _>>() == self.0
+    }
+}
+
+/// How many histories of edits; `BERTH_CASES` says another number.
+fn cases() -> u32 {
+    std::env::var("BERTH_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(250)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn edits_end_where_the_text_does(edits in prop::collection::vec(edit(), 1..8)) {
         let mut workspace = Workspace::new();
         let mut text = START.to_owned();
         workspace.set_file("a.berth", text.as_str());
+        let mut sessions: Vec<_> = requests().map(|request| (request, Session::default(), Follower::default())).into();
+        for (request, session, follower) in &mut sessions {
+            let delta = session.step(&workspace.snapshot(), request).delta.expect("a program");
+            follower.follow(&delta);
+        }
         for edit in edits {
             text = applied(&text, edit);
             workspace.set_file("a.berth", text.as_str());
             let mut fresh = Workspace::new();
             fresh.set_file("a.berth", text.as_str());
-            for request in requests() {
-                let whole = said(&fresh.snapshot().compile(&request));
-                prop_assert_eq!(said(&workspace.snapshot().compile(&request)), whole, "{}", text);
+            for (request, session, follower) in &mut sessions {
+                let compiled = fresh.snapshot().compile(request);
+                let whole = said(&compiled);
+                prop_assert_eq!(said(&workspace.snapshot().compile(request)), &*whole, "{}", text);
+                let step = session.step(&workspace.snapshot(), request);
+                prop_assert_eq!(said(&step.compiled), whole, "{}", text);
+                prop_assert_eq!(step.delta.is_some(), compiled.program.is_some());
+                if let Some(delta) = &step.delta {
+                    follower.follow(delta);
+                    prop_assert!(follower.agrees(&compiled), "{}", text);
+                }
             }
         }
     }
+}
+
+/// What an edit of the start reaches: how many resources are evaluated, and which ones differ then.
+fn reached(from: &str, to: &str) -> (usize, Vec<String>) {
+    let mut workspace = Workspace::new();
+    workspace.set_file("a.berth", START);
+    let mut session = Session::default();
+    let request = CompileRequest::default();
+    assert_eq!(session.step(&workspace.snapshot(), &request).evaluated, 6);
+    assert!(START.contains(from));
+    workspace.set_file("a.berth", START.replacen(from, to, 1));
+    let step = session.step(&workspace.snapshot(), &request);
+    let delta = step.delta.unwrap_or_else(|| panic!("{:?}", step.compiled.diagnostics));
+    let mut names: Vec<String> = delta.changed.iter().map(|each| each.name.to_string()).collect();
+    names.extend(delta.removed.iter().map(|(_, name)| format!("-{name}")));
+    (step.evaluated, names)
+}
+
+#[test]
+fn an_edit_reaches_what_depends_on_it_and_nothing_else() {
+    let of = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(reached("plain:1", "plain:2"), (1, of(&["plain"])));
+    assert_eq!(reached("project", "# a line more\nproject"), (0, of(&[])));
+    assert_eq!(reached("\"far:${i}\"", "\"far:0${i}\""), (1, of(&["far[1]", "far[2]", "far[3]"])));
+    assert_eq!(reached("1..=3", "2..=3"), (1, of(&["-far[1]"])));
+    // A function reaches its callers, an input through a function, a node those that name it.
+    assert_eq!(reached("n * 2", "n + n + 0"), (1, of(&[])));
+    assert_eq!(reached("\"1.4\"", "\"1.5\""), (2, of(&["api", "web"])));
+    assert_eq!(reached("10.0.0.1", "10.0.0.9"), (3, of(&["n1", "api"])));
+    assert_eq!(reached("\"info\"", "\"warn\""), (1, of(&["web"])));
+    // An overlay reaches what it sets, a policy nothing.
+    assert_eq!(reached("web.replicas: 5", "web.replicas: 6"), (2, of(&[])));
+    assert_eq!(reached("s.replicas > 4", "s.replicas > 5"), (0, of(&[])));
+    assert_eq!(reached("service plain", "service simple"), (1, of(&["simple", "-plain"])));
+    assert_eq!(reached("service plain { image: \"plain:1\" }\n", ""), (0, of(&["-plain"])));
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         constants: Vec::new(),
         image: None,
         judging: false,
+        sees_all: false,
         data: false,
     };
     checker.image = checker.find_image();
@@ -80,6 +81,7 @@ pub(crate) fn check_resource(
         constants: Vec::new(),
         image: checked.image,
         judging: false,
+        sees_all: false,
         data: false,
     };
     checker.check_resource(decl)
@@ -96,6 +98,8 @@ pub(super) struct Checker<'c, 's> {
     pub(super) image: Option<(TypeId, usize)>,
     /// Whether it is a policy or a test that is checked, which see every resource.
     pub(super) judging: bool,
+    /// Whether it was asked for every resource of a kind.
+    pub(super) sees_all: bool,
     /// Whether it is a data file's value, in which strings stand for quantities and cases.
     pub(super) data: bool,
 }

@@ -48,6 +48,7 @@ impl Checker<'_, '_> {
             }
             None if self.judging && every(name).is_some() => {
                 let kind = every(name).unwrap_or(ResourceKind::Service);
+                self.sees_all = true;
                 (Typed { kind: Kind::Every(kind), at }, Ty::List(Arc::new(Ty::Ref(kind))))
             }
             None if self.is_hole(name) => {

@@ -1,7 +1,7 @@
 //! Policies: what each of a list must hold to, how bad it is where one does not, and who waives it.
 
 use super::checker::Checker;
-use super::typed::{TypedPolicy, TypedWaiver};
+use super::typed::{Kind, TypedPolicy, TypedWaiver};
 use crate::diagnostic::Severity;
 use crate::resolve::Ty;
 use crate::syntax::ast::Clause;
@@ -42,6 +42,8 @@ impl Checker<'_, '_> {
                 }
             },
         };
+        let every = matches!(source.kind, Kind::Every(_));
+        self.sees_all = false;
         self.locals.push((each.variable.text.clone(), element));
         let condition = each.condition.as_ref().map(|c| self.check(c, &Ty::Bool, None));
         let mut expects = Vec::new();
@@ -83,7 +85,8 @@ impl Checker<'_, '_> {
                 }
             }
         }
-        Some(TypedPolicy { source, condition, expects, severity, waivers })
+        let alone = every && !self.sees_all;
+        Some(TypedPolicy { source, condition, expects, severity, waivers, alone })
     }
 }
 

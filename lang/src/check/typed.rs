@@ -254,6 +254,8 @@ pub(crate) struct TypedPolicy {
     pub(crate) expects: Vec<(Typed, Option<Typed>)>,
     pub(crate) severity: Severity,
     pub(crate) waivers: Vec<TypedWaiver>,
+    /// Whether it judges each resource of a kind by that resource alone, and those that it names.
+    pub(crate) alone: bool,
 }
 
 /// Who lets what break a policy, and how long.

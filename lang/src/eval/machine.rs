@@ -5,7 +5,7 @@ use super::resources::{Kept, Made, Slot};
 use super::traced::{Reference, Traced};
 use crate::check::typed::{Checked, Condition, Constant};
 use crate::diagnostic::Diagnostic;
-use crate::ids::{DefaultId, LetId, Loc, ResourceId, TypeId};
+use crate::ids::{DefaultId, ItemId, LetId, Loc, ResourceId, TypeId};
 use crate::pattern::Pattern;
 use crate::program::{CompileRequest, Resource, Secret, Waived};
 use crate::resolve::Decls;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Steps that one compilation may take.
-const FUEL: u64 = 50_000_000;
+pub(crate) const FUEL: u64 = 50_000_000;
 /// How deep evaluation may nest, and how deep a value may be.
 pub(super) const MAX_DEPTH: u32 = 800;
 const MAX_VALUE_DEPTH: u32 = 256;
@@ -62,6 +62,7 @@ pub(super) fn prepare<'m, 's>(
         lets: vec![Memo::New; decls.lets.len()],
         defaults: vec![Memo::New; decls.defaults.len()],
         inputs: Vec::new(),
+        judged: Vec::new(),
         slots: vec![Slot::default(); decls.resources.len()],
         kept,
         running: Vec::new(),
@@ -77,6 +78,10 @@ pub(crate) struct Evaluated {
     pub(crate) resources: Vec<Resource>,
     /// What may be kept of them, for as long as what they were made of stays.
     pub(crate) made: Vec<(ResourceId, Made)>,
+    /// Which policies looked at which resources alone, and whether they had nothing to say.
+    pub(crate) judged: Vec<(ResourceId, ItemId, bool)>,
+    /// The work that was done.
+    pub(crate) spent: u64,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) inputs: BTreeMap<String, String>,
     pub(crate) waived: Vec<Waived>,
@@ -91,6 +96,8 @@ pub(super) struct Machine<'m, 's> {
     pub(super) inputs: Vec<Option<Traced>>,
     lets: Vec<Memo>,
     defaults: Vec<Memo>,
+    /// Which policies looked at which resources alone, and whether they had nothing to say.
+    pub(super) judged: Vec<(ResourceId, ItemId, bool)>,
     /// What is known of each resource, by row.
     pub(super) slots: Vec<Slot>,
     /// What an earlier evaluation found and still holds.
@@ -119,7 +126,9 @@ impl Machine<'_, '_> {
         let (resources, made) = self.resources();
         self.overlays_without_instance();
         let waived = self.policies(request.now_ms);
-        Evaluated { resources, made, secrets, inputs, waived }
+        let judged = std::mem::take(&mut self.judged);
+        let spent = FUEL - self.fuel;
+        Evaluated { resources, made, judged, spent, secrets, inputs, waived }
     }
 
     pub(super) fn constant(&mut self, constant: &Constant) -> Eval<Traced> {

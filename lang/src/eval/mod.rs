@@ -19,8 +19,8 @@ mod tests;
 mod traced;
 mod update;
 
-pub(crate) use machine::{Evaluated, evaluate};
-pub(crate) use resources::{Kept, Made};
+pub(crate) use machine::{Evaluated, FUEL, evaluate};
 pub use origins::{Origins, Setting};
+pub(crate) use resources::{Kept, Made};
 pub(crate) use tests::{run_tests, test_inputs};
 pub(crate) use traced::Traced;

@@ -2,8 +2,10 @@
 
 use super::machine::{Eval, Machine, Stop};
 use super::traced::{Data, Traced};
-use crate::check::typed::{TypedPolicy, TypedWaiver};
-use crate::program::Waived;
+use crate::check::typed::{Kind, TypedPolicy, TypedWaiver};
+use crate::ids::ItemId;
+use crate::program::{ResourceKind, Waived};
+use std::sync::Arc;
 
 /// The milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
@@ -27,18 +29,51 @@ impl Machine<'_, '_> {
         now_ms: Option<u64>,
         waived: &mut Vec<Waived>,
     ) -> Eval<()> {
-        let source = self.eval(&policy.source, &mut Vec::new())?;
-        let Data::List(elements) = &source.data else { return Err(Stop) };
+        let decls = self.decls;
+        let Some(decl) = decls.policies.get(index) else { return Err(Stop) };
+        let elements = match &policy.source.kind {
+            Kind::Every(kind) if policy.alone => self.unjudged(*kind, decl.site.item),
+            _ => {
+                let source = self.eval(&policy.source, &mut Vec::new())?;
+                let Data::List(elements) = source.data else { return Err(Stop) };
+                elements
+            }
+        };
         let mut waivers = Vec::with_capacity(policy.waivers.len());
         for waiver in &policy.waivers {
             waivers.push((self.eval(&waiver.resource, &mut Vec::new())?, waiver));
         }
-        for element in &**elements {
-            self.pay(8, source.at)?;
+        for element in &*elements {
+            self.pay(8, policy.source.at)?;
+            let before = (self.diagnostics.len(), waived.len());
             // An element that cannot be judged has been reported; the others are.
-            let _ = self.judge(index, policy, element, &waivers, now_ms, waived);
+            let judged = self.judge(index, policy, element, &waivers, now_ms, waived);
+            if let Data::Ref(reference) = &element.data
+                && policy.alone
+            {
+                let silent = before == (self.diagnostics.len(), waived.len());
+                let passes = judged.is_ok() && silent;
+                self.judged.push((reference.id, decl.site.item, passes));
+            }
         }
         Ok(())
+    }
+
+    /// The instances of a kind of resources that a policy has not passed before, by name.
+    fn unjudged(&mut self, kind: ResourceKind, policy: ItemId) -> Arc<Vec<Traced>> {
+        let decls = self.decls;
+        let passed = |id| self.kept.get(id).is_some_and(|made| made.passed.contains(&policy));
+        let rows = decls.resources.iter().filter(|decl| decl.kind == kind && !passed(decl.id));
+        let mut ids: Vec<_> = rows.map(|decl| (&decl.name, decl.id)).collect();
+        ids.sort();
+        let mut all = Vec::new();
+        for (_, id) in ids {
+            // Instances that could not be made have been reported.
+            let Ok(instances) = self.instances(id) else { continue };
+            let at = decls.resource(id).at;
+            all.extend(instances.iter().map(|each| Traced { at, data: Data::Ref(each.clone()) }));
+        }
+        Arc::new(all)
     }
 
     fn judge(

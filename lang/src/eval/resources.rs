@@ -11,7 +11,7 @@ use crate::check::typed::TypedResource;
 use crate::ids::{ItemId, Loc, ResourceId};
 use crate::program::{Body, Resource};
 use crate::value::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is known of a declared resource.
@@ -64,6 +64,25 @@ impl Kept {
     /// Takes a resource out.
     pub(crate) fn take(&mut self, id: ResourceId) -> Option<Made> {
         self.by_id.get_mut(id.index())?.take()
+    }
+
+    /// Remembers that a policy has nothing to say of a resource.
+    pub(crate) fn pass(&mut self, id: ResourceId, policy: ItemId) {
+        if let Some(Some(made)) = self.by_id.get_mut(id.index())
+            && !made.passed.contains(&policy)
+        {
+            made.passed.push(policy);
+        }
+    }
+
+    /// Forgets what some policies found.
+    pub(crate) fn reject(&mut self, policies: &BTreeSet<ItemId>) {
+        if policies.is_empty() {
+            return;
+        }
+        for made in self.by_id.iter_mut().flatten() {
+            made.passed.retain(|policy| !policies.contains(policy));
+        }
     }
 
     /// What making all of them has cost.

@@ -1,6 +1,6 @@
 //! What a test expects, held to the values of one evaluation of the whole project.
 
-use super::machine::{Eval, Evaluated, Machine, prepare};
+use super::machine::{Eval, Machine, prepare};
 use super::resources::Kept;
 use super::traced::Traced;
 use crate::check::typed::{Checked, Kind, Typed, TypedExpectation, TypedTest};
@@ -45,7 +45,7 @@ pub(crate) fn run_tests(
     let kept = Kept::default();
     let mut machine = prepare(decls, checked, request, &kept, &mut found);
     // Only what this finds counts: the tests look at values again, which are made once.
-    let Evaluated { resources: _, made: _, secrets: _, inputs: _, waived: _ } = machine.run(request);
+    let _ = machine.run(request);
     let found = std::mem::take(machine.diagnostics);
     let errors = found.into_iter().filter(|each| each.severity == Severity::Error);
     // An input without a value is only missed by a test that looks at it.

@@ -16,5 +16,6 @@ mod types;
 
 pub(crate) use decls::{CaseTy, Decls, Def, FieldTy, ResourceDecl, Site, TypeBody};
 pub(crate) use imports::{Roots, join};
+pub(crate) use names::{mentions, resource_mentions};
 pub(crate) use scopes::resolve;
 pub(crate) use ty::{Bound, Ty, TypeParam};

@@ -1,7 +1,28 @@
 //! The names that an expression mentions and does not bind itself, whatever they turn out to mean.
 
 use crate::syntax::ast::{Comprehension, Expr, ExprKind, PatternKind, Piece};
+use crate::syntax::ast::{Item, ItemKind};
 use std::sync::Arc;
+
+/// Whether an expression looks at a name.
+pub(crate) fn mentions(expr: &Expr, name: &str) -> bool {
+    let mut found = false;
+    each_name(expr, &mut Vec::new(), &mut |other| found |= other == name);
+    found
+}
+
+/// Whether a resource may look at a name: it is free in its keys or its body, or may be a type there.
+pub(crate) fn resource_mentions(item: &Item, name: &str) -> bool {
+    let ItemKind::Resource { key, body, .. } = &item.kind else { return false };
+    let mut found = !item.local_types.is_empty();
+    let mut bound = Vec::new();
+    if let Some(key) = key {
+        each_name(&key.keys, &mut bound, &mut |other| found |= other == name);
+        bound.push(key.variable.text.clone());
+    }
+    each_name(body, &mut bound, &mut |other| found |= other == name);
+    found
+}
 
 /// Calls back with every name of an expression, except those in `bound` and those that it binds.
 pub(super) fn each_name(expr: &Expr, bound: &mut Vec<Arc<str>>, found: &mut impl FnMut(&str)) {

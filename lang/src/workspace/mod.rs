@@ -5,12 +5,13 @@
 
 mod file;
 
-pub(crate) use file::{Ids, ParsedFile};
+pub(crate) use file::{Ids, ItemText, ParsedFile, ParsedItem};
 
 use crate::check;
 use crate::data;
 use crate::diagnostic::Severity;
-use crate::eval::{self, Evaluated, Kept};
+use crate::eval::{self, Evaluated, Kept, Made};
+use crate::ids::{ItemId, ResourceId};
 use crate::program::{CompileRequest, Compiled, Program};
 use crate::resolve::{self, Roots};
 use crate::span::SourceFile;
@@ -34,6 +35,16 @@ static PRELUDE: LazyLock<(Arc<ParsedFile>, Ids)> = LazyLock::new(|| {
     let prelude = ParsedFile::new(path, texts.join("\n").into(), &mut ids);
     (Arc::new(prelude), ids)
 });
+
+/// What a compilation leaves to the next.
+pub(crate) struct Remains {
+    /// Resources that were evaluated without a word.
+    pub(crate) made: Vec<(ResourceId, Made)>,
+    /// Which policies looked at which resources alone, and whether they had nothing to say.
+    pub(crate) judged: Vec<(ResourceId, ItemId, bool)>,
+    /// The work that was done.
+    pub(crate) spent: u64,
+}
 
 /// A workspace at one moment.
 #[derive(Clone, Debug)]
@@ -112,10 +123,20 @@ impl Snapshot {
 
     /// Checks and evaluates from some files on.
     pub(crate) fn compile_from(&self, roots: Roots, request: &CompileRequest) -> Compiled {
+        self.compile_keeping(roots, request, &Kept::default()).0
+    }
+
+    /// Checks and evaluates what was not kept; gives what may be kept of it.
+    pub(crate) fn compile_keeping(
+        &self,
+        roots: Roots,
+        request: &CompileRequest,
+        kept: &Kept,
+    ) -> (Compiled, Remains) {
         let (decls, mut diagnostics) = resolve::resolve(self, roots);
         let checked = check::check(&decls, &mut diagnostics);
-        let Evaluated { resources, made: _, secrets, inputs, waived } =
-            eval::evaluate(&decls, &checked, request, &Kept::default(), &mut diagnostics);
+        let Evaluated { resources, made, judged, spent, secrets, inputs, waived } =
+            eval::evaluate(&decls, &checked, request, kept, &mut diagnostics);
         diagnostics.sort_by(|a, b| {
             (&a.primary, a.code, &a.message).cmp(&(&b.primary, b.code, &b.message))
         });
@@ -128,7 +149,7 @@ impl Snapshot {
             sources.sort();
             Program { resources, secrets, waived, sources, inputs, digest: OnceLock::new() }
         });
-        Compiled { program, diagnostics }
+        (Compiled { program, diagnostics }, Remains { made, judged, spent })
     }
 
     /// The same, with another text of one file.
