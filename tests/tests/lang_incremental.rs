@@ -181,6 +181,21 @@ proptest! {
     }
 }
 
+/// A keyword that is nobody's any more, since its line ends after it: it belongs to the item before.
+#[test]
+fn a_keyword_that_loses_its_name_is_read_again() {
+    let mut workspace = Workspace::new();
+    for between in [" ", " \n", "\n", " ", ""] {
+        let text = format!("let a = 1\nlet b = 2\npolicy{between}use \"./b.berth\" {{ c }}\n");
+        workspace.set_file("a.berth", text.as_str());
+        let mut fresh = Workspace::new();
+        fresh.set_file("a.berth", text.as_str());
+        let request = CompileRequest::default();
+        let whole = said(&fresh.snapshot().compile(&request));
+        assert_eq!(said(&workspace.snapshot().compile(&request)), whole, "{text}");
+    }
+}
+
 /// What an edit of the start reaches: how many resources are evaluated, and which ones differ then.
 fn reached(from: &str, to: &str) -> (usize, Vec<String>) {
     let mut workspace = Workspace::new();

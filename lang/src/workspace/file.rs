@@ -95,9 +95,9 @@ impl ParsedFile {
             errors.iter().any(|error| matches!(error.kind, SyntaxErrorKind::Refused { .. }))
         };
         let edit = Edit::between(self.source.text(), &text);
-        // Before the change everything is as it was; the item before it ends where the next one starts,
-        // so one item more is read again.
-        let touched = self.items.partition_point(|item| item.start as usize <= edit.from);
+        // Whether an item starts hangs on what follows its keyword, which may be the first character of
+        // the next item: an item stands if the next one starts before the change.
+        let touched = self.items.partition_point(|item| (item.start as usize) < edit.from);
         let first = (0..touched.saturating_sub(1)).rev().find(|&index| self.at_margin(index));
         let first = first.filter(|_| !refused(&self.errors));
         let from = first.map_or(0, |index| self.items[index].start);
