@@ -99,12 +99,13 @@ impl ParsedFile {
         // the next item: an item stands if the next one starts before the change.
         let touched = self.items.partition_point(|item| (item.start as usize) < edit.from);
         let first = (0..touched.saturating_sub(1)).rev().find(|&index| self.at_margin(index));
-        let first = first.filter(|_| !refused(&self.errors));
+        let whole = !refused(&self.errors);
+        let first = first.filter(|_| whole);
         let from = first.map_or(0, |index| self.items[index].start);
         let resume = |at: u32| -> Option<usize> {
             let old = edit.old(at)?;
             let index = self.items.binary_search_by_key(&old, |item| item.start).ok()?;
-            (first.is_some() && self.at_margin(index)).then_some(index)
+            (whole && self.at_margin(index)).then_some(index)
         };
         let (slices, mut errors, resumed) = split_between(&text, from, resume);
         let first = first.unwrap_or(0);
