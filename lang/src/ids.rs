@@ -71,3 +71,7 @@ id!(
     /// A default of a field or of a parameter.
     DefaultId
 );
+id!(
+    /// A package that the project needs.
+    PackageId
+);

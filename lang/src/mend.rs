@@ -28,8 +28,11 @@ pub struct Mended {
 pub fn mend(workspace: &mut Workspace, request: &CompileRequest) -> Mended {
     let mut mended = Mended::default();
     let mut found = diagnostics(workspace, request);
+    let package = workspace.snapshot().package_of();
     for _ in 0..MAX_ROUNDS {
-        let fixes = apart(&found);
+        // What a package holds is its author's to mend.
+        let mut fixes = apart(&found);
+        fixes.retain(|fix| package(&fix.span.file).is_none());
         if fixes.is_empty() {
             break;
         }

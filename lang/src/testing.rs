@@ -118,7 +118,8 @@ impl Fragments<'_, '_> {
             let before = before.get_or_insert_with(|| self.compiled(index, None, request));
             let mut found = self.compiled(index, Some(*fragment), request);
             // A fragment may declare resources wherever its test stands.
-            let own = |each: &Diagnostic| each.code == "E0209" && *code != "E0209";
+            let own =
+                |each: &Diagnostic| matches!(each.code, "E0209" | "E0218") && *code != each.code;
             found.retain(|each| !before.contains(each) && !own(each));
             let expected = found.iter().any(|each| each.code == *code);
             let other = found

@@ -15,7 +15,9 @@ impl Machine<'_, '_> {
     pub(super) fn policies(&mut self, now_ms: Option<u64>) -> Vec<Waived> {
         let checked = self.checked;
         let mut waived = Vec::new();
-        for (index, policy) in &checked.policies {
+        let decls = self.decls;
+        let asked = |index: usize| decls.policies.get(index).is_some_and(|decl| decl.asked);
+        for (index, policy) in checked.policies.iter().filter(|(index, _)| asked(*index)) {
             // What fails has been reported, and stops this policy only.
             let _ = self.policy(*index, policy, now_ms, &mut waived);
         }

@@ -1,10 +1,11 @@
 //! The tables of declarations that checking and evaluating read.
 
+use super::packages::Packages;
 use super::ty::{Ty, TypeParam};
 use crate::builtin::Builtin;
 use crate::ids::{
-    DefaultId, FileId, FnId, InputId, ItemId, LetId, Loc, OverlayId, PRELUDE, ResourceId, SecretId,
-    TypeId,
+    DefaultId, FileId, FnId, InputId, ItemId, LetId, Loc, OverlayId, PRELUDE, PackageId,
+    ResourceId, SecretId, TypeId,
 };
 use crate::places::Places;
 use crate::program::ResourceKind;
@@ -34,6 +35,9 @@ pub(crate) struct Decls<'s> {
     /// By [`FileId`]; the prelude first.
     pub(crate) files: Vec<&'s ParsedFile>,
     pub(crate) places: Arc<Places>,
+    /// Whose each file is, by [`FileId`]; nothing for the project's own.
+    pub(crate) owners: Vec<Option<PackageId>>,
+    pub(crate) packages: Packages,
     /// By [`FileId`].
     pub(crate) scopes: Vec<BTreeMap<Arc<str>, Entry>>,
     /// Resources of the project, visible everywhere in it.
@@ -195,6 +199,9 @@ pub(crate) struct PolicyDecl<'s> {
     pub(crate) at: Loc,
     pub(crate) site: Site,
     pub(crate) policy: &'s Policy,
+    pub(crate) public: bool,
+    /// Whether it is asked: a package's only where the project imports it.
+    pub(crate) asked: bool,
 }
 
 /// A `test`.
@@ -217,11 +224,12 @@ pub(crate) struct ResourceDecl<'s> {
 }
 
 impl<'s> Decls<'s> {
-    /// What a name stands for in a file: its own items and imports, the project's resources, the prelude.
+    /// What a name stands for in a file: its own items and imports, the project's resources (except in
+    /// a package), the prelude.
     pub(crate) fn lookup(&self, file: FileId, name: &str) -> Option<Def> {
-        let own = self.scopes.get(file.0 as usize).and_then(|scope| scope.get(name));
+        let own = self.scope(file).and_then(|scope| scope.get(name));
         let entry =
-            own.or_else(|| self.project.get(name)).or_else(|| self.scope(PRELUDE)?.get(name));
+            own.or_else(|| self.shared(file)?.get(name)).or_else(|| self.scope(PRELUDE)?.get(name));
         entry.map(|entry| entry.def)
     }
 
@@ -237,7 +245,7 @@ impl<'s> Decls<'s> {
 
     /// Every name that a file sees, for suggestions.
     pub(crate) fn visible(&self, file: FileId) -> impl Iterator<Item = (&str, Def)> {
-        let scopes = [self.scope(file), Some(&self.project), self.scope(PRELUDE)];
+        let scopes = [self.scope(file), self.shared(file), self.scope(PRELUDE)];
         scopes.into_iter().flatten().flatten().map(|(name, entry)| (&**name, entry.def))
     }
 
@@ -299,6 +307,16 @@ impl<'s> Decls<'s> {
     pub(crate) fn start_of(&self, file: FileId) -> Loc {
         let item = self.files.get(file.0 as usize).map_or(ItemId(0), |file| file.id);
         Loc { item, start: 0, end: 0 }
+    }
+
+    /// The package that a file is part of; nothing for the project's own.
+    pub(crate) fn owner(&self, file: FileId) -> Option<PackageId> {
+        self.owners.get(file.0 as usize).copied().flatten()
+    }
+
+    /// What every file of the project sees.
+    fn shared(&self, file: FileId) -> Option<&BTreeMap<Arc<str>, Entry>> {
+        self.owner(file).is_none().then_some(&self.project)
     }
 
     fn scope(&self, file: FileId) -> Option<&BTreeMap<Arc<str>, Entry>> {

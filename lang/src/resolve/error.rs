@@ -1,10 +1,13 @@
 //! The mistakes that resolving finds, in words.
 
 use super::decls::Decls;
+use super::imports::BadPath;
+use super::packages::misplaced;
 use super::ty::Bound;
 use crate::diagnostic::Diagnostic;
-use crate::ids::Loc;
+use crate::ids::{FileId, Loc, PRELUDE};
 use crate::nearest::nearest;
+use crate::syntax::ast::ItemKind;
 
 impl Decls<'_> {
     /// Two items of one name.
@@ -53,15 +56,92 @@ impl Decls<'_> {
             .help("write `use \"…\" { NAME }`")
     }
 
-    /// An import that leaves the project, or is not relative.
-    pub(super) fn bad_path(&self, at: Loc) -> Diagnostic {
-        Diagnostic::error(
-            "E0204",
-            self.span(at),
-            "this path does not lead to a file of the project",
-        )
-        .label("must start with `./` or `../`")
-        .help("imports are relative to the file that they stand in, and stay inside the project")
+    /// An import that leads nowhere it may; nothing where that was said already.
+    pub(super) fn bad_path(&self, at: Loc, why: &BadPath) -> Option<Diagnostic> {
+        let error = |code, message: String| Diagnostic::error(code, self.span(at), message);
+        Some(match why {
+            BadPath::Said => return None,
+            BadPath::NotInProject { meant } => {
+                let diagnostic =
+                    error("E0204", "this path does not lead to a file of the project".into())
+                        .label("must start with `./` or `../`, or with a package's name");
+                match meant {
+                    Some(meant) => diagnostic
+                        .help(format!("did you mean `{meant}`?"))
+                        .fix(self.span(at), format!("\"{meant}\"")),
+                    None => diagnostic.help(
+                        "imports are relative to the file that they stand in, and stay inside the project",
+                    ),
+                }
+            }
+            BadPath::NotInPackage { package } => {
+                error("E0204", format!("this path leads out of the package `{package}`"))
+                    .label("a package reads only files of its own folder")
+                    .help("take what it needs as a parameter, or need another package")
+            }
+            BadPath::IntoPackage { package, write } => {
+                let message = format!("this file is part of the package `{package}`");
+                let diagnostic = error("E0204", message).label("a package is imported by its name");
+                match write {
+                    Some(write) => diagnostic
+                        .help(format!("write `\"{write}\"`"))
+                        .fix(self.span(at), format!("\"{write}\"")),
+                    None => diagnostic,
+                }
+            }
+            BadPath::Unknown { package, near, own } => {
+                let diagnostic = error("E0215", format!("there is no package `{package}`"))
+                    .label("nothing here is called so");
+                match near {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None if own.is_empty() => diagnostic.help(format!(
+                        "write `package {package} {{ path: \"vendor/{package}\" }}`, or start with \
+                         `./` for a file of the project",
+                    )),
+                    None => diagnostic.help(format!("the packages here are: {}", own.join(", "))),
+                }
+            }
+            BadPath::DataOfPackage { package } => {
+                error("E0206", format!("this file of data is private to the package `{package}`"))
+                    .label("only items can be taken from a package")
+                    .help("the package can offer it, by `pub use \"./…\" as NAME: TYPE`")
+            }
+        })
+    }
+
+    /// A `package` item in another file than those that are looked at.
+    pub(super) fn misplaced_package(&self, at: Loc) -> Diagnostic {
+        misplaced(self.span(at))
+    }
+
+    /// What a file of a package holds that only a project can have; nothing for everything else.
+    pub(super) fn foreign(&self, file: FileId, kind: &ItemKind) -> Option<&'static str> {
+        let package = self.owner(file).is_some() || self.packages.own.is_some() && file != PRELUDE;
+        let what = match kind {
+            ItemKind::Resource { .. } => "a resource",
+            ItemKind::Input { .. } => "an input",
+            ItemKind::Secret { .. } => "a secret",
+            ItemKind::Overlay { .. } => "an overlay",
+            ItemKind::Environment { .. } => "an environment",
+            ItemKind::Use { .. }
+            | ItemKind::Data { .. }
+            | ItemKind::Package { .. }
+            | ItemKind::Let { .. }
+            | ItemKind::Policy(_)
+            | ItemKind::Test(_)
+            | ItemKind::Type { .. }
+            | ItemKind::Enum { .. }
+            | ItemKind::Fn { .. } => return None,
+        };
+        package.then_some(what)
+    }
+
+    /// An item of a package that only a project can have.
+    pub(super) fn not_in_package(&self, name: &str, what: &str, at: Loc) -> Diagnostic {
+        let message = format!("`{name}` is {what}, and a package has none");
+        Diagnostic::error("E0218", self.span(at), message)
+            .label("only a project can have it")
+            .help("offer a `pub fn` that takes or gives it, and let the project declare it")
     }
 
     /// An imported name that the file does not declare.
@@ -88,15 +168,20 @@ impl Decls<'_> {
         &self,
         at: Loc,
         name: &str,
-        path: &str,
+        file: FileId,
         declared: Loc,
-        item: Loc,
+        insert: Option<Loc>,
     ) -> Diagnostic {
-        let insert = Loc { end: item.start, ..item };
-        Diagnostic::error("E0206", self.span(at), format!("`{name}` of `{path}` is not `pub`"))
-            .label("private to its file")
-            .also(self.span(declared), "declared here")
-            .fix(self.span(insert), "pub ")
+        let path = self.files.get(file.0 as usize).map_or("?", |file| file.source.path());
+        let diagnostic =
+            Diagnostic::error("E0206", self.span(at), format!("`{name}` of `{path}` is not `pub`"))
+                .also(self.span(declared), "declared here");
+        match insert {
+            Some(insert) => diagnostic.label("private to its file").fix(self.span(insert), "pub "),
+            None => diagnostic
+                .label("private to its package")
+                .help("a package offers what it marks `pub`, and nothing else"),
+        }
     }
 
     /// Files that import each other in a ring.

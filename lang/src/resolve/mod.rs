@@ -4,18 +4,22 @@
 //! and bindings end here, each as one mistake with its whole path. Expressions stay as written:
 //! looking inside them for more than names is `check`'s.
 
+mod binding;
 mod cycles;
 mod decls;
 mod error;
 mod imports;
+mod manifests;
 mod names;
+mod packages;
 mod rings;
 mod scopes;
 pub(crate) mod ty;
 mod types;
 
 pub(crate) use decls::{CaseTy, Decls, Def, FieldTy, ResourceDecl, Site, TypeBody};
-pub(crate) use imports::{Roots, join};
+pub(crate) use imports::{Roots, data_files};
 pub(crate) use names::{mentions, resource_mentions};
+pub(crate) use packages::find as find_packages;
 pub(crate) use scopes::resolve;
 pub(crate) use ty::{Bound, Ty, TypeParam};

@@ -1,31 +1,34 @@
 //! Items into tables: identities first, then imports, then types, so that order in a file never matters.
 
+use super::binding::{bind_data, bind_imports};
 use super::decls::{
     CaseTy, Decls, Def, Entry, EnvironmentDecl, FnDecl, InputDecl, LetDecl, OverlayDecl,
     PolicyDecl, ResourceDecl, SecretDecl, Site, TestDecl, TypeBody, TypeDecl,
 };
-use super::imports::{Files, Import, Roots, Target, follow};
+use super::imports::{Files, Roots, follow};
+use super::packages::{MANIFEST, find};
 use super::rings::{break_type_rings, break_value_rings, import_rings, order_overlays};
 use super::ty::{Bound, Ty, TypeParam};
 use super::types::{Resources, TypeScope, lower, lower_fields};
 use crate::builtin::Builtin;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, SecretId, TypeId};
-use crate::nearest::nearest;
 use crate::places::Places;
 use crate::program::ResourceKind;
 use crate::syntax::Keyword;
-use crate::syntax::ast::{ExprKind, Generic, Item, ItemKind, TypeExpr, TypeKind};
+use crate::syntax::ast::{ExprKind, Generic, Item, ItemKind, TypeKind};
 use crate::workspace::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Resolves a project.
 pub(crate) fn resolve<'s>(snapshot: &'s Snapshot, roots: Roots) -> (Decls<'s>, Vec<Diagnostic>) {
-    let Files { files, imports } = follow(&snapshot.prelude, &snapshot.files, roots);
-    let mut diagnostics = Vec::new();
+    let (packages, mut diagnostics) = find(&snapshot.files);
+    let Files { files, imports } = follow(&snapshot.prelude, &snapshot.files, &packages, roots);
     let mut decls = Decls {
         scopes: vec![BTreeMap::new(); files.len()],
+        owners: files.iter().map(|file| packages.owner(file.source.path())).collect(),
+        packages,
         places: Arc::new(Places::of(&files, snapshot.ids.count())),
         files,
         project: BTreeMap::new(),
@@ -84,17 +87,38 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
             let Some(item) = text.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
                 let nameless = matches!(
                     text.keyword,
-                    Some(Keyword::Overlay | Keyword::Environment | Keyword::Policy | Keyword::Test)
+                    Some(
+                        Keyword::Overlay
+                            | Keyword::Environment
+                            | Keyword::Policy
+                            | Keyword::Test
+                            | Keyword::Package
+                    )
                 );
                 if let Some((name, rel)) = text.name.as_ref().filter(|_| !nameless) {
                     let at = site.loc(*rel);
                     let entry = Entry { def: Def::Broken, public: true, at };
                     decls.scopes[index].entry(name.clone()).or_insert(entry);
-                    decls.project.entry(name.clone()).or_insert(entry);
+                    if decls.owner(id).is_none() {
+                        decls.project.entry(name.clone()).or_insert(entry);
+                    }
                 }
                 continue;
             };
             let at = site.loc(item.name.at);
+            if let ItemKind::Package { .. } = item.kind {
+                let folder = path.strip_suffix(MANIFEST).and_then(|path| path.strip_suffix('/'));
+                let known = !path.contains('/')
+                    || decls.owner(id).is_some() && decls.packages.is_folder(folder);
+                diagnostics.extend((!known).then(|| decls.misplaced_package(at)));
+                continue;
+            }
+            if let Some(what) = decls.foreign(id, &item.kind) {
+                diagnostics.push(decls.not_in_package(&item.name.text, what, at));
+                let entry = Entry { def: Def::Broken, public: true, at };
+                insert(&mut decls.scopes[index], &item.name.text, entry);
+                continue;
+            }
             if aside(decls, diagnostics, site, item) {
                 continue;
             }
@@ -130,7 +154,11 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
 }
 
 /// Adds a name; gives the place of an earlier one, which stays.
-fn insert(scope: &mut BTreeMap<Arc<str>, Entry>, name: &Arc<str>, entry: Entry) -> Option<Loc> {
+pub(super) fn insert(
+    scope: &mut BTreeMap<Arc<str>, Entry>,
+    name: &Arc<str>,
+    entry: Entry,
+) -> Option<Loc> {
     if let Some(first) = scope.get(name) {
         return Some(first.at);
     }
@@ -161,10 +189,15 @@ fn aside<'s>(
             earlier
         }
         ItemKind::Policy(policy) => {
-            let earlier = decls.policies.iter().find(|other| other.name == name).map(|p| p.at);
-            decls.policies.push(PolicyDecl { name: name.clone(), at, site, policy });
+            let owner = decls.owner(site.file);
+            let same = |o: &&PolicyDecl<'_>| o.name == name && decls.owner(o.site.file) == owner;
+            let earlier = decls.policies.iter().find(same).map(|p| p.at);
+            let (public, asked) = (item.public, owner.is_none());
+            let name = name.clone();
+            decls.policies.push(PolicyDecl { name, at, site, policy, public, asked });
             earlier
         }
+        ItemKind::Test(_) if decls.owner(site.file).is_some() => None,
         ItemKind::Test(test) => {
             let earlier = decls.tests.iter().find(|other| other.name == name).map(|t| t.at);
             decls.tests.push(TestDecl { name: name.clone(), at, site, test });
@@ -172,6 +205,7 @@ fn aside<'s>(
         }
         ItemKind::Use { .. }
         | ItemKind::Data { .. }
+        | ItemKind::Package { .. }
         | ItemKind::Resource { .. }
         | ItemKind::Let { .. }
         | ItemKind::Input { .. }
@@ -193,6 +227,7 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
     Some(match &item.kind {
         ItemKind::Use { .. }
         | ItemKind::Data { .. }
+        | ItemKind::Package { .. }
         | ItemKind::Overlay { .. }
         | ItemKind::Environment { .. }
         | ItemKind::Policy(_)
@@ -256,121 +291,6 @@ fn identify<'s>(decls: &mut Decls<'s>, site: Site, item: &'s Item) -> Option<Def
             Def::Fn(FnId(decls.fns.len() as u32 - 1))
         }
     })
-}
-
-/// Declares what data files are imported as; gives each with the type that is still to be lowered.
-fn bind_data<'s>(
-    decls: &mut Decls<'s>,
-    imports: &[Import],
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<(LetId, Site, &'s TypeExpr)> {
-    let mut declared = Vec::new();
-    for import in imports {
-        let file = decls.files[import.from.0 as usize];
-        let parsed = &file.items[import.item].text;
-        let site = Site { file: import.from, item: parsed.id };
-        let Some(item) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
-            continue;
-        };
-        let ItemKind::Data { name, ty } = &item.kind else { continue };
-        let (path_at, at) = (site.loc(import.at), site.loc(name.at));
-        let value = match &import.target {
-            Target::File(id) => {
-                let value = decls.files[id.0 as usize].data.as_ref();
-                if value.is_none() {
-                    diagnostics.push(decls.data_of_items(path_at));
-                }
-                value.map(|value| (Site { file: *id, item: decls.files[id.0 as usize].id }, value))
-            }
-            Target::Missing { path, near } => {
-                diagnostics.push(decls.missing_file(path_at, path, near.as_deref()));
-                None
-            }
-            Target::BadPath => {
-                diagnostics.push(decls.bad_path(path_at));
-                None
-            }
-        };
-        let def = match value {
-            None => Def::Broken,
-            Some((data, value)) => {
-                let name = name.text.clone();
-                decls.lets.push(LetDecl { name, at, site: data, ty: None, value, cyclic: false });
-                let id = LetId(decls.lets.len() as u32 - 1);
-                declared.push((id, site, ty));
-                Def::Let(id)
-            }
-        };
-        let entry = Entry { def, public: item.public, at };
-        if let Some(first) = insert(&mut decls.scopes[import.from.0 as usize], &name.text, entry) {
-            diagnostics.push(decls.duplicate(&name.text, first, at));
-        }
-    }
-    declared
-}
-
-fn bind_imports(decls: &mut Decls<'_>, imports: &[Import], diagnostics: &mut Vec<Diagnostic>) {
-    let mut bound = Vec::new();
-    for import in imports {
-        let parsed = &decls.files[import.from.0 as usize].items[import.item].text;
-        let site = Site { file: import.from, item: parsed.id };
-        let Some(tree) = parsed.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
-            continue;
-        };
-        let ItemKind::Use { names } = &tree.kind else {
-            continue;
-        };
-        let target = match &import.target {
-            Target::File(id) if decls.files[id.0 as usize].data.is_some() => {
-                diagnostics.push(decls.items_of_data(site.loc(import.at)));
-                None
-            }
-            Target::File(id) => Some(*id),
-            Target::Missing { path, near } => {
-                diagnostics.push(decls.missing_file(site.loc(import.at), path, near.as_deref()));
-                None
-            }
-            Target::BadPath => {
-                diagnostics.push(decls.bad_path(site.loc(import.at)));
-                None
-            }
-        };
-        for name in names {
-            let at = site.loc(name.at);
-            let def = target
-                .map_or(Def::Broken, |target| imported(decls, target, &name.text, at, diagnostics));
-            bound.push((import.from, name.text.clone(), Entry { def, public: false, at }));
-        }
-    }
-    for (file, name, entry) in bound {
-        if let Some(first) = insert(&mut decls.scopes[file.0 as usize], &name, entry) {
-            diagnostics.push(decls.duplicate(&name, first, entry.at));
-        }
-    }
-}
-
-fn imported(
-    decls: &Decls<'_>,
-    target: FileId,
-    name: &Arc<str>,
-    at: Loc,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Def {
-    let file = decls.files[target.0 as usize];
-    let path = file.source.path();
-    let Some(entry) = decls.scopes[target.0 as usize].get(name) else {
-        let public = decls.scopes[target.0 as usize].iter().filter(|(_, entry)| entry.public);
-        let near = nearest(name, public.map(|(name, _)| &**name));
-        diagnostics.push(decls.missing_import(at, name, path, near));
-        return Def::Broken;
-    };
-    let visible = entry.public
-        || matches!(entry.def, Def::Resource(_) | Def::Input(_) | Def::Secret(_) | Def::Broken);
-    if !visible {
-        let item = Loc { start: 0, end: 0, ..entry.at };
-        diagnostics.push(decls.private_import(at, name, path, entry.at, item));
-    }
-    entry.def
 }
 
 fn lower_items<'s>(
@@ -452,6 +372,7 @@ fn lower_items<'s>(
             (
                 ItemKind::Use { .. }
                 | ItemKind::Data { .. }
+                | ItemKind::Package { .. }
                 | ItemKind::Resource { .. }
                 | ItemKind::Let { .. }
                 | ItemKind::Input { .. }

@@ -38,6 +38,10 @@ pub(crate) enum ItemKind {
         name: Name,
         ty: TypeExpr,
     },
+    /// `package acme { path: "vendor/acme" }`, or `{ version: "1.2.0" }` for what this folder is.
+    Package {
+        fields: Vec<Field>,
+    },
     Resource {
         kind: ResourceKind,
         key: Option<Key>,

@@ -89,7 +89,7 @@ impl SyntaxError {
                 match meant {
                     Some(word) => diagnostic.help(format!("did you mean `{word}`?")).fix(at.clone(), *word),
                     None => diagnostic.help(
-                        "a file is made of: project, node, service, secret, let, input, type, enum, fn, use, overlay, environment, policy, test",
+                        "a file is made of: project, node, service, secret, let, input, type, enum, fn, use, package, overlay, environment, policy, test",
                     ),
                 }
             }

@@ -32,9 +32,10 @@ pub(crate) enum Keyword {
     Enum,
     Fn,
     Use,
+    Package,
 }
 
-const KEYWORDS: [(&str, Keyword); 14] = [
+const KEYWORDS: [(&str, Keyword); 15] = [
     ("project", Keyword::Project),
     ("node", Keyword::Node),
     ("service", Keyword::Service),
@@ -49,6 +50,7 @@ const KEYWORDS: [(&str, Keyword); 14] = [
     ("enum", Keyword::Enum),
     ("fn", Keyword::Fn),
     ("use", Keyword::Use),
+    ("package", Keyword::Package),
 ];
 
 /// Words that go on with an expression at the start of a line.

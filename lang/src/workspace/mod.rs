@@ -15,7 +15,6 @@ use crate::ids::{ItemId, ResourceId};
 use crate::program::{CompileRequest, Compiled, Program};
 use crate::resolve::{self, Roots};
 use crate::span::SourceFile;
-use crate::syntax::ast::ItemKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -90,15 +89,7 @@ impl Workspace {
 
     /// The data files that the project imports, by path: what has to be set besides `.berth` files.
     pub fn data_files(&self) -> BTreeSet<String> {
-        let mut wanted = BTreeSet::new();
-        for file in self.files.values() {
-            let trees = file.items.iter().filter_map(|item| item.text.tree.as_ref()?.item.as_ref());
-            for item in trees {
-                if matches!(item.kind, ItemKind::Data { .. }) {
-                    wanted.extend(resolve::join(file.source.path(), &item.name.text));
-                }
-            }
-        }
+        let mut wanted = resolve::data_files(&self.files);
         wanted.retain(|path| data::is_data(path));
         wanted
     }

@@ -42,6 +42,7 @@ pub(super) fn parse_by_grammar(keyword: Keyword, text: &str) -> ItemTree {
         Keyword::Enum => Rule::enum_item,
         Keyword::Fn => Rule::fn_item,
         Keyword::Use => Rule::use_item,
+        Keyword::Package => Rule::package_item,
     };
     let mut nodes = match run(rule, text) {
         Ok(nodes) => nodes,
@@ -78,7 +79,8 @@ impl Builder {
             | Keyword::Policy
             | Keyword::Type
             | Keyword::Enum
-            | Keyword::Fn => self.name(&nodes.next()?),
+            | Keyword::Fn
+            | Keyword::Package => self.name(&nodes.next()?),
         };
         let mut rest = Parts::default();
         for node in nodes {
@@ -87,7 +89,7 @@ impl Builder {
                 Rule::record if keyword == Keyword::Overlay => {
                     rest.fields = self.fields(node, Paths::Keyed);
                 }
-                Rule::record if keyword == Keyword::Environment => {
+                Rule::record if matches!(keyword, Keyword::Environment | Keyword::Package) => {
                     rest.fields = self.fields(node, Paths::Plain);
                 }
                 Rule::each | Rule::severity | Rule::clause => {
@@ -120,6 +122,7 @@ impl Builder {
                 result: rest.ty?,
                 body: rest.expr?,
             },
+            Keyword::Package => ItemKind::Package { fields: rest.fields },
             Keyword::Use => match rest.ty {
                 Some(ty) => ItemKind::Data { name: rest.names.pop()?, ty },
                 None => ItemKind::Use { names: rest.names },

@@ -30,7 +30,8 @@ pub(super) fn item(keyword: Keyword, text: &str) -> Option<Item> {
         | Keyword::Type
         | Keyword::Enum
         | Keyword::Fn
-        | Keyword::Use => return None,
+        | Keyword::Use
+        | Keyword::Package => return None,
     };
     let mut lane = Lane { text, at: 0, links: 0 };
     if lane.word()? == "pub" {
