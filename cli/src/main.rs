@@ -9,7 +9,9 @@ mod diff;
 mod exit;
 mod findings;
 mod fleet;
+mod packages;
 mod paint;
+mod pins;
 mod project;
 mod provenance;
 mod sarif;
@@ -89,8 +91,10 @@ enum Command {
     Destroy(commands::destroy::Args),
     /// Show a node's host key, and trust it
     Trust(commands::trust::Args),
-    /// Refresh what berth.lock pins
+    /// Pin images anew in berth.lock
     Image(commands::image::Args),
+    /// List the packages that the project needs, and accept what they hold now
+    Package(commands::package::Args),
     /// Explain a mistake's code: berth explain E0203
     Explain(commands::explain::Args),
     /// Walk the whole story on simulated nodes, anywhere, in seconds
@@ -126,6 +130,7 @@ fn main() -> ExitCode {
         Command::Destroy(args) => commands::destroy::run(&global, &args),
         Command::Trust(args) => commands::trust::run(&global, &args),
         Command::Image(args) => commands::image::run(&global, &args),
+        Command::Package(args) => commands::package::run(&global, &args),
         Command::Explain(args) => commands::explain::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
     };

@@ -1,20 +1,21 @@
-//! A project on disk: its files into a workspace, its images into digests, and the graph.
+//! A project on disk: its files into a workspace, what they say into the graph.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use berth_agentless::image;
 use berth_engine::plan::canon::digest_of;
 use berth_engine::plan::graph::Graph;
-use berth_engine::plan::lockfile::{Lockfile, LockfileError};
-use berth_engine::plan::lower::{self, ImageName};
+use berth_engine::plan::lockfile::LockfileError;
+use berth_engine::plan::lower;
 use berth_engine::plan::names::ImageDigest;
 use berth_lang::{
-    CompileRequest, Diagnostic, Label, Program, Severity, Snapshot, Waived, Workspace,
+    CompileRequest, Diagnostic, Label, OwnPackage, Program, Severity, Snapshot, Waived, Workspace,
 };
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
 use crate::Global;
+use crate::packages::{self, Digests};
+use crate::pins::{NewLock, Pinning, Pins};
 
 /// The most text that one project may hold, in bytes.
 pub(crate) const TEXT_LIMIT: u64 = 64 << 20;
@@ -61,6 +62,17 @@ pub(crate) enum ProjectError {
     /// There is too much text.
     #[error("the project holds more than 64 MiB of text; is --project right?")]
     TooMuch,
+    /// A package holds too much.
+    #[error(
+        "the package in {0} holds more than a package may, 64 MiB or 10,000 files; is its path right?"
+    )]
+    PackageTooLarge(PathBuf),
+    /// A file of a package whose name is not text.
+    #[error("{0}: the name of this file is not UTF-8 text; rename it")]
+    Name(PathBuf),
+    /// The folder is a package, which runs nothing.
+    #[error("this is the package `{}`, which projects use: it runs nothing by itself; `berth check` and `berth test` look at it", .0.name)]
+    Package(OwnPackage),
     /// The text has mistakes.
     #[error("{0}")]
     Mistakes(String),
@@ -79,15 +91,6 @@ fn shown(place: &Option<(usize, u8)>) -> String {
     place.map_or_else(String::new, |(line, byte)| format!(":{line}: byte {byte:#04x}"))
 }
 
-/// What should happen to pins that are there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pins {
-    /// They stand; an image that has changed behind its pin is a mistake.
-    Keep,
-    /// They are taken anew from the images beside the project.
-    Refresh,
-}
-
 /// A project that was looked through.
 pub(crate) struct Examined {
     /// The texts that the diagnostics point into.
@@ -98,15 +101,23 @@ pub(crate) struct Examined {
     pub(crate) waived: Vec<Waived>,
     /// The project, if nothing of that is an error.
     pub(crate) project: Option<Project>,
-    /// The new text of `berth.lock`, if it changes.
-    lock: Option<String>,
+    /// What the folder is instead of a project, if nothing of that is an error.
+    pub(crate) package: Option<OwnPackage>,
+    /// What is worth saying, and no mistake.
+    notes: Vec<String>,
+    /// The new `berth.lock`, if it changes.
+    lock: Option<NewLock>,
 }
 
 impl Project {
     /// Loads, compiles and lowers the project; prints every mistake. Writes new pins to
     /// `berth.lock`, unless told not to.
     pub(crate) fn load(global: &Global, pins: Pins) -> Result<Self, ProjectError> {
-        let Examined { snapshot, diagnostics, waived, project, lock } = examine(global, pins)?;
+        let Examined { snapshot, diagnostics, waived, project, package, notes, lock } =
+            examine(global, pins)?;
+        if let Some(package) = package {
+            return Err(ProjectError::Package(package));
+        }
         let Some(project) = project else {
             return Err(mistakes(&diagnostics, &snapshot));
         };
@@ -114,9 +125,11 @@ impl Project {
             crate::out::put_error(&render(diagnostic, &snapshot));
         }
         say_waived(&waived);
-        if let Some(text) = lock {
-            let path = project.root.join("berth.lock");
-            std::fs::write(&path, text).map_err(|error| ProjectError::File { path, error })?;
+        for note in notes {
+            hint!("{note}");
+        }
+        if let Some(lock) = lock {
+            lock.write()?;
         }
         Ok(project)
     }
@@ -126,13 +139,33 @@ impl Project {
 pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectError> {
     let environment = environment(global)?;
     let root = find(global)?;
-    let snapshot = read(&root)?.snapshot();
+    let Read { workspace, packages } = read(&root)?;
+    let snapshot = workspace.snapshot();
     let compiled = snapshot.compile(&request(environment));
     let mut diagnostics = compiled.diagnostics;
-    let Some(program) = compiled.program else {
-        return Ok(Examined { snapshot, diagnostics, waived: vec![], project: None, lock: None });
+    let sound = |diagnostics: &[Diagnostic]| {
+        !diagnostics.iter().any(|found| found.severity == Severity::Error)
     };
-    let (digests, lock) = pin(&root, &program, pins, global.locked, &mut diagnostics)?;
+    let nothing = |snapshot, diagnostics| Examined {
+        snapshot,
+        diagnostics,
+        waived: Vec::new(),
+        project: None,
+        package: None,
+        notes: Vec::new(),
+        lock: None,
+    };
+    if let Some(own) = snapshot.own_package() {
+        let package = Some(own).filter(|_| sound(&diagnostics));
+        return Ok(Examined { package, ..nothing(snapshot, diagnostics) });
+    }
+    let mut pinning = Pinning::open(&root, global.locked)?;
+    pinning.packages(&snapshot.packages(), &packages, &mut diagnostics);
+    let Some(program) = compiled.program else {
+        return Ok(nothing(snapshot, diagnostics));
+    };
+    pinning.library();
+    let digests = pinning.images(&root, &program, pins, &mut diagnostics);
     let graph = match lower::lower(&program, environment, &digests) {
         Ok(graph) => Some(graph),
         Err(more) => {
@@ -140,12 +173,27 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
             None
         }
     };
-    let used: BTreeMap<String, &ImageDigest> =
+    if !sound(&diagnostics) {
+        return Ok(Examined { waived: program.waived, ..nothing(snapshot, diagnostics) });
+    }
+    let images: BTreeMap<String, &ImageDigest> =
         digests.iter().map(|(name, digest)| (name.to_string(), digest)).collect();
-    let digest = digest_of("berth-program/1", &(&program.digest()[..], environment, used));
-    let sound = !diagnostics.iter().any(|d| d.severity == Severity::Error);
-    let project = graph.filter(|_| sound).map(|graph| Project { root, graph, program: digest });
-    Ok(Examined { snapshot, diagnostics, waived: program.waived, project, lock })
+    let packages: BTreeMap<&str, &str> =
+        pinning.new.packages.iter().map(|(folder, pin)| (&**folder, &*pin.digest)).collect();
+    let digest =
+        digest_of("berth-program/2", &(&program.digest()[..], environment, images, packages));
+    let project = graph.map(|graph| Project { root, graph, program: digest });
+    let notes = std::mem::take(&mut pinning.notes);
+    let lock = pinning.finish()?;
+    Ok(Examined {
+        snapshot,
+        diagnostics,
+        waived: program.waived,
+        project,
+        package: None,
+        notes,
+        lock,
+    })
 }
 
 /// Says what a waiver lets pass, so that it is not forgotten.
@@ -170,7 +218,7 @@ pub(crate) struct Compiled {
 /// Compiles the project and stops there: neither images nor pins are looked at. Prints every mistake.
 pub(crate) fn compile(global: &Global) -> Result<Compiled, ProjectError> {
     let environment = environment(global)?;
-    let snapshot = read(&find(global)?)?.snapshot();
+    let snapshot = read(&find(global)?)?.workspace.snapshot();
     let compiled = snapshot.compile(&request(environment));
     let Some(program) = compiled.program else {
         return Err(mistakes(&compiled.diagnostics, &snapshot));
@@ -224,16 +272,26 @@ fn is_berth(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "berth")
 }
 
-/// Puts every `.berth` file below a folder into a workspace, and the data files that they import.
-pub(crate) fn read(root: &Path) -> Result<Workspace, ProjectError> {
+/// A project's texts, and the files of its packages.
+pub(crate) struct Read {
+    /// The texts.
+    pub(crate) workspace: Workspace,
+    /// The digest of each file of each package, by its folder.
+    pub(crate) packages: BTreeMap<String, Digests>,
+}
+
+/// Puts every `.berth` file below a folder into a workspace, with those of the packages that they need
+/// and the data files that they import.
+pub(crate) fn read(root: &Path) -> Result<Read, ProjectError> {
     let mut workspace = Workspace::new();
     let mut total = 0;
     for text in texts(root)? {
         total += text.text.len() as u64;
         workspace.set_file(&text.name, text.text);
     }
-    crate::data::load(root, &mut workspace, total)?;
-    Ok(workspace)
+    let packages = packages::load(root, &mut workspace, &mut total)?;
+    crate::data::load(root, &mut workspace, &packages, total)?;
+    Ok(Read { workspace, packages })
 }
 
 /// A file of a project.
@@ -302,76 +360,6 @@ pub(crate) fn texts(root: &Path) -> Result<Vec<Text>, ProjectError> {
     }
     texts.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(texts)
-}
-
-type Pinned = (BTreeMap<ImageName, ImageDigest>, Option<String>);
-
-/// Finds every image's digest: its pin, checked against the image beside the project if that is
-/// there; without a pin, the image's own. Gives the lock file's new text if it changes.
-fn pin(
-    root: &Path,
-    program: &Program,
-    pins: Pins,
-    locked: bool,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Result<Pinned, ProjectError> {
-    let path = root.join("berth.lock");
-    let before = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(ProjectError::File { path, error }),
-    };
-    let old = if before.is_empty() { Lockfile::default() } else { Lockfile::parse(&before)? };
-    let mut new = Lockfile::default();
-    let mut digests = BTreeMap::new();
-    for (name, span) in lower::images(program) {
-        let pinned = old.get(&name).filter(|_| pins == Pins::Keep);
-        // What is pinned anew is read to its last byte; what is pinned only has to be the same.
-        let read = match (&name, pinned) {
-            (ImageName::Registry(_), _) => continue,
-            (ImageName::Layout(path), Some(_)) => image::read_layout(&root.join(path)),
-            (ImageName::Layout(path), None) => image::verify_layout(&root.join(path)),
-            (ImageName::Archive(path), Some(_)) => image::read_archive(&root.join(path)),
-            (ImageName::Archive(path), None) => image::verify_archive(&root.join(path)),
-        };
-        let digest = match (pinned, read) {
-            (Some(pinned), Ok(facts)) if &facts.digest != pinned => {
-                diagnostics.push(lower::mistake(
-                    "E0512",
-                    span,
-                    format!(
-                        "this image is not the one that berth.lock pins ({} there, {} here)",
-                        pinned.short(),
-                        facts.digest.short()
-                    ),
-                    "if it was built anew, run `berth image update`; else restore it",
-                ));
-                continue;
-            }
-            // The bytes may be gone from here: the nodes may have them, and the pin still names them.
-            (Some(pinned), _) => pinned.clone(),
-            (None, Ok(facts)) => facts.digest,
-            (None, Err(error)) => {
-                diagnostics.push(lower::mistake(
-                    "E0512",
-                    span,
-                    format!("this image cannot be read: {error}"),
-                    "look at the path: it is relative to the project; if the image is damaged, build it again",
-                ));
-                continue;
-            }
-        };
-        new.images.insert(name.to_string(), digest.clone());
-        digests.insert(name, digest);
-    }
-    let changes = new != old;
-    if changes && locked {
-        let missing =
-            new.images.iter().find(|(name, digest)| old.images.get(*name) != Some(digest));
-        let name = missing.map_or("what the text has", |(name, _)| name);
-        return Err(ProjectError::Locked(name.to_owned()));
-    }
-    Ok((digests, changes.then(|| new.print())))
 }
 
 fn mistakes(diagnostics: &[Diagnostic], snapshot: &Snapshot) -> ProjectError {

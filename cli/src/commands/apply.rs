@@ -20,7 +20,8 @@ use berth_engine::run::journal::{FileJournal, Journal, Record};
 use super::{Ended, plan};
 use crate::exit::Exit;
 use crate::paint;
-use crate::project::{Pins, Project};
+use crate::pins::Pins;
+use crate::project::Project;
 use crate::saved::Saved;
 use crate::{Global, fleet};
 

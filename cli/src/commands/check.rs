@@ -10,9 +10,8 @@ use super::{Ended, fmt};
 use crate::Global;
 use crate::exit::Exit;
 use crate::findings;
-use crate::project::{
-    Examined, Pins, Project, ProjectError, environment, examine, find, read, request,
-};
+use crate::pins::Pins;
+use crate::project::{Examined, Project, ProjectError, environment, examine, find, read, request};
 use crate::sarif;
 
 /// What the command takes.
@@ -72,7 +71,15 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
 }
 
 fn check(global: &Global) -> Result<Exit, ProjectError> {
-    let project = Project::load(global, Pins::Keep)?;
+    let project = match Project::load(global, Pins::Keep) {
+        Ok(project) => project,
+        Err(ProjectError::Package(package)) => {
+            let words = format!("package {} {}: no mistakes", package.name, package.version);
+            say!("{}", crate::paint::good(&words));
+            return Ok(Exit::Done);
+        }
+        Err(error) => return Err(error),
+    };
     let graph = &project.graph;
     let words = format!(
         "{}: {} nodes, {} services, no mistakes",
@@ -86,19 +93,19 @@ fn check(global: &Global) -> Result<Exit, ProjectError> {
 
 /// Prints what was found for machines.
 fn report(global: &Global, format: Format) -> Result<Exit, ProjectError> {
-    let Examined { snapshot, diagnostics, project, .. } = examine(global, Pins::Keep)?;
+    let Examined { snapshot, diagnostics, project, package, .. } = examine(global, Pins::Keep)?;
     let printed = match format {
         Format::Sarif => sarif::print(&diagnostics, &snapshot),
         Format::Json | Format::Text => findings::print(&diagnostics, &snapshot),
     };
     put!("{printed}");
-    Ok(if project.is_some() { Exit::Done } else { Exit::Mistake })
+    Ok(if project.is_some() || package.is_some() { Exit::Done } else { Exit::Mistake })
 }
 
 /// Applies what the mistakes offer, and writes the files that are better for it.
 fn mend(global: &Global) -> Result<(), ProjectError> {
     let root = find(global)?;
-    let mut workspace = read(&root)?;
+    let mut workspace = read(&root)?.workspace;
     let mended = berth_lang::mend(&mut workspace, &request(environment(global)?));
     let files: &BTreeMap<Arc<str>, Arc<str>> = &mended.files;
     for (name, text) in files {

@@ -7,7 +7,8 @@ use berth_engine::plan::body::Goal;
 use super::apply::{Made, agreed, carry_out, record};
 use super::{Ended, plan};
 use crate::exit::Exit;
-use crate::project::{Pins, Project};
+use crate::pins::Pins;
+use crate::project::Project;
 use crate::{Global, fleet};
 
 /// What the command takes.

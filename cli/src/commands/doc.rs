@@ -38,7 +38,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let (workspace, title) = if args.stdlib {
         (Workspace::new(), "Berth's standard library")
     } else {
-        (read(&find(global)?)?, "Reference")
+        (read(&find(global)?)?.workspace, "Reference")
     };
     let docs = berth_lang::document(&workspace.snapshot(), title, !args.only_project);
     let page = match args.format {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use super::Ended;
 use crate::Global;
 use crate::exit::Exit;
-use crate::project::{ProjectError, Text, find, texts, utf8};
+use crate::project::{ProjectError, Text, find, read, texts, utf8};
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The files to lay out; every `.berth` file of the project if absent; `-` reads standard input
+    /// The files to lay out; every `.berth` file of the project if absent, but for its packages; `-` reads standard input
     /// and writes standard output
     files: Vec<PathBuf>,
     /// Write nothing: show what would change, and end with 2 if anything would
@@ -30,7 +30,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         return Ok(exit(&[done], args.check));
     }
     let found = if args.files.is_empty() {
-        texts(&find(global)?)?
+        own(&find(global)?)?
     } else {
         args.files.iter().map(|path| Text::read(path)).collect::<Result<_, _>>()?
     };
@@ -46,6 +46,15 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         (changed, false) => hint!("{changed} of {all} laid out anew"),
     }
     Ok(exit(&done, args.check))
+}
+
+/// The project's own files: those of its packages are their authors', and pinned as they are.
+fn own(root: &Path) -> Result<Vec<Text>, ProjectError> {
+    let mut own = texts(root)?;
+    let folders = read(root)?.packages.into_keys();
+    let folders: Vec<String> = folders.map(|folder| folder + "/").collect();
+    own.retain(|text| !folders.iter().any(|folder| text.name.starts_with(folder.as_str())));
+    Ok(own)
 }
 
 /// What became of a file.

@@ -6,7 +6,8 @@ use berth_engine::run::ledger;
 use super::Ended;
 use crate::exit::Exit;
 use crate::paint;
-use crate::project::{Pins, Project};
+use crate::pins::Pins;
+use crate::project::Project;
 use crate::{Global, fleet};
 
 /// What the command takes.

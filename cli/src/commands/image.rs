@@ -3,7 +3,8 @@
 use super::Ended;
 use crate::Global;
 use crate::exit::Exit;
-use crate::project::{Pins, Project};
+use crate::pins::Pins;
+use crate::project::Project;
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]

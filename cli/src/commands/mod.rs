@@ -11,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod history;
 pub(crate) mod image;
+pub(crate) mod package;
 pub(crate) mod plan;
 pub(crate) mod show;
 pub(crate) mod status;

@@ -12,7 +12,8 @@ use berth_engine::run::observe::{Survey, survey};
 
 use super::Ended;
 use crate::exit::Exit;
-use crate::project::{Pins, Project};
+use crate::pins::Pins;
+use crate::project::Project;
 use crate::saved::Saved;
 use crate::{Global, fleet};
 

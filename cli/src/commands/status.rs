@@ -10,7 +10,8 @@ use berth_engine::run::observe::survey;
 use super::Ended;
 use crate::exit::Exit;
 use crate::paint;
-use crate::project::{Pins, Project};
+use crate::pins::Pins;
+use crate::project::Project;
 use crate::{Global, fleet};
 
 /// Runs the command.

@@ -22,7 +22,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let root = find(global)?;
-    let snapshot = read(&root)?.snapshot();
+    let snapshot = read(&root)?.workspace.snapshot();
     let request = TestRequest { filter: args.name.clone(), now_ms: Some(crate::fleet::now_ms()) };
     let report = snapshot.test(&request);
     if args.update && !report.passed() {

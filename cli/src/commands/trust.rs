@@ -10,7 +10,8 @@ use berth_engine::plan::names::NodeName;
 use super::Ended;
 use super::apply::agreed;
 use crate::exit::Exit;
-use crate::project::{Pins, Project};
+use crate::pins::Pins;
+use crate::project::Project;
 use crate::{Global, fleet};
 
 /// What the command takes.

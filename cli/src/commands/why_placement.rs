@@ -8,7 +8,8 @@ use berth_engine::run::observe::Survey;
 
 use super::{Ended, plan};
 use crate::exit::Exit;
-use crate::project::{Pins, Project};
+use crate::pins::Pins;
+use crate::project::Project;
 use crate::{Global, fleet};
 
 /// What `why-not` takes.

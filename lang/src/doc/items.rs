@@ -58,7 +58,7 @@ fn declared(body: &str, text: Vec<String>) -> Option<ItemDoc> {
         return None;
     }
     let rest: Vec<&Node<'_>> = nodes.collect();
-    let whole = matches!(keyword.as_str(), "type" | "enum" | "input");
+    let whole = matches!(keyword.as_str(), "type" | "enum" | "input" | "package");
     let end = if whole { None } else { body_start(&element) };
     let signature = laid_out.get(..end.unwrap_or(laid_out.len())).unwrap_or("").trim_end();
     Some(ItemDoc {

@@ -56,8 +56,19 @@ struct FieldDoc {
 /// name, or the one given where no file has a `project` item.
 pub fn document(snapshot: &Snapshot, title: &str, library: bool) -> Docs {
     let sources = snapshot.sources().skip(usize::from(!library));
-    let files: Vec<FileDoc> =
-        sources.map(|source| items::file(source.path(), source.text())).collect();
+    let package = snapshot.package_of();
+    let file = |path: &str, text: &str| {
+        let mut file = items::file(path, text);
+        let is_manifest = path.rsplit('/').next() == Some("package.berth");
+        // Nobody outside a package sees what it keeps to itself.
+        let kept = package(path).is_none();
+        file.items.retain(|item| match item.keyword.as_str() {
+            "package" => is_manifest,
+            _ => kept || item.public,
+        });
+        file
+    };
+    let files: Vec<FileDoc> = sources.map(|source| file(source.path(), source.text())).collect();
     let mut types = BTreeMap::new();
     for item in files.iter().flat_map(|file| &file.items) {
         if matches!(item.keyword.as_str(), "type" | "enum") {
