@@ -91,7 +91,9 @@ impl<'s> Search<'s> {
         let Some(item) = text.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
             // What cannot be read declares its name, and may have been anything.
             return match text.keyword {
-                Some(Keyword::Use | Keyword::Overlay | Keyword::Environment) => None,
+                Some(Keyword::Use | Keyword::Overlay | Keyword::Environment | Keyword::Package) => {
+                    None
+                }
                 Some(_) | None => {
                     self.resources.insert(ResourceId(text.id.0));
                     text.name.iter().for_each(|(name, _)| self.changed(name));
@@ -105,7 +107,10 @@ impl<'s> Search<'s> {
     /// Takes in an item that has to be made again.
     fn reach(&mut self, id: ItemId, item: &Item) -> Option<()> {
         match &item.kind {
-            ItemKind::Use { .. } | ItemKind::Data { .. } | ItemKind::Environment { .. } => {
+            ItemKind::Use { .. }
+            | ItemKind::Data { .. }
+            | ItemKind::Package { .. }
+            | ItemKind::Environment { .. } => {
                 return None;
             }
             ItemKind::Resource { .. } => {
@@ -185,7 +190,7 @@ impl<'s> Search<'s> {
             match &item.kind {
                 ItemKind::Resource { .. } if !resource_mentions(item, name) => {}
                 // What is imported keeps its name, so that whoever mentions that is found anyway.
-                ItemKind::Use { .. } => {}
+                ItemKind::Use { .. } | ItemKind::Package { .. } => {}
                 ItemKind::Overlay { fields, .. } => self.overlay(fields, name),
                 ItemKind::Resource { .. }
                 | ItemKind::Data { .. }
