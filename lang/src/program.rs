@@ -108,13 +108,6 @@ impl Body {
     pub(crate) fn new(at: Loc, traced: Traced, layers: Vec<(Arc<str>, Traced)>) -> Self {
         Self { at, traced, layers, value: OnceLock::new() }
     }
-
-    /// As [`Value::to_json`] prints it.
-    pub(crate) fn json(&self) -> String {
-        let mut out = String::new();
-        self.traced.write_json(&mut out);
-        out
-    }
 }
 
 impl Resource {

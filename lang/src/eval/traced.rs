@@ -133,6 +133,36 @@ impl Traced {
         }
     }
 
+    /// Whether it is the same value, wherever it comes from.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        let fields = |a: &Fields, b: &Fields| {
+            a.len() == b.len() && a.iter().zip(b).all(|((a, x), (b, y))| a == b && x.same(y))
+        };
+        match (&self.data, &other.data) {
+            (Data::Absent, Data::Absent) => true,
+            (Data::Scalar(a), Data::Scalar(b)) => a == b,
+            (Data::List(a), Data::List(b)) => {
+                a.len() == b.len() && a.iter().zip(&**b).all(|(a, b)| a.same(b))
+            }
+            (Data::Map(a), Data::Map(b)) => {
+                a.len() == b.len() && a.iter().zip(&**b).all(|((a, x), (b, y))| a == b && x.same(y))
+            }
+            (Data::Record(a), Data::Record(b)) => fields(a, b),
+            (Data::Case(a, x), Data::Case(b, y)) => a == b && fields(x, y),
+            (Data::Ref(a), Data::Ref(b)) => (a.kind, &a.name) == (b.kind, &b.name),
+            (
+                Data::Absent
+                | Data::Scalar(_)
+                | Data::List(_)
+                | Data::Map(_)
+                | Data::Record(_)
+                | Data::Case(..)
+                | Data::Ref(_),
+                _,
+            ) => false,
+        }
+    }
+
     /// Counts values down to a depth, giving up when a budget is spent.
     pub(crate) fn fits(&self, depth: u32, budget: &mut u64) -> bool {
         if depth == 0 || *budget == 0 {

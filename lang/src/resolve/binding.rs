@@ -152,8 +152,7 @@ impl Finder<'_, '_> {
         let mut file = target;
         // A ring of imports is reported elsewhere; here it only has to end.
         for _ in 0..=decls.files.len() {
-            let own = decls.scopes.get(file.0 as usize).and_then(|scope| scope.get(name));
-            if let Some(entry) = own {
+            if let Some(entry) = decls.own(file, name) {
                 let shared = matches!(
                     entry.def,
                     Def::Resource(_) | Def::Input(_) | Def::Secret(_) | Def::Broken

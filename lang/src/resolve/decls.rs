@@ -40,8 +40,8 @@ pub(crate) struct Decls<'s> {
     pub(crate) packages: Packages,
     /// By [`FileId`].
     pub(crate) scopes: Vec<BTreeMap<Arc<str>, Entry>>,
-    /// Resources of the project, visible everywhere in it.
-    pub(crate) project: BTreeMap<Arc<str>, Entry>,
+    /// Resources and secrets of the project, visible everywhere in it.
+    pub(crate) project: Shared,
     pub(crate) types: Vec<TypeDecl<'s>>,
     pub(crate) lets: Vec<LetDecl<'s>>,
     pub(crate) fns: Vec<FnDecl<'s>>,
@@ -59,6 +59,22 @@ pub(crate) struct Decls<'s> {
     pub(crate) local_types: BTreeMap<(Site, usize), Ty>,
     /// Lets in an order in which each comes after those that it reads.
     pub(crate) let_order: Vec<LetId>,
+}
+
+/// Names that every file of the project sees, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(Vec<(Arc<str>, Entry)>);
+
+impl Shared {
+    /// Adds a name after all that come before it.
+    pub(crate) fn add(&mut self, name: Arc<str>, entry: Entry) {
+        self.0.push((name, entry));
+    }
+
+    fn get(&self, name: &str) -> Option<&Entry> {
+        let at = self.0.binary_search_by(|(other, _)| (**other).cmp(name)).ok()?;
+        self.0.get(at).map(|(_, entry)| entry)
+    }
 }
 
 /// A name of a scope.
@@ -243,10 +259,21 @@ impl<'s> Decls<'s> {
         &self.resources[self.row(id)]
     }
 
+    /// What a file itself declares, or imports, under a name.
+    pub(crate) fn own(&self, file: FileId, name: &str) -> Option<&Entry> {
+        let here = |entry: &&Entry| self.places.base(entry.at.item).0 == file;
+        let scope = self.scope(file).and_then(|scope| scope.get(name));
+        scope.or_else(|| self.project.get(name).filter(here))
+    }
+
     /// Every name that a file sees, for suggestions.
     pub(crate) fn visible(&self, file: FileId) -> impl Iterator<Item = (&str, Def)> {
-        let scopes = [self.scope(file), self.shared(file), self.scope(PRELUDE)];
-        scopes.into_iter().flatten().flatten().map(|(name, entry)| (&**name, entry.def))
+        let scopes = [self.scope(file), self.scope(PRELUDE)];
+        let scopes = scopes.into_iter().flatten().flatten();
+        let shared = self.shared(file).into_iter().flat_map(|shared| &shared.0);
+        scopes
+            .chain(shared.map(|(name, entry)| (name, entry)))
+            .map(|(name, entry)| (&**name, entry.def))
     }
 
     /// The prelude's type of a resource's body.
@@ -315,7 +342,7 @@ impl<'s> Decls<'s> {
     }
 
     /// What every file of the project sees.
-    fn shared(&self, file: FileId) -> Option<&BTreeMap<Arc<str>, Entry>> {
+    fn shared(&self, file: FileId) -> Option<&Shared> {
         self.owner(file).is_none().then_some(&self.project)
     }
 

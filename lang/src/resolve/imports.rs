@@ -88,6 +88,9 @@ pub(super) fn follow<'s>(
         let from = FileId(next as u32);
         next += 1;
         for (index, item) in file.items.iter().enumerate() {
+            if item.text.keyword != Some(Keyword::Use) {
+                continue;
+            }
             let Some(tree) = item.text.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
                 continue;
             };

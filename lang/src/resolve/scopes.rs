@@ -3,7 +3,7 @@
 use super::binding::{bind_data, bind_imports};
 use super::decls::{
     CaseTy, Decls, Def, Entry, EnvironmentDecl, FnDecl, InputDecl, LetDecl, OverlayDecl,
-    PolicyDecl, ResourceDecl, SecretDecl, Site, TestDecl, TypeBody, TypeDecl,
+    PolicyDecl, ResourceDecl, SecretDecl, Shared, Site, TestDecl, TypeBody, TypeDecl,
 };
 use super::imports::{Files, Roots, follow};
 use super::packages::{MANIFEST, find};
@@ -31,7 +31,7 @@ pub(crate) fn resolve<'s>(snapshot: &'s Snapshot, roots: Roots) -> (Decls<'s>, V
         packages,
         places: Arc::new(Places::of(&files, snapshot.ids.count())),
         files,
-        project: BTreeMap::new(),
+        project: Shared::default(),
         types: Vec::new(),
         lets: Vec::new(),
         fns: Vec::new(),
@@ -72,7 +72,7 @@ struct Declared<'s> {
 
 fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Declared<'s>> {
     let mut declared = Vec::new();
-    let mut project: Option<Loc> = None;
+    let mut offers = Vec::new();
     for (index, file) in decls.files.clone().into_iter().enumerate() {
         let id = FileId(index as u32);
         let path = file.source.path();
@@ -100,7 +100,7 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
                     let entry = Entry { def: Def::Broken, public: true, at };
                     decls.scopes[index].entry(name.clone()).or_insert(entry);
                     if decls.owner(id).is_none() {
-                        decls.project.entry(name.clone()).or_insert(entry);
+                        offers.push(Offer { name, entry, file: id, said: true });
                     }
                 }
                 continue;
@@ -126,31 +126,78 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
                 continue;
             };
             let entry = Entry { def, public: item.public, at };
-            let mut duplicate = insert(&mut decls.scopes[index], &item.name.text, entry);
-            if matches!(item.kind, ItemKind::Secret { .. }) && duplicate.is_none() {
-                duplicate = insert(&mut decls.project, &item.name.text, entry);
-            }
-            if let ItemKind::Resource { kind, .. } = &item.kind {
+            let name = &item.name.text;
+            if let ItemKind::Resource { .. } = item.kind {
                 if path.contains('/') {
-                    diagnostics.push(decls.misplaced_resource(&item.name.text, at));
+                    diagnostics.push(decls.misplaced_resource(name, at));
                 }
-                if duplicate.is_none() {
-                    duplicate = insert(&mut decls.project, &item.name.text, entry);
+                offers.push(Offer { name, entry, file: id, said: false });
+                if item.local_types.is_empty() {
+                    continue;
                 }
-                if *kind == ResourceKind::Project
-                    && let Some(first) = project.replace(at)
-                    && duplicate.is_none()
-                {
-                    diagnostics.push(decls.second_project(first, at));
+            } else {
+                let first = insert(&mut decls.scopes[index], name, entry);
+                diagnostics.extend(first.map(|first| decls.duplicate(name, first, at)));
+                if matches!(item.kind, ItemKind::Secret { .. }) {
+                    offers.push(Offer { name, entry, file: id, said: first.is_some() });
                 }
-            }
-            if let Some(first) = duplicate {
-                diagnostics.push(decls.duplicate(&item.name.text, first, at));
             }
             declared.push(Declared { site, item, def });
         }
     }
+    share(decls, offers, diagnostics);
     declared
+}
+
+/// A name for every file of the project.
+struct Offer<'s> {
+    name: &'s Arc<str>,
+    entry: Entry,
+    file: FileId,
+    /// Whether it needs no mistake of its own where somebody else has the name.
+    said: bool,
+}
+
+/// Gives each name to the first who offers it. In a file, what is declared first has its name.
+fn share(decls: &mut Decls<'_>, mut offers: Vec<Offer<'_>>, diagnostics: &mut Vec<Diagnostic>) {
+    // The order of equal names stays that of the files and their items.
+    offers.sort_by(|a, b| a.name.cmp(b.name));
+    let mut taken: Vec<Loc> = Vec::new();
+    for same in offers.chunk_by(|a, b| a.name == b.name) {
+        let mut first: Option<Loc> = None;
+        for offer in same {
+            let own = offer.entry.at;
+            let scope = &mut decls.scopes[offer.file.0 as usize];
+            let local = scope.get(offer.name).map(|local| local.at).filter(|local| *local != own);
+            let before = |a: Loc, b: Loc| decls.places.base(a.item).1 < decls.places.base(b.item).1;
+            let earlier = local.filter(|local| before(*local, own));
+            if let Some(later) = local.filter(|local| !before(*local, own)) {
+                scope.remove(offer.name);
+                diagnostics.push(decls.duplicate(offer.name, own, later));
+            }
+            match earlier.or(first) {
+                Some(other) if !offer.said => {
+                    diagnostics.push(decls.duplicate(offer.name, other, own));
+                    taken.push(own);
+                }
+                Some(_) => {}
+                None => {
+                    first = Some(own);
+                    decls.project.add(offer.name.clone(), offer.entry);
+                }
+            }
+        }
+    }
+    let mut project = None;
+    for decl in decls.resources.iter().filter(|decl| decl.kind == ResourceKind::Project) {
+        match project {
+            Some(first) if !taken.contains(&decl.at) => {
+                diagnostics.push(decls.second_project(first, decl.at));
+            }
+            Some(_) | None => {}
+        }
+        project = Some(decl.at);
+    }
 }
 
 /// Adds a name; gives the place of an earlier one, which stays.

@@ -135,10 +135,17 @@ impl Session {
             Touched::Everything => self.graph.keys().cloned().collect(),
             Touched::Names(names) => names.clone(),
         };
+        let mut words: Vec<&str> = match &touched {
+            Touched::Everything => Vec::new(),
+            Touched::Names(names) => names.iter().map(|(_, name)| &**name).collect(),
+        };
+        words.sort_unstable();
         for resource in &program.resources {
             let looked_at = match &touched {
                 Touched::Everything => true,
-                Touched::Names(names) => !names.is_empty() && names.contains(&key(resource)),
+                Touched::Names(names) => {
+                    words.binary_search(&&*resource.name).is_ok() && names.contains(&key(resource))
+                }
             };
             if !looked_at {
                 continue;
@@ -147,7 +154,7 @@ impl Session {
             gone.remove(&key);
             let body = resource.body();
             let old = self.graph.insert(key, body.clone());
-            let same = |old: Arc<Body>| Arc::ptr_eq(&old, body) || old.json() == body.json();
+            let same = |old: Arc<Body>| Arc::ptr_eq(&old, body) || old.traced.same(&body.traced);
             if !old.is_some_and(same) {
                 delta.changed.push(resource.clone());
             }

@@ -121,16 +121,10 @@ pub(crate) fn split_between<T>(
 /// with one can read otherwise than it runs (Boucher and Anderson, "Trojan Source", 2021).
 fn reversing(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    let mut from = 0;
-    while let Some(found) = bytes.get(from..).and_then(|rest| rest.iter().position(|&b| b == 0xE2))
-    {
-        let at = from + found;
-        match bytes.get(at + 1..at + 3) {
-            Some([0x80, 0xAA..=0xAE] | [0x81, 0xA6..=0xA9]) => return Some(at),
-            Some(_) | None => from = at + 1,
-        }
-    }
-    None
+    memchr::memchr_iter(0xE2, bytes).find(|at| {
+        let rest = bytes.get(at + 1..at + 3);
+        matches!(rest, Some([0x80, 0xAA..=0xAE] | [0x81, 0xA6..=0xA9]))
+    })
 }
 
 struct Splitter<'t> {
