@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use berth_engine::plan::action::{NodePort, Protocol};
 use berth_engine::plan::graph::{
     Effect, Even, Intake, Over, Placement, Preference, Relation, Rule, Taint, Toleration,
 };
@@ -108,6 +109,10 @@ pub fn random_requests(dice: &mut Dice) -> Requests {
     if dice.one_in(8) {
         requests.named.insert("gpu".to_owned(), 1);
     }
+    if dice.one_in(8) {
+        let protocol = dice.pick(&[Protocol::Tcp, Protocol::Tcp, Protocol::Udp]);
+        requests.ports.insert(NodePort { port: 8000 + dice.below(2) as u16, protocol });
+    }
     requests
 }
 
@@ -163,9 +168,6 @@ pub fn random_placement(dice: &mut Dice, nodes: u32, others: u64) -> Placement {
     }
     if dice.one_in(12) {
         place.at = (0..3).map(|_| node(dice.below(u64::from(nodes)) as u32)).collect();
-    }
-    if dice.one_in(10) {
-        place.host_ports = BTreeSet::from([8000 + dice.below(2) as u16]);
     }
     place.priority = dice.pick(&[0, 0, 0, 10, 20]);
     place

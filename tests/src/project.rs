@@ -64,6 +64,7 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             resources: Requests { cpu_millis: 100, memory_bytes: 64 << 20, ..Requests::default() },
             overhead: Requests::default(),
             limits: Limits::default(),
+            publish: BTreeMap::new(),
             grace_ms: 10_000,
         },
         replicas,
@@ -71,6 +72,7 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             name: Some("http".to_owned()),
             container: 8080,
             port: 80,
+            host: None,
             protocol: Protocol::Tcp,
         }],
         health: Some(Probe {

@@ -3,8 +3,9 @@
 //!
 //! `FLEETS=100000 cargo nextest run --release place_plans` runs as many as one likes.
 
+use berth_engine::plan::action::NodePort;
 use berth_engine::plan::body::Goal;
-use berth_engine::plan::graph::{Even, Graph, Over, Placement, Quota, Relation};
+use berth_engine::plan::graph::{Even, Graph, Over, Placement, Quota, Relation, Workload};
 use berth_engine::plan::names::WorkloadName;
 use berth_tests::drive::{plan, simulate, turn};
 use berth_tests::fleets::{Dice, random_placement, random_requests, random_slot};
@@ -39,11 +40,22 @@ fn random_graph(dice: &mut Dice) -> Graph {
         workload.template.resources = random_requests(dice);
         workload.template.resources.disk_bytes = 0;
         workload.placement = random_placement(dice, nodes, workloads);
-        workload.placement.host_ports.clear();
+        workload.template.resources.ports.clear();
         workload.placement.at = Default::default();
+        if dice.one_in(3) {
+            publish(dice, &mut workload);
+        }
         graph.workloads.insert(WorkloadName::new(format!("w{number}")), workload);
     }
     graph
+}
+
+/// Has a workload with ports take one of its nodes', or another one, or none any more.
+fn publish(dice: &mut Dice, workload: &mut Workload) {
+    let Some(port) = workload.ports.first_mut() else { return };
+    port.host = (!dice.one_in(4)).then(|| 8000 + dice.below(2) as u16);
+    let host = port.host.map(|host| NodePort { port: host, protocol: port.protocol });
+    workload.template.publish = host.into_iter().map(|host| (host, port.container)).collect();
 }
 
 fn change(dice: &mut Dice, graph: &mut Graph) {
@@ -52,14 +64,14 @@ fn change(dice: &mut Dice, graph: &mut Graph) {
     let others = names.len() as u64;
     let nodes = graph.nodes.len() as u32;
     let workload = graph.workloads.get_mut(name).expect("a workload");
-    match dice.below(6) {
+    match dice.below(7) {
+        6 => publish(dice, workload),
         0 => {
             workload.template.env.insert("TURN".to_owned(), dice.below(100).to_string());
         }
         1 => workload.replicas = dice.below(5) as u32,
         2 => {
             workload.placement = random_placement(dice, nodes, others);
-            workload.placement.host_ports.clear();
             workload.placement.at = Default::default();
         }
         3 => workload.placement.priority = dice.pick(&[0, 10, 30]),
@@ -84,6 +96,8 @@ fn every_plan_keeps_every_constraint() {
         simulate(async {
             for _ in 0..3 {
                 let applied = turn(&twin, &graph, Goal::Converge).await;
+                let wrong = twin.world().take_violations();
+                assert!(wrong.is_empty(), "seed {seed}: {wrong:?}");
                 let yielded = !applied.body.deferred.is_empty();
                 if !applied.body.blocked.is_empty() {
                     blocked += 1;

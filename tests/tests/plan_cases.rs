@@ -2,7 +2,8 @@
 //! the order of the file.
 //!
 //! ` ```berth web.berth ` sets a file. ` ```world ` does something to the nodes, a line each
-//! (`never-ready images/web`, `stop web-0.g1`, `cut n3`, `heal n3`, `pressure n1 high`). ` ```plan ` is the
+//! (`never-ready images/web`, `stop web-0.g1`, `cut n3`, `heal n3`, `pressure n1 high`, `listen n1 80/tcp`,
+//! `tenant n2 berth.other.default 80/tcp`). ` ```plan ` is the
 //! plan's text; ` ```why web[1] n2 `, ` ```capacity ` and ` ```what-if --without n1 ` are what those
 //! commands say; ` ```apply ` applies it and lists the steps done, in order, and the outcome.
 
@@ -16,7 +17,7 @@ use berth_engine::plan::graph::Graph;
 use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::lower::{self, ImageName};
 use berth_engine::plan::names::{ImageDigest, NodeName};
-use berth_engine::plan::observation::Pressure;
+use berth_engine::plan::observation::{Pressure, Requests};
 use berth_engine::plan::planner::Inputs;
 use berth_engine::plan::render;
 use berth_engine::plan::whatif::{self, Suppose};
@@ -151,6 +152,15 @@ impl Stage {
             }
             ["pressure", node, "high"] => {
                 world.set_pressure(&NodeName::new(node), Pressure::High);
+            }
+            ["listen", node, port] => {
+                let port = port.to_owned().try_into().expect("a port such as 80/tcp");
+                world.listen(&NodeName::new(node), port);
+            }
+            ["tenant", node, namespace, port] => {
+                let port = port.to_owned().try_into().expect("a port such as 80/tcp");
+                let asks = Requests { ports: [port].into(), ..Requests::default() };
+                world.add_tenant(&NodeName::new(node), namespace, &asks);
             }
             ["cut", node] => world.set_cut(&NodeName::new(node), true),
             ["heal", node] => world.set_cut(&NodeName::new(node), false),

@@ -9,6 +9,7 @@ boot_net() {
     id=${pod%/pod} namespace=${pod%/pods/*}
     [ -e "/run/netns/${namespace##*/}-${id##*/}" ] || pod_wire "${namespace##*/}" "${id##*/}"
   done
+  ports_set
 }
 
 # Sets routes to the other nodes' pods, once the network between them is up; a minute at most.

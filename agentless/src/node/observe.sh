@@ -13,6 +13,7 @@ observe() {
     { read -r _ _ value _ </proc/pressure/$name && printf 'pressure %s\n' "${value#avg60=}"; } 2>/dev/null
   done
   ip -o addr show scope global 2>/dev/null | while read -r _ name fields value _; do printf 'addr %s %s %s\n' "$name" "$fields" "$value"; done | head -n 256
+  ss -Hltun 2>/dev/null | while read -r name _ _ _ value _; do printf 'listens %s %s\n' "$name" "$value"; done | sort -u | head -n 512
   for name in nft ip runc flock unshare nsenter systemctl; do command -v "$name" >/dev/null || printf 'missing %s\n' "$name"; done
   for name in ptp static; do
     [ -x /usr/lib/cni/$name ] || [ -x /opt/cni/bin/$name ] || [ -x /usr/libexec/cni/$name ] || printf 'missing cni-%s\n' "$name"

@@ -25,6 +25,7 @@ network_down() {
   left=$(ls -A /etc/berth/tenants 2>/dev/null)
   [ -z "$left" ] || { printf '%s' "${left//$'\n'/, }"; return 78; }
   nft delete table inet berth 2>/dev/null
+  nft delete table inet berth_ports 2>/dev/null
   [ -f /etc/berth/node/routes ] && while read -r family range via; do
     ip "-$family" route del "$range" via "$via" 2>/dev/null
   done </etc/berth/node/routes
@@ -69,13 +70,26 @@ tenant_down() {
   return 0
 }
 
-# pod_up NAMESPACE ID IP4 IP6 REPLICA: 79 and the holder if the address is claimed.
+# claim NAME HOLDER: takes an address or a port of the node; 79 and the holder if another has it.
+claim() {
+  local holder
+  (set -C; printf '%s\n' "$2" >"/etc/berth/claims/$1") 2>/dev/null && return 0
+  read -r holder <"/etc/berth/claims/$1" || { echo 'the network of this node is not set up'; return 1; }
+  [ "$holder" = "$2" ] || { printf '%s' "$holder"; return 79; }
+}
+
+# pod_up NAMESPACE ID IP4 IP6 REPLICA PORTS: 79 and the holder if the address is claimed; 81, the port
+# and its holder if one of the node's ports is. PORTS are PROTOCOL:PORT:TARGET, separated by commas.
 pod_up() {
-  local dir=/etc/berth/tenants/$1/pods/$2 holder resolv=/etc/resolv.conf
-  if ! (set -C; printf '%s\n' "$1/$2" >"/etc/berth/claims/$3") 2>/dev/null; then
-    read -r holder <"/etc/berth/claims/$3" || { echo 'the network of this node is not set up'; return 1; }
-    [ "$holder" = "$1/$2" ] || { printf '%s' "$holder"; return 79; }
-  fi
+  local dir=/etc/berth/tenants/$1/pods/$2 port said resolv=/etc/resolv.conf
+  claim "$3" "$1/$2" || return
+  for port in ${6//,/ }; do
+    port=${port%:*}
+    said=$(claim "${port/:/-}" "$1/$2") && continue
+    [ $? = 79 ] && { printf '%s/%s %s' "${port#*:}" "${port%:*}" "$said"; return 81; }
+    printf '%s' "$said"
+    return 1
+  done
   mkdir -p "$dir" "/var/log/berth/$1" || return
   grep -qs '^nameserver 127\.0\.0\.53' $resolv && resolv=/run/systemd/resolve/resolv.conf
   printf '127.0.0.1 localhost\n::1 localhost ip6-localhost\n%s %s\n%s %s\n' "$3" "$5" "$4" "$5" >"$dir/hosts"
@@ -83,12 +97,17 @@ pod_up() {
   { [ -r $resolv ] && printf '%s\n' "$(<$resolv)"; } >"$dir/resolv.conf"
   chmod 644 "$dir/hosts" "$dir/hostname" "$dir/resolv.conf"
   printf '%s\n' "$3 $4" >"$dir/pod" || return
-  pod_wire "$1" "$2"
+  pod_wire "$1" "$2" || return
+  [ -z "$6" ] || { printf '%s\n' "$6" | tr ',:' '\n ' >"$dir/ports" && ports_set; }
 }
 
 # pod_down NAMESPACE ID: all that pod_up made; the log stays for `berth logs`.
 pod_down() {
   local claim holder
+  if [ -f "/etc/berth/tenants/$1/pods/$2/ports" ]; then
+    rm -f "/etc/berth/tenants/$1/pods/$2/ports"
+    ports_set || return
+  fi
   pod_unwire "$1" "$2"
   for claim in /etc/berth/claims/*; do
     [ -f "$claim" ] && read -r holder <"$claim" && [ "$holder" = "$1/$2" ] && rm -f "$claim"

@@ -49,6 +49,50 @@ EOF
   cat "/etc/berth/node/base.nft" /etc/berth/tenants/*/endpoints/*.nft 2>/dev/null | nft -f -
 }
 
+# The node's own ports that lead to pods, as those pods' files say: a table made anew in one
+# transaction, which established connections do not notice; no table where no pod has a port.
+ports_set() {
+  (
+    # Two pods that come at once must not each load what the other one lacks.
+    flock 9
+    to4='' to6=''
+    for ports in /etc/berth/tenants/*/pods/*/ports; do
+      [ -f "$ports" ] && read -r ip4 ip6 <"${ports%/ports}/pod" || continue
+      while read -r protocol port target; do
+        to4="$to4${to4:+, }$protocol . $port : $ip4 . $target"
+        to6="$to6${to6:+, }$protocol . $port : $ip6 . $target"
+      done <"$ports"
+    done
+    { printf 'table inet berth_ports\ndelete table inet berth_ports\n'; [ -z "$to4" ] || ports_table "$to4" "$to6"; } | nft -f -
+  ) 9<"/etc/berth/node/network"
+}
+
+# The table's text: ports_table ELEMENTS4 ELEMENTS6. Any address of the node will do but loopback and
+# those of endpoints, which are local too. What leads back to where it came from must seem to come
+# from the node, or the pod would answer to itself.
+ports_table() {
+  read -r _ _ range4 range6 endpoints4 endpoints6 <"/etc/berth/node/network"
+  cat <<EOF
+table inet berth_ports {
+ map to4 { type inet_proto . inet_service : ipv4_addr . inet_service; elements = { $1 }; }
+ map to6 { type inet_proto . inet_service : ipv6_addr . inet_service; elements = { $2 }; }
+ chain to {
+  ip daddr { 127.0.0.0/8, $endpoints4 } return
+  ip6 daddr { ::1, $endpoints6 } return
+  meta nfproto ipv4 dnat ip to meta l4proto . th dport map @to4
+  meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @to6
+ }
+ chain pre { type nat hook prerouting priority dstnat + 1; policy accept; fib daddr type local goto to; }
+ chain out { type nat hook output priority -99; policy accept; fib daddr type local goto to; }
+ chain hairpin { type filter hook prerouting priority dstnat + 6; policy accept;
+  ct state new ct status dnat ip daddr $range4 ct original ip daddr != $endpoints4 fib daddr . iif oif exists meta mark set 0xbe57fffe
+  ct state new ct status dnat ip6 daddr $range6 ct original ip6 daddr != $endpoints6 fib daddr . iif oif exists meta mark set 0xbe57fffe
+ }
+ chain post { type nat hook postrouting priority srcnat - 1; policy accept; meta mark 0xbe57fffe masquerade; }
+}
+EOF
+}
+
 # Routes to other nodes' pods. A next hop must be on a network of this node.
 net_routes() {
   lost=0

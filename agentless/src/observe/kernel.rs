@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use berth_engine::plan::action::{Endpoint, NodeNetwork, Reflex};
+use berth_engine::plan::action::{Endpoint, NodeNetwork, NodePort, Protocol, Reflex};
 use berth_engine::plan::names::WorkloadName;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_till, take_till1};
@@ -30,6 +30,8 @@ pub(crate) struct Kernel {
     pub(crate) pressure: u32,
     /// Interface and address, in the node's order.
     pub(crate) addresses: Vec<(String, IpAddr)>,
+    /// Ports that processes of the node itself listen on, and not just at a loopback address.
+    pub(crate) listens: BTreeSet<NodePort>,
     pub(crate) missing: Vec<String>,
     pub(crate) epoch: u64,
     pub(crate) network: Option<NodeNetwork>,
@@ -57,6 +59,7 @@ enum Fact<'a> {
     DiskTotal(u64, u64),
     Pressure(u32),
     Address(&'a str, IpAddr),
+    Listens(NodePort),
     Missing(&'a str),
     Epoch(u64),
     Network(Box<NodeNetwork>),
@@ -85,6 +88,9 @@ pub(crate) fn parse(text: &str) -> Result<Kernel, Cut> {
             Fact::DiskTotal(blocks, size) => kernel.disk_bytes = blocks.saturating_mul(size),
             Fact::Pressure(share) => kernel.pressure = kernel.pressure.max(share),
             Fact::Address(interface, ip) => kernel.addresses.push((interface.to_owned(), ip)),
+            Fact::Listens(port) => {
+                kernel.listens.insert(port);
+            }
             Fact::Missing(what) => kernel.missing.push(what.to_owned()),
             Fact::Epoch(n) => kernel.epoch = n,
             Fact::Network(network) => kernel.network = Some(*network),
@@ -160,6 +166,25 @@ fn address(input: &str) -> IResult<&str, IpAddr> {
     map_opt(rest, |text: &str| text.split('/').next()?.parse().ok()).parse(input)
 }
 
+/// A transport and a listening socket as `ss` prints it: `tcp 0.0.0.0:22`, `udp [::]:53`,
+/// `tcp 10.0.0.1%eth0:80`. One at a loopback address is in nobody's way.
+fn listening(input: &str) -> IResult<&str, NodePort> {
+    map_opt((word, char(' '), rest), |(transport, _, socket): (&str, char, &str)| {
+        let protocol = match transport {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            _ => return None,
+        };
+        let (address, port) = socket.rsplit_once(':')?;
+        let address = address.trim_matches(['[', ']']);
+        let address = address.split('%').next().and_then(|text| text.parse::<IpAddr>().ok());
+        let local = address.is_some_and(|ip| ip.is_loopback());
+        let port = port.parse().ok().filter(|_| !local)?;
+        Some(NodePort { port, protocol })
+    })
+    .parse(input)
+}
+
 fn fact(line: &str) -> IResult<&str, Fact<'_>> {
     alt((
         alt((
@@ -180,6 +205,7 @@ fn fact(line: &str) -> IResult<&str, Fact<'_>> {
                 preceded(tag("addr "), (word, alt((tag(" inet6 "), tag(" inet "))), address)),
                 |(name, _, ip)| Fact::Address(name, ip),
             ),
+            map(preceded(tag("listens "), listening), Fact::Listens),
             map(preceded(tag("missing "), rest), Fact::Missing),
             map(preceded(tag("epoch "), number), Fact::Epoch),
         )),
@@ -219,6 +245,13 @@ pressure 12.5
 pressure 3.00
 addr lo inet 10.88.1.1/32
 addr host0 inet6 fd77::11/64
+listens tcp 0.0.0.0:22
+listens tcp 127.0.0.1:631
+listens tcp [::1]:631
+listens udp [fe80::1%host0]:546
+listens udp *:53
+listens sctp *:9
+listens tcp 0.0.0.0:99999
 missing nft
 unheard-of 3
 epoch 4
@@ -241,6 +274,8 @@ end
         assert_eq!(kernel.disk_free_bytes, 40_960);
         assert_eq!((kernel.disk_bytes, kernel.pressure), (163_840, 1250));
         assert_eq!(kernel.addresses.len(), 2);
+        let listens: Vec<String> = kernel.listens.iter().map(ToString::to_string).collect();
+        assert_eq!(listens, ["22", "53/udp", "546/udp"]);
         assert_eq!(kernel.missing, ["nft"]);
         assert_eq!(kernel.reflexes, BTreeMap::from([(Reflex::Boot, 1)]));
         assert_eq!(kernel.claims.len(), 1);
@@ -261,9 +296,10 @@ end
         }
 
         #[test]
-        fn no_line_with_a_known_key_panics(key in 0..18_usize, text in ".{0,80}") {
+        fn no_line_with_a_known_key_panics(key in 0..19_usize, text in ".{0,80}") {
             let key = ["machine", "memory", "cpus", "os", "now", "disk", "addr", "missing", "epoch",
-                "network", "reflex", "claim", "endpoint", "wired", "started", "tenant", "disktotal", "pressure"][key];
+                "network", "reflex", "claim", "endpoint", "wired", "started", "tenant", "disktotal", "pressure",
+                "listens"][key];
             let _ = parse(&format!("{key} {text}\nend"));
         }
     }

@@ -121,6 +121,7 @@ fn assemble(
             pods: states,
             disk_free_bytes: kernel.disk_free_bytes,
             pressure: Pressure::of(kernel.pressure),
+            listens: kernel.listens,
             clock_skew_ms,
         },
     }

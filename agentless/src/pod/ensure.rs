@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
-use berth_engine::plan::action::PodSpec;
+use berth_engine::plan::action::{NodePort, PodSpec};
 use berth_engine::run::host::Refusal;
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::snapshots as snap;
@@ -141,11 +141,20 @@ async fn update(
 }
 
 async fn wire(writer: &Writer<'_>, pod: &PodSpec, namespace: &str, id: &str) -> Result<(), Fault> {
-    let call =
-        Call::new("pod_up").arg(namespace).arg(id).arg(pod.ip4).arg(pod.ip6).arg(pod.id.replica());
+    let call = Call::new("pod_up")
+        .arg(namespace)
+        .arg(id)
+        .arg(pod.ip4)
+        .arg(pod.ip6)
+        .arg(pod.id.replica())
+        .arg(published(pod));
     let output = writer.run(&call).await?;
     match output.status {
         0 => Ok(()),
+        81 => {
+            let (port, by) = output.text.trim().split_once(' ').unwrap_or_default();
+            Err(Refusal::PortClaimed { port: port.to_owned(), by: by.to_owned() }.into())
+        }
         79 => Err(Refusal::AddressClaimed {
             address: pod.ip4.to_string(),
             by: output.text.trim().to_owned(),
@@ -153,6 +162,15 @@ async fn wire(writer: &Writer<'_>, pod: &PodSpec, namespace: &str, id: &str) -> 
         .into()),
         status => Err(Fault::failed(&format!("wire {id}"), &said(status, &output.text))),
     }
+}
+
+/// The node's ports that lead to the pod, each with the port in the pod: `tcp:80:8080,udp:53:53`.
+fn published(pod: &PodSpec) -> String {
+    let line = |(host, target): (&NodePort, &u16)| {
+        let NodePort { port, protocol } = host;
+        format!("{}:{port}:{target}", protocol.name())
+    };
+    pod.publish.iter().map(line).collect::<Vec<_>>().join(",")
 }
 
 async fn contain(

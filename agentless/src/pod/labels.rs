@@ -33,6 +33,8 @@ pub(crate) fn write(pod: &PodSpec, spec: &[u8]) -> HashMap<String, String> {
         cpu_millis,
         memory_bytes,
         asks,
+        // What it asks for names the ports of the node; where they lead is the node's files'.
+        publish: _,
         ip4,
         ip6,
         grace_ms,

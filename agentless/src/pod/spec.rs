@@ -161,6 +161,7 @@ pub(crate) mod tests {
 
     pub(crate) fn pod() -> PodSpec {
         PodSpec {
+            publish: std::collections::BTreeMap::new(),
             id: "web-0.g1".parse().expect("id"),
             tenant: Tenant { project: "shop".into(), environment: "default".into() },
             workload: WorkloadName::new("web"),

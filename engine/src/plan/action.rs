@@ -108,7 +108,7 @@ pub enum Reflex {
 
 impl Reflex {
     /// Every reflex, with the version that this Berth installs.
-    pub const CURRENT: [(Self, u32); 2] = [(Self::Boot, 1), (Self::Rotate, 1)];
+    pub const CURRENT: [(Self, u32); 2] = [(Self::Boot, 2), (Self::Rotate, 1)];
 
     /// The name that files, units and people use.
     pub fn name(self) -> &'static str {
@@ -191,6 +191,9 @@ pub struct PodSpec {
     /// What it asks for, where that is not its limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks: Option<Box<Requests>>,
+    /// Ports of the node that lead to it, each with the port in the pod.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub publish: BTreeMap<NodePort, u16>,
     /// Its IPv4 address.
     pub ip4: Ipv4Addr,
     /// Its IPv6 address.
@@ -260,6 +263,61 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+}
+
+/// A port of a node itself, which one pod at a time can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodePort {
+    /// The number.
+    pub port: u16,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+}
+
+/// A text that is no port of a node.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a port of a node, such as `80/tcp`")]
+pub struct NotANodePort(String);
+
+impl From<NodePort> for String {
+    fn from(NodePort { port, protocol }: NodePort) -> Self {
+        format!("{port}/{}", protocol.name())
+    }
+}
+
+impl TryFrom<String> for NodePort {
+    type Error = NotANodePort;
+
+    fn try_from(text: String) -> Result<Self, NotANodePort> {
+        let read = || {
+            let (port, protocol) = text.split_once('/')?;
+            let protocol =
+                [Protocol::Tcp, Protocol::Udp].into_iter().find(|p| p.name() == protocol)?;
+            Some(Self { port: port.parse().ok()?, protocol })
+        };
+        read().ok_or_else(|| NotANodePort(text.clone()))
+    }
+}
+
+/// Just the number for TCP, `53/udp` for UDP.
+impl fmt::Display for NodePort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.protocol {
+            Protocol::Tcp => write!(f, "{}", self.port),
+            Protocol::Udp => write!(f, "{}/udp", self.port),
+        }
+    }
+}
+
+impl Protocol {
+    /// What the kernel's tools call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
 }
 
 /// A thing on a node that a write may change. Recorded calls and commands are named the same way.

@@ -6,11 +6,12 @@
 //! function of the body, so that they too can be read before anything happens.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, Backend, Endpoint, PodSpec, Write};
+use super::action::{Action, Backend, Endpoint, NodePort, PodSpec, Write};
 use super::canon::digest_of;
 use super::graph::{Over, Probe, Rollout, Rule, Taint, Workload};
 use super::ledger::{Claims, Pin};
@@ -340,12 +341,12 @@ pub enum Rejection {
         /// Left.
         free: u64,
     },
-    /// A port of the node is held by a workload.
+    /// A port of the node is held by somebody else.
     Port {
         /// Which.
-        port: u16,
+        port: NodePort,
         /// By whom.
-        by: WorkloadName,
+        by: Holder,
     },
     /// Its domain would have too many more than the emptiest.
     Skew {
@@ -389,6 +390,31 @@ pub enum Rejection {
         /// Left.
         free: u64,
     },
+}
+
+/// Who holds a port of a node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holder {
+    /// A workload of this plan.
+    Service(WorkloadName),
+    /// Another tenant, by its namespace.
+    Tenant(String),
+    /// The server that the node is reached by, which keeps its port.
+    Ssh,
+    /// Something else that listens on the node.
+    Process,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(f, "{name}"),
+            Self::Tenant(namespace) => f.write_str(namespace),
+            Self::Ssh => f.write_str("the node's SSH server"),
+            Self::Process => f.write_str("a process of the node"),
+        }
+    }
 }
 
 impl PlanBody {

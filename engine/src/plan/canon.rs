@@ -70,6 +70,7 @@ fn template_form(template: &PodTemplate) -> Value {
         resources: _,
         overhead: _,
         limits: _,
+        publish,
         grace_ms,
     } = template;
     let mut form = Map::new();
@@ -91,6 +92,7 @@ fn template_form(template: &PodTemplate) -> Value {
     if asks != as_limits {
         form.insert("asks".into(), requests_form(&asks));
     }
+    insert_unless_empty(&mut form, "publish", json!(publish));
     if *grace_ms != 10_000 {
         form.insert("grace_ms".into(), json!(grace_ms));
     }
@@ -98,7 +100,7 @@ fn template_form(template: &PodTemplate) -> Value {
 }
 
 fn requests_form(requests: &Requests) -> Value {
-    let Requests { cpu_millis, memory_bytes, disk_bytes, named } = requests;
+    let Requests { cpu_millis, memory_bytes, disk_bytes, named, ports } = requests;
     let mut form = Map::new();
     for (key, amount) in
         [("cpu_millis", cpu_millis), ("memory_bytes", memory_bytes), ("disk_bytes", disk_bytes)]
@@ -108,11 +110,13 @@ fn requests_form(requests: &Requests) -> Value {
         }
     }
     insert_unless_empty(&mut form, "named", json!(named));
+    insert_unless_empty(&mut form, "ports", json!(ports));
     Value::Object(form)
 }
 
 fn port_form(port: &Port) -> Value {
-    let Port { name: _, container, port, protocol } = port;
+    // The node's port is in the template, since a change of it replaces the pod.
+    let Port { name: _, container, port, host: _, protocol } = port;
     let mut form = Map::new();
     form.insert("container".into(), json!(container));
     if port != container {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::action::Protocol;
 use super::body::{Change, FieldChange, Verb};
 use super::graph::{
     Limits, OnFail, Over, Placement, PodTemplate, Port, Probe, ProbeKind, Relation, Rollout, Rule,
@@ -101,10 +102,20 @@ fn text(value: &Value) -> Option<String> {
 /// forgotten.
 fn form(workload: &Workload) -> Value {
     let Workload { template, replicas, ports, health, rollout, placement } = workload;
-    let PodTemplate { image, source, command, args, env, resources, overhead, limits, grace_ms } =
-        template;
+    let PodTemplate {
+        image,
+        source,
+        command,
+        args,
+        env,
+        resources,
+        overhead,
+        limits,
+        publish: _,
+        grace_ms,
+    } = template;
     let amounts = |requests: &Requests| {
-        let Requests { cpu_millis, memory_bytes, disk_bytes, named } = requests;
+        let Requests { cpu_millis, memory_bytes, disk_bytes, named, ports: _ } = requests;
         json!({
             "cpu": if *cpu_millis == 0 { Value::Null } else { json!(format!("{cpu_millis}m")) },
             "memory": if *memory_bytes == 0 { Value::Null } else { json!(bytes(*memory_bytes)) },
@@ -153,7 +164,6 @@ fn place(placement: &Placement) -> Value {
         apart,
         tolerate,
         at,
-        host_ports,
         every_node: _,
         priority: _,
         keep: _,
@@ -171,7 +181,6 @@ fn place(placement: &Placement) -> Value {
         "apart": relations(apart),
         "tolerate": list(tolerate.iter().map(toleration).collect()),
         "at": list(at.iter().map(ToString::to_string).collect()),
-        "host_ports": list(host_ports.iter().map(ToString::to_string).collect()),
     })
 }
 
@@ -214,9 +223,15 @@ pub fn taint(taint: &Taint) -> String {
 }
 
 fn port(port: &Port) -> String {
-    let Port { name, container, port, protocol: _ } = port;
+    let Port { name, container, port, host, protocol } = port;
     let name = name.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
-    if port == container { format!("{name}{port}") } else { format!("{name}{port}→{container}") }
+    let protocol = match protocol {
+        Protocol::Tcp => "",
+        Protocol::Udp => "/udp",
+    };
+    let target = if port == container { String::new() } else { format!("→{container}") };
+    let host = host.map(|host| format!(", {host} of its node")).unwrap_or_default();
+    format!("{name}{port}{protocol}{target}{host}")
 }
 
 /// A probe in a few words: `GET :8080/ready every 1s`.

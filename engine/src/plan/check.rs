@@ -536,7 +536,7 @@ fn capacity(
 
 /// Whether something that a pod asks for is promised beyond what there is.
 fn exceeds(total: &Requests, room: &Requests, asks: &Requests) -> bool {
-    let Requests { cpu_millis, memory_bytes, disk_bytes, named } = asks;
+    let Requests { cpu_millis, memory_bytes, disk_bytes, named, ports: _ } = asks;
     let of = |requests: &Requests, name: &String| requests.named.get(name).copied().unwrap_or(0);
     *cpu_millis > 0 && total.cpu_millis > room.cpu_millis
         || *memory_bytes > 0 && total.memory_bytes > room.memory_bytes

@@ -8,8 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::action::Action;
-use super::body::{Goal, PlanBody, Work};
+use super::action::{Action, NodePort, Protocol};
+use super::body::{Goal, PlanBody, Step, StepId, Work};
 use super::canon::template_digest;
 use super::check::Violation;
 use super::graph::{Effect, Graph, Intake, Node, Over, Placement, Quota, Rule};
@@ -137,7 +137,91 @@ pub(super) fn placement(
         let fleet = Seen { graph, observation, before: &before };
         even(&fleet, placement, name, on, &others, &mut wrong);
     }
+    ports(body, graph, observation, violations);
     quota(body, graph, observation, violations);
+}
+
+/// Judges ports of nodes: a new pod has those that its workload asks for; when it comes, whoever
+/// had one of them on the node is gone, by a step that it waits for; and in the end each has one
+/// holder.
+fn ports(
+    body: &PlanBody,
+    graph: &Graph,
+    observation: &Observation,
+    violations: &mut Vec<Violation>,
+) {
+    for step in &body.steps {
+        let Work::Act(Action::EnsurePod { pod }) = &step.work else { continue };
+        let mut wrong = |why: String| {
+            let (pod, node) = (pod.id.clone(), step.node.clone());
+            violations.push(Violation::Misplaced { pod, node, why });
+        };
+        let own = graph.workloads.get(&pod.workload);
+        if let Some(workload) = own.filter(|w| template_digest(&w.template) == pod.digest) {
+            let asked: BTreeMap<NodePort, u16> = workload
+                .ports
+                .iter()
+                .filter_map(|p| {
+                    let protocol = p.protocol;
+                    Some((NodePort { port: p.host?, protocol }, p.container))
+                })
+                .collect();
+            if asked != pod.publish {
+                wrong("it does not publish the ports that the text says".to_owned());
+            }
+        }
+        if pod.publish.is_empty() {
+            continue;
+        }
+        let before = done_before(body, step);
+        for port in pod.publish.keys() {
+            if !pod.requests().ports.contains(port) {
+                wrong(format!("port {port} is not counted"));
+            }
+            if graph
+                .nodes
+                .get(&step.node)
+                .is_some_and(|node| port.protocol == Protocol::Tcp && node.port == port.port)
+            {
+                wrong(format!("port {port} is the node's SSH server's"));
+            }
+            if let Some(seen) = observation.seen(&step.node) {
+                for (by, asks) in &seen.spec.others {
+                    if asks.ports.contains(port) {
+                        wrong(format!("port {port} is held by {by}"));
+                    }
+                }
+                let there = seen.spec.pods.iter().filter(|(id, p)| {
+                    p.requests.ports.contains(port) && **id != pod.id && !before.contains(id)
+                });
+                for (other, _) in there {
+                    wrong(format!("port {port} is held by {other} when it comes"));
+                }
+            }
+            let later = body.expected.iter().find(|(id, placed)| {
+                placed.requests.ports.contains(port) && placed.node == step.node && **id != pod.id
+            });
+            if let Some((other, _)) = later {
+                wrong(format!("port {port} is held by {other} in the end"));
+            }
+        }
+    }
+}
+
+/// The pods that are removed by steps that must be done before a step.
+fn done_before<'a>(body: &'a PlanBody, step: &Step) -> BTreeSet<&'a PodId> {
+    let by_id: BTreeMap<StepId, &Step> = body.steps.iter().map(|step| (step.id, step)).collect();
+    let mut known: BTreeSet<StepId> = BTreeSet::new();
+    let mut left: Vec<StepId> = step.after.clone();
+    let mut removed = BTreeSet::new();
+    while let Some(id) = left.pop() {
+        let Some(step) = by_id.get(&id).filter(|_| known.insert(id)) else { continue };
+        left.extend(&step.after);
+        if let Work::Act(Action::RemovePod { pod, .. }) = &step.work {
+            removed.insert(pod);
+        }
+    }
+    removed
 }
 
 /// Where every replica is when all is done; of one that is in two places, where its latest pod is.

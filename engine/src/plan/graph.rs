@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use super::action::{ImageSource, Protocol};
+use super::action::{ImageSource, NodePort, Protocol};
 use super::names::{ImageDigest, NodeName, Tenant, WorkloadName};
 use super::observation::Requests;
 
@@ -119,7 +119,7 @@ impl Default for Overcommit {
 impl Node {
     /// What may be promised to pods: what there is, times the overcommitment, less the reserve.
     pub fn room(&self, found: &Requests) -> Requests {
-        let Requests { cpu_millis, memory_bytes, disk_bytes, named: _ } =
+        let Requests { cpu_millis, memory_bytes, disk_bytes, named: _, ports: _ } =
             self.capacity.as_ref().unwrap_or(found);
         let times = |amount: u64, hundredths: u32| {
             let product = u128::from(amount) * u128::from(hundredths) / 10_000;
@@ -130,6 +130,7 @@ impl Node {
             memory_bytes: times(*memory_bytes, self.overcommit.memory),
             disk_bytes: if *disk_bytes == 0 { found.disk_bytes } else { *disk_bytes },
             named: self.named.clone(),
+            ports: BTreeSet::new(),
         };
         room.sub(&self.reserve);
         room
@@ -174,6 +175,9 @@ pub struct PodTemplate {
     /// What it may use at most, where that differs from what it asks for.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// Ports of its node that lead to a replica, each with the port in the pod.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub publish: BTreeMap<NodePort, u16>,
     /// How long it may take to end by itself, in milliseconds.
     pub grace_ms: u64,
 }
@@ -195,10 +199,11 @@ impl Limits {
 }
 
 impl PodTemplate {
-    /// What placement counts: what it asks for, and the overhead.
+    /// What placement counts: what it asks for, the overhead, and the node's ports that it takes.
     pub fn asks(&self) -> Requests {
         let mut asks = self.resources.clone();
         asks.add(&self.overhead);
+        asks.ports.extend(self.publish.keys());
         asks
     }
 
@@ -222,6 +227,9 @@ pub struct Port {
     pub container: u16,
     /// At the endpoint.
     pub port: u16,
+    /// At the address of the node where a replica is, if at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<u16>,
     /// TCP or UDP.
     pub protocol: Protocol,
 }
@@ -321,9 +329,6 @@ pub struct Placement {
     /// The only nodes that it may run on, if any are named: where its volumes are.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub at: BTreeSet<NodeName>,
-    /// Ports of the node itself that a replica holds.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub host_ports: BTreeSet<u16>,
     /// Whether one runs on every node that it may run on; the number of replicas then follows.
     #[serde(default, skip_serializing_if = "is_false")]
     pub every_node: bool,

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_lang::{Diagnostic, Label, Program, Resource, ResourceKind, Severity, Span, Value};
 
-use super::action::{ImageSource, Protocol};
+use super::action::{ImageSource, NodePort, Protocol};
 use super::graph::{
     Graph, Node, OnFail, PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
 };
@@ -283,6 +283,7 @@ impl Lowering {
         let (image, source) = image?;
         Some(Workload {
             template: PodTemplate {
+                publish: self.published(resource, &ports),
                 image,
                 source,
                 command: list(value.get("command")),
@@ -315,6 +316,7 @@ impl Lowering {
                 name: text(value, "name"),
                 container,
                 port: number(value, "port").unwrap_or(container),
+                host: number(value, "host"),
                 protocol,
             };
             if !taken.insert((port.protocol, port.port)) {
@@ -328,6 +330,24 @@ impl Lowering {
             ports.push(port);
         }
         ports
+    }
+
+    /// The node's ports that lead to a replica.
+    fn published(&mut self, resource: &Resource, ports: &[Port]) -> BTreeMap<NodePort, u16> {
+        let mut published = BTreeMap::new();
+        for (index, port) in ports.iter().enumerate() {
+            let Some(host) = port.host else { continue };
+            let host = NodePort { port: host, protocol: port.protocol };
+            if published.insert(host, port.container).is_some() {
+                self.report(
+                    "E0546",
+                    origin(resource, &format!("ports.{index}.host")),
+                    format!("port {host} of the node is asked for twice"),
+                    "give one of the two another `host`, or leave it out",
+                );
+            }
+        }
+        published
     }
 
     /// The outer option is a mistake; the inner one is a service without a probe.

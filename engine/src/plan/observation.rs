@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{Endpoint, NodeNetwork, Reflex};
+use super::action::{Endpoint, NodeNetwork, NodePort, Reflex};
 use super::names::{ImageDigest, NodeName, PodId, SpecDigest, WorkloadName};
 
 /// Every node of the fleet, as last seen.
@@ -144,6 +144,9 @@ pub struct Requests {
     /// What the user named (GPUs, licences), in whole pieces.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub named: BTreeMap<String, u64>,
+    /// Ports of the node itself, of which there is one each.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ports: BTreeSet<NodePort>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -170,6 +173,9 @@ pub struct NodeStatus {
     /// How much processes waited for CPU, memory or disk lately, in three buckets.
     #[serde(default)]
     pub pressure: Pressure,
+    /// Ports that processes of the node itself listen on, and not just at a loopback address.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub listens: BTreeSet<NodePort>,
     /// The node's clock minus the engine's, in milliseconds.
     pub clock_skew_ms: i64,
 }
@@ -229,6 +235,7 @@ impl Facts {
             memory_bytes: self.memory_bytes,
             disk_bytes: self.disk_bytes,
             named: BTreeMap::new(),
+            ports: BTreeSet::new(),
         }
     }
 }

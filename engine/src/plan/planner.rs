@@ -178,6 +178,25 @@ fn yielded(
     steps.iter().filter_map(step).collect()
 }
 
+/// The steps by which pods leave that hold a port of their node which a workload asks for.
+fn vacated(
+    steps: &[super::body::Step],
+    world: &World,
+    workload: &Workload,
+) -> Vec<(NodeName, StepId)> {
+    let asked = &workload.template.publish;
+    let held = |pod: &PodId| world.pods.get(pod).map(|here| &here.placed.requests.ports);
+    let step = |step: &super::body::Step| match &step.work {
+        Work::Act(Action::RemovePod { pod, .. })
+            if held(pod).is_some_and(|held| held.iter().any(|port| asked.contains_key(port))) =>
+        {
+            Some((step.node.clone(), step.id))
+        }
+        Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
+    };
+    steps.iter().filter_map(step).collect()
+}
+
 impl Planning<'_, '_> {
     fn run(&mut self, wanted: &BTreeMap<WorkloadName, Workload>) {
         let fleet = fleet(self.inputs, self.world, &self.body.claims, wanted);
@@ -189,8 +208,9 @@ impl Planning<'_, '_> {
         let mut ends: BTreeMap<NodeName, Vec<StepId>> = BTreeMap::new();
         // Whoever yields comes before whom it yields to, whose steps wait for it.
         let priority = |name: &WorkloadName| wanted.get(name).map_or(0, |w| w.placement.priority);
+        // What leaves for good comes first, so that others can wait for the ports that it held.
         let mut decisions: Vec<_> = decisions.into_iter().collect();
-        decisions.sort_by_key(|(name, _)| priority(name));
+        decisions.sort_by_key(|(name, _)| (wanted.contains_key(name), priority(name)));
         for (name, decision) in decisions {
             self.branch(
                 &name,
@@ -349,7 +369,8 @@ impl Planning<'_, '_> {
                 let tables = self.tables(name, endpoint.is_some());
                 let serving = self.serving(name, branch.as_ref(), &kept);
                 let tenant = &self.inputs.graph.tenant;
-                let yielded = yielded(builder.since(0), &self.yielding, name);
+                let mut yielded = yielded(builder.since(0), &self.yielding, name);
+                yielded.extend(vacated(builder.since(0), self.world, workload));
                 let mut track = Track::new(builder, tenant, name, endpoint, tables, serving);
                 let ready_for = |node: &NodeName| {
                     let image = (node.clone(), workload.template.image.clone());

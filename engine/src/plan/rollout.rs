@@ -214,6 +214,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         replaced: Vec::new(),
         evicts: Vec::new(),
         homeless: Vec::new(),
+        stop_first: 0,
+        most_stop_first: 0,
         stay: Vec::new(),
     };
     let waves: Vec<_> = waves
@@ -232,6 +234,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     decision.kept.extend(placing.stay);
     let lost = u32::try_from(placing.homeless.len()).unwrap_or(u32::MAX);
     decision.incomplete |= lost > 0;
+    let lost = lost.saturating_add(placing.most_stop_first);
     decision.deferred.extend(placing.homeless);
     if !waves.is_empty() {
         let serving = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve());

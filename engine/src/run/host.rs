@@ -251,6 +251,14 @@ pub enum Refusal {
         /// By whom.
         by: String,
     },
+    /// A port of the node is claimed by another pod.
+    #[error("port {port} of the node is claimed by {by}")]
+    PortClaimed {
+        /// Which.
+        port: String,
+        /// By whom.
+        by: String,
+    },
     /// The lock is not held: the session ended, by time-out or by the node.
     #[error("the lock is not held any more; nothing was done")]
     NotLocked,

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Refusal};
-use crate::plan::action::{Action, Endpoint, NodeNetwork, PodSpec, Reflex, Write};
+use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, PodSpec, Reflex, Write};
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, WorkloadName};
 use crate::plan::observation::{
-    Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, PodSeen, PodStatus, Pressure,
+    Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, PodSeen, PodStatus, Pressure, Requests,
 };
 
 /// How long a read takes.
@@ -76,6 +76,9 @@ struct TwinNode {
     cpu_millis: u64,
     memory_bytes: u64,
     pressure: Pressure,
+    listens: BTreeSet<NodePort>,
+    /// What other tenants ask for, by namespace.
+    others: BTreeMap<String, Requests>,
     address4: Option<Ipv4Addr>,
     network: Option<NodeNetwork>,
     reflexes: BTreeMap<Reflex, u32>,
@@ -291,6 +294,20 @@ impl World {
         }
     }
 
+    /// Has a process of the node itself listen on a port.
+    pub fn listen(&mut self, node: &NodeName, port: NodePort) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.listens.insert(port);
+        }
+    }
+
+    /// Puts what another tenant asks for on a node.
+    pub fn add_tenant(&mut self, node: &NodeName, namespace: &str, asks: &Requests) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.others.entry(namespace.to_owned()).or_default().add(asks);
+        }
+    }
+
     /// Stops a pod by hand, in a way that the restart reflex respects.
     pub fn stop_by_hand(&mut self, node: &NodeName, pod: &PodId) {
         if let Some(pod) = self.nodes.get_mut(node).and_then(|n| n.pods.get_mut(pod)) {
@@ -395,6 +412,12 @@ impl World {
                     self.violations.push(format!("{} went back from g{highest}", pod.id));
                 }
                 *highest = (*highest).max(pod.id.generation);
+                let others = node.pods.iter().filter(|(id, _)| **id != pod.id);
+                let holds = |port| others.clone().find(|(_, o)| o.spec.publish.contains_key(port));
+                for (port, (by, _)) in pod.publish.keys().filter_map(|p| Some((p, holds(p)?))) {
+                    self.violations
+                        .push(format!("{} takes port {port} of {name}, which {by} holds", pod.id));
+                }
                 node.pods.entry(pod.id.clone()).or_insert_with(|| TwinPod {
                     spec: pod.clone(),
                     started: tokio::time::Instant::now(),
@@ -507,7 +530,7 @@ impl World {
                 pods: pods.collect(),
                 endpoints: node.endpoints.clone(),
                 images: node.images.clone(),
-                others: BTreeMap::new(),
+                others: node.others.clone(),
                 claimed: node.pods.values().map(|pod| pod.spec.ip4).collect(),
                 foreign: node.foreign.clone(),
             },
@@ -515,6 +538,7 @@ impl World {
                 pressure: node.pressure,
                 pods: status.collect(),
                 disk_free_bytes: 1 << 36,
+                listens: node.listens.clone(),
                 clock_skew_ms: 0,
             },
         })

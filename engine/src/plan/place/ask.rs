@@ -128,13 +128,17 @@ impl Slot {
 impl Requests {
     /// Says whether nothing is asked for.
     pub fn is_nothing(&self) -> bool {
-        let Self { cpu_millis, memory_bytes, disk_bytes, named } = self;
-        *cpu_millis == 0 && *memory_bytes == 0 && *disk_bytes == 0 && named.is_empty()
+        let Self { cpu_millis, memory_bytes, disk_bytes, named, ports } = self;
+        *cpu_millis == 0
+            && *memory_bytes == 0
+            && *disk_bytes == 0
+            && named.is_empty()
+            && ports.is_empty()
     }
 
     /// Adds, saturating.
     pub fn add(&mut self, other: &Self) {
-        let Self { cpu_millis, memory_bytes, disk_bytes, named } = other;
+        let Self { cpu_millis, memory_bytes, disk_bytes, named, ports } = other;
         self.cpu_millis = self.cpu_millis.saturating_add(*cpu_millis);
         self.memory_bytes = self.memory_bytes.saturating_add(*memory_bytes);
         self.disk_bytes = self.disk_bytes.saturating_add(*disk_bytes);
@@ -142,11 +146,12 @@ impl Requests {
             let sum = self.named.entry(name.clone()).or_default();
             *sum = sum.saturating_add(*amount);
         }
+        self.ports.extend(ports);
     }
 
     /// Subtracts, down to nothing.
     pub fn sub(&mut self, other: &Self) {
-        let Self { cpu_millis, memory_bytes, disk_bytes, named } = other;
+        let Self { cpu_millis, memory_bytes, disk_bytes, named, ports } = other;
         self.cpu_millis = self.cpu_millis.saturating_sub(*cpu_millis);
         self.memory_bytes = self.memory_bytes.saturating_sub(*memory_bytes);
         self.disk_bytes = self.disk_bytes.saturating_sub(*disk_bytes);
@@ -155,11 +160,12 @@ impl Requests {
                 *left = left.saturating_sub(*amount);
             }
         }
+        self.ports.retain(|port| !ports.contains(port));
     }
 
     /// The larger of each.
     pub fn max_with(&self, other: &Self) -> Self {
-        let Self { cpu_millis, memory_bytes, disk_bytes, named } = other;
+        let Self { cpu_millis, memory_bytes, disk_bytes, named, ports } = other;
         let mut most = self.clone();
         most.cpu_millis = most.cpu_millis.max(*cpu_millis);
         most.memory_bytes = most.memory_bytes.max(*memory_bytes);
@@ -168,18 +174,20 @@ impl Requests {
             let entry = most.named.entry(name.clone()).or_default();
             *entry = (*entry).max(*amount);
         }
+        most.ports.extend(ports);
         most
     }
 
     /// Multiplies, saturating.
     pub fn times(&self, count: u64) -> Self {
-        let Self { cpu_millis, memory_bytes, disk_bytes, named } = self;
+        let Self { cpu_millis, memory_bytes, disk_bytes, named, ports } = self;
         let named = named.iter().map(|(name, amount)| (name.clone(), amount.saturating_mul(count)));
         Self {
             cpu_millis: cpu_millis.saturating_mul(count),
             memory_bytes: memory_bytes.saturating_mul(count),
             disk_bytes: disk_bytes.saturating_mul(count),
             named: named.collect(),
+            ports: ports.clone(),
         }
     }
 }

@@ -14,12 +14,14 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 pub use self::choose::Verdict;
-use self::names::{amount, number_value};
+use self::names::{number_value, room};
 use super::ask::{Ask, Slot};
 use super::grid::Cell;
 use super::index::Index;
 use super::price::{Foresight, Kept, Prices};
 use super::want::{self, Domain, Ticket, Want};
+use crate::plan::action::NodePort;
+use crate::plan::body::Holder;
 use crate::plan::graph::{Fill, Placement, Quota, Relation};
 use crate::plan::names::{NodeName, WorkloadName};
 use crate::plan::observation::Requests;
@@ -32,8 +34,8 @@ pub const MEMORY: usize = 1;
 pub const DISK: usize = 2;
 /// Addresses in the node's pod range.
 pub const ADDRESSES: usize = 3;
-/// What the resources are called that every node has.
-const KNOWN: [&str; 4] = ["cpu", "memory", "disk", "addresses"];
+/// How many resources there are that every node has.
+const KNOWN: usize = 4;
 /// Stands for a disk of which nobody knows how large it is.
 const NOT_LIMITED: u64 = u64::MAX >> 8;
 
@@ -43,15 +45,16 @@ pub struct Fleet {
     names: Vec<NodeName>,
     by_name: BTreeMap<NodeName, usize>,
     slots: Vec<Slot>,
-    resources: Vec<String>,
+    /// What is counted, by number.
+    resources: Vec<Resource>,
     /// What there is, and what is taken: `resources.len()` numbers a node.
     room: Vec<u64>,
     used: Vec<u64>,
     labels: Vec<Label>,
     tallies: Vec<Tally>,
     by_workload: BTreeMap<WorkloadName, usize>,
-    /// Who holds a port of which node.
-    ports: BTreeMap<(u16, usize), usize>,
+    /// Who holds which of a node's ports, by the port's number as a resource.
+    holders: BTreeMap<(usize, usize), Holder>,
     /// What is on each node, for preemption.
     pub(super) residents: Vec<Vec<Resident>>,
     wants: Vec<Arc<Want>>,
@@ -67,6 +70,17 @@ pub struct Fleet {
     kept: BTreeMap<[u64; 2], Kept>,
     cells: Vec<Cell>,
     pub(super) index: Option<Box<Index>>,
+}
+
+/// Something that is counted on every node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Resource {
+    /// What every node has: CPU, memory, disk, addresses.
+    Known(&'static str),
+    /// What the user named.
+    Named(String),
+    /// A port of the node: there is one.
+    Port(NodePort),
 }
 
 /// A label that some constraint looks at, and its values, each with a number; 0 is "not there".
@@ -166,11 +180,9 @@ impl Fleet {
 
     /// Adds a node.
     pub fn add(&mut self, node: NodeName, slot: Slot) {
-        if self.resources.is_empty() {
-            self.resources = KNOWN.map(str::to_owned).to_vec();
-        }
+        self.number_known();
         for name in slot.room.named.keys() {
-            self.number_of(name);
+            self.number_of(&Resource::Named(name.clone()));
         }
         let (addresses, taken) = slot.addresses();
         let width = self.resources.len();
@@ -181,7 +193,7 @@ impl Fleet {
             self.room[index * width + resource] = match resource {
                 DISK if slot.room.disk_bytes == 0 => NOT_LIMITED,
                 ADDRESSES => addresses,
-                other => amount(&slot.room, other, &self.resources),
+                other => room(&slot.room, other, &self.resources),
             };
         }
         self.used[index * width + ADDRESSES] = taken;
@@ -255,6 +267,7 @@ impl Fleet {
         let Some(&index) = self.by_name.get(node) else { return };
         let needs: Arc<[_]> = self.needs(requests).into();
         self.take_at(index, ip4);
+        self.hold(index, &needs, || Holder::Service(workload.clone()));
         self.put(index, number, &needs);
     }
 
@@ -271,17 +284,29 @@ impl Fleet {
         let needs = self.needs(requests);
         let Some(&index) = self.by_name.get(node) else { return };
         self.take_at(index, ip4);
+        self.hold(index, &needs, || Holder::Service(workload.clone()));
         self.spend(index, &needs);
         self.tell(index, number, true);
         self.shifted(index);
     }
 
-    /// Counts requests that belong to nobody in this plan, such as another tenant's.
-    pub fn reserve(&mut self, node: &NodeName, requests: &Requests) {
+    /// Counts requests that belong to nobody in this plan, such as another tenant's; `by` says whose.
+    pub fn reserve(&mut self, node: &NodeName, requests: &Requests, by: &Holder) {
         let needs = self.needs(requests);
         let Some(&index) = self.by_name.get(node) else { return };
+        self.hold(index, &needs, || by.clone());
         self.spend(index, &needs);
         self.shifted(index);
+    }
+
+    /// Takes a port of a node from whoever holds it.
+    pub fn free_port(&mut self, node: &NodeName, port: NodePort) {
+        let resource = self.number_of(&Resource::Port(port));
+        let Some(&index) = self.by_name.get(node) else { return };
+        let width = self.resources.len();
+        self.used[index * width + resource] = 0;
+        self.holders.remove(&(resource, index));
+        self.index = None;
     }
 
     /// Marks an address as taken.

@@ -10,7 +10,8 @@ use std::fmt;
 use super::ask::{Ask, Slot};
 use super::bits::Bits;
 use super::fleet::Fleet;
-use crate::plan::body::Rejection;
+use crate::plan::action::NodePort;
+use crate::plan::body::{Holder, Rejection};
 use crate::plan::change::{self, bytes};
 use crate::plan::graph::{Intake, Over, Placement, Quota, Rule, Taint, Toleration};
 use crate::plan::names::{NodeName, WorkloadName};
@@ -70,6 +71,13 @@ pub enum Part {
         over: Over,
         /// Whether it is the other one's text that says so.
         theirs: bool,
+    },
+    /// Whoever holds a port of the node leaves it.
+    FreePort {
+        /// Which.
+        port: NodePort,
+        /// Who holds it.
+        by: Holder,
     },
     /// The quota is raised by so much.
     Quota {
@@ -149,7 +157,7 @@ fn part(rejection: &Rejection, ask: &Ask<'_>, beside: &Requests) -> Option<(Part
     // What changes the fleet or another service's text is rather left alone.
     const ASIDE: u128 = 1_000_000;
     Some(match rejection {
-        Rejection::Unknown | Rejection::Addresses | Rejection::Port { .. } => return None,
+        Rejection::Unknown | Rejection::Addresses => return None,
         Rejection::Cpu { needs, free } => less("cpu", *needs, *free)?,
         Rejection::Memory { needs, free } => less("memory", *needs, *free)?,
         Rejection::Resource { name, needs, free } => less(name, *needs, *free)?,
@@ -184,6 +192,8 @@ fn part(rejection: &Rejection, ask: &Ask<'_>, beside: &Requests) -> Option<(Part
             let aside = if *theirs && &workload != ask.workload { 3 } else { 2 };
             (Part::NotApart { workload, over, theirs: *theirs }, aside * ASIDE)
         }
+        Rejection::Port { port: _, by: Holder::Ssh } => return None,
+        Rejection::Port { port, by } => (Part::FreePort { port: *port, by: by.clone() }, 3 * ASIDE),
         Rejection::Quota { name, needs, free } => {
             (Part::Quota { name: name.clone(), by: needs.saturating_sub(*free) }, ASIDE)
         }
@@ -279,6 +289,7 @@ fn carry_out(
             theirs.apart.retain(|apart| &apart.workload != name || &apart.over != over);
             fleet.learn(workload, &theirs, None);
         }
+        Part::FreePort { port, by: _ } => fleet.free_port(node, *port),
         Part::Quota { name, by } => {
             let mut quota = fleet.quota().cloned().unwrap_or_default();
             let Quota { cpu_millis, memory_bytes, disk_bytes, named } = &mut quota;
@@ -327,6 +338,7 @@ impl Mend {
             Part::Label { .. }
             | Part::Open
             | Part::AlsoAt
+            | Part::FreePort { .. }
             | Part::NotApart { theirs: true, .. }
             | Part::AddNode { .. } => false,
         })
@@ -368,13 +380,14 @@ impl fmt::Display for Part {
             Self::NotApart { workload, over, theirs: true } => {
                 write!(f, "let {workload} not require to be apart by {}", change::over(over))
             }
+            Self::FreePort { port, by } => write!(f, "free its port {port}, which {by} holds"),
             Self::Quota { name, by } => match name.as_str() {
                 "cpu" => write!(f, "raise the quota of CPU by {by}m"),
                 "memory" | "disk" => write!(f, "raise the quota of {name} by {}", bytes(*by)),
                 named => write!(f, "raise the quota of {named} by {by}"),
             },
             Self::AddNode { room, labels } => {
-                let Requests { cpu_millis, memory_bytes, disk_bytes, named } = room;
+                let Requests { cpu_millis, memory_bytes, disk_bytes, named, ports: _ } = room;
                 write!(
                     f,
                     "add a node with at least {cpu_millis}m of CPU and {} of memory",

@@ -97,7 +97,6 @@ pub(super) fn labels(placement: &Placement) -> Vec<&str> {
         apart,
         tolerate: _,
         at: _,
-        host_ports: _,
         every_node: _,
         priority: _,
         keep: _,

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::claim::{addresses, ranges};
 use super::{Inputs, Planning};
-use crate::plan::body::Placed;
+use crate::plan::action::{NodePort, Protocol};
+use crate::plan::body::{Holder, Placed};
 use crate::plan::graph::{Fill, Workload};
 use crate::plan::ledger::Claims;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
+use crate::plan::observation::Requests;
 use crate::plan::place::exact::{self, Wish};
 use crate::plan::place::price::Foresight;
 use crate::plan::place::{Ask, Fleet, Slot};
@@ -27,6 +29,8 @@ pub(in crate::plan) fn fleet(
     fleet.set_quota(graph.quota.clone());
     let overhead = wanted.values().next().map(|workload| workload.template.overhead.clone());
     fleet.set_overhead(overhead.unwrap_or_default());
+    let asked: BTreeSet<NodePort> =
+        wanted.values().flat_map(|workload| workload.template.publish.keys().copied()).collect();
     for (name, node) in &graph.nodes {
         let Some(ranges) = ranges(graph, claims, name) else { continue };
         let seen = observation.seen(name);
@@ -41,8 +45,16 @@ pub(in crate::plan) fn fleet(
             ..Slot::plain(node.room(&found), ranges)
         };
         fleet.add(name.clone(), slot);
-        for requests in seen.iter().flat_map(|seen| seen.spec.others.values()) {
-            fleet.reserve(name, requests);
+        let ssh = NodePort { port: node.port, protocol: Protocol::Tcp };
+        let own = [(ssh, Holder::Ssh)].into_iter();
+        let own = own.chain(
+            seen.iter().flat_map(|s| &s.status.listens).map(|port| (*port, Holder::Process)),
+        );
+        for (port, by) in own.filter(|(port, _)| asked.contains(port)) {
+            fleet.reserve(name, &Requests { ports: [port].into(), ..Requests::default() }, &by);
+        }
+        for (by, requests) in seen.iter().flat_map(|seen| &seen.spec.others) {
+            fleet.reserve(name, requests, &Holder::Tenant(by.clone()));
         }
         for address in seen.iter().flat_map(|seen| &seen.spec.claimed) {
             fleet.take(name, *address);
@@ -55,7 +67,13 @@ pub(in crate::plan) fn fleet(
     fleet.set_demand(demand.collect(), Foresight::Likely);
     for here in world.pods.values() {
         let Placed { node, workload, requests, ip4, .. } = &here.placed;
-        fleet.count(node, workload, requests, *ip4);
+        // What leaves in this plan has given its ports up by the time that others come: their
+        // steps wait for it.
+        let mut requests = requests.clone();
+        if !wanted.contains_key(workload) && here.is_known() {
+            requests.ports.clear();
+        }
+        fleet.count(node, workload, &requests, *ip4);
     }
     fleet
 }

@@ -33,12 +33,19 @@ pub(super) struct Placing<'a> {
     pub(super) evicts: Vec<(NodeName, WorkloadName)>,
     /// Who made room and has no other place, for people.
     pub(super) homeless: Vec<String>,
+    /// How many of this wave stop before their successors start, though the rollout would start
+    /// those first; and of any wave so far.
+    pub(super) stop_first: u32,
+    pub(super) most_stop_first: u32,
     /// Pods that stay, since what would replace them has no place.
     pub(super) stay: Vec<(PodId, Placed)>,
 }
 
 impl Placing<'_> {
     pub(super) fn place(&mut self, mut moves: Vec<Move>, fleet: &mut Fleet) -> Wave {
+        // What starts first stops when the whole wave has started.
+        let mut freed_after: Vec<Placed> = Vec::new();
+        self.stop_first = 0;
         moves.retain_mut(|one| {
             let yielding = one.out.iter().find_map(|(id, _)| self.case.yielding.get(id));
             // Whoever yields is not counted any more, in nothing.
@@ -54,10 +61,10 @@ impl Placing<'_> {
             if !one.start_first {
                 self.free(&out);
             }
-            if !one.create || self.choose(one, fleet, yielding.is_some()) {
+            if !one.create || self.find(one, &out, fleet, yielding.is_some()) {
                 self.restore(one, fleet);
                 if one.start_first {
-                    self.free(&out);
+                    freed_after.extend(out);
                 }
                 return true;
             }
@@ -79,7 +86,36 @@ impl Placing<'_> {
             }
             false
         });
+        self.free(&freed_after);
+        self.most_stop_first = self.most_stop_first.max(self.stop_first);
         Wave { moves }
+    }
+
+    /// Finds a place. A replica that takes a port of its node cannot run beside its successor there:
+    /// it gets one on another node, or else it stops first, and then there is one fewer meanwhile.
+    fn find(&mut self, one: &mut Move, out: &[Placed], fleet: &mut Fleet, may_wait: bool) -> bool {
+        let holds = |placed: &Placed| {
+            self.wanted.template.publish.keys().find(|port| placed.requests.ports.contains(port))
+        };
+        let Some(held) = out.iter().find_map(holds).filter(|_| one.start_first) else {
+            return self.choose(one, fleet, may_wait);
+        };
+        let requests = self.wanted.template.asks();
+        if fleet.has_place(&ask(self.case, self.wanted, &self.credit, one, &requests)) {
+            return self.choose(one, fleet, may_wait);
+        }
+        one.start_first = false;
+        self.free(out);
+        if self.choose(one, fleet, may_wait) {
+            one.why = format!("{}; stops first: port {held} has one holder", one.why);
+            self.stop_first += 1;
+            return true;
+        }
+        one.start_first = true;
+        for placed in out {
+            self.credit.entry(placed.node.clone()).or_default().sub(&placed.requests);
+        }
+        false
     }
 
     fn free(&mut self, out: &[Placed]) {
@@ -89,16 +125,8 @@ impl Placing<'_> {
     }
 
     fn choose(&mut self, one: &mut Move, fleet: &mut Fleet, may_wait: bool) -> bool {
-        let stay = one.out.iter().map(|(id, placed)| (id.generation, &placed.node)).max();
         let requests = &self.wanted.template.asks();
-        let ask = Ask {
-            workload: self.case.name,
-            requests,
-            placement: &self.wanted.placement,
-            image: Some(&self.wanted.template.image),
-            stay: stay.map(|(_, node)| node),
-            credit: &self.credit,
-        };
+        let ask = ask(self.case, self.wanted, &self.credit, one, requests);
         self.asked.push(ask.stay.cloned());
         let mut chosen = fleet.choose(&ask);
         let mut yielded = String::new();
@@ -183,6 +211,25 @@ impl Placing<'_> {
     }
 }
 
+/// What a move's new pod asks for.
+fn ask<'a>(
+    case: &'a Case<'_>,
+    wanted: &'a Workload,
+    credit: &'a BTreeMap<NodeName, Requests>,
+    one: &'a Move,
+    requests: &'a Requests,
+) -> Ask<'a> {
+    let stay = one.out.iter().map(|(id, placed)| (id.generation, &placed.node)).max();
+    Ask {
+        workload: case.name,
+        requests,
+        placement: &wanted.placement,
+        image: Some(&wanted.template.image),
+        stay: stay.map(|(_, node)| node),
+        credit,
+    }
+}
+
 pub(super) fn pod_spec(
     case: &Case<'_>,
     id: PodId,
@@ -198,6 +245,7 @@ pub(super) fn pod_spec(
         resources: _,
         overhead: _,
         limits: _,
+        publish,
         grace_ms,
     } = template;
     let (cpu_millis, memory_bytes) = (template.cpu_limit(), template.memory_limit());
@@ -214,6 +262,7 @@ pub(super) fn pod_spec(
         cpu_millis,
         memory_bytes,
         asks: Some(template.asks()).filter(|asks| *asks != limits).map(Box::new),
+        publish: publish.clone(),
         ip4,
         ip6,
         grace_ms: *grace_ms,

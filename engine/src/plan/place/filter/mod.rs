@@ -75,7 +75,7 @@ const FILTERS: &[(Filter, Way)] = &[
     (at::check, Way::Sets),
     (room::check, Way::Room),
     (address::check, Way::Asked),
-    (port::check, Way::Asked),
+    (port::check, Way::Room),
     (even::check, Way::Sets),
     (near::check, Way::Sets),
     (apart::check, Way::Sets),

@@ -1,15 +1,18 @@
-//! Ports of the node itself: one holder each.
+//! Ports of the node itself: there is one of each.
 
 use super::{At, No, Reach};
 use crate::plan::body::Rejection;
+use crate::plan::place::fleet::Resource;
 
 pub(super) fn check(at: &At<'_>, reach: Reach, no: &mut No) {
     if reach != Reach::Node {
         return;
     }
-    for &port in &at.want.placement.host_ports {
-        if let Some(by) = at.fleet.port_holder(port, at.node) {
-            no.because(|| Rejection::Port { port, by: by.clone() });
+    for &(resource, needs) in &at.want.needs {
+        let Resource::Port(port) = *at.fleet.resource(resource) else { continue };
+        if needs > at.fleet.free(at.node, resource, at.credit) {
+            let by = at.fleet.holder(resource, at.node);
+            no.because(|| Rejection::Port { port, by });
         }
     }
 }

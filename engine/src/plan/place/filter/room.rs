@@ -2,7 +2,7 @@
 
 use super::{At, No, Reach};
 use crate::plan::body::Rejection;
-use crate::plan::place::fleet::{ADDRESSES, CPU, MEMORY};
+use crate::plan::place::fleet::{ADDRESSES, CPU, MEMORY, Resource};
 
 pub(super) fn check(at: &At<'_>, reach: Reach, no: &mut No) {
     if reach != Reach::Node {
@@ -13,14 +13,19 @@ pub(super) fn check(at: &At<'_>, reach: Reach, no: &mut No) {
         if needs <= free {
             continue;
         }
-        match resource {
-            CPU => no.because(|| Rejection::Cpu { needs, free }),
-            MEMORY => no.because(|| Rejection::Memory { needs, free }),
-            ADDRESSES => {}
-            other => no.because(|| {
-                let name = at.fleet.resource(other).to_owned();
-                Rejection::Resource { name, needs, free }
-            }),
-        }
+        let name = match (resource, at.fleet.resource(resource)) {
+            (CPU, _) => {
+                no.because(|| Rejection::Cpu { needs, free });
+                continue;
+            }
+            (MEMORY, _) => {
+                no.because(|| Rejection::Memory { needs, free });
+                continue;
+            }
+            (ADDRESSES, _) | (_, Resource::Port(_)) => continue,
+            (_, Resource::Known(name)) => *name,
+            (_, Resource::Named(name)) => name,
+        };
+        no.because(|| Rejection::Resource { name: name.to_owned(), needs, free });
     }
 }

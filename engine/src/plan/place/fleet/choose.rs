@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{ADDRESSES, Fleet, Resident};
-use crate::plan::body::Rejection;
+use crate::plan::body::{Holder, Rejection};
 use crate::plan::graph::Quota;
 use crate::plan::names::{NodeName, WorkloadName};
 use crate::plan::observation::Requests;
@@ -40,6 +40,12 @@ impl Fleet {
             return Err(self.rejections(ask));
         };
         Ok(Place { node: self.names[node].clone(), addresses, why })
+    }
+
+    /// Says whether a node takes a replica; no advice is used up by asking.
+    pub fn has_place(&mut self, ask: &Ask<'_>) -> bool {
+        let ticket = self.ticket(ask);
+        self.chosen(ticket, ask.stay, ask.credit).is_some()
     }
 
     /// The node that somebody advised for this replica, if it may go there.
@@ -162,6 +168,7 @@ impl Fleet {
             slot.take(ip4);
         }
         self.spend_one(node, ADDRESSES, 1);
+        self.hold(node, &want.takes, || Holder::Service(want.name.clone()));
         self.put(node, want.workload, &want.takes);
     }
 

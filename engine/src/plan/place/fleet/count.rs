@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::{ADDRESSES, Fleet, Resident};
+use super::{ADDRESSES, Fleet, Resident, Resource};
+use crate::plan::body::Holder;
 
 impl Fleet {
     pub(in crate::plan::place) fn put(
@@ -32,6 +33,9 @@ impl Fleet {
         for &(resource, amount) in &**needs {
             let used = &mut self.used[node * width + resource];
             *used = used.saturating_sub(amount);
+            if *used == 0 {
+                self.holders.remove(&(resource, node));
+            }
         }
         let gone = Resident { workload, needs: Arc::clone(needs) };
         if let Some(found) = self.residents[node].iter().position(|resident| *resident == gone) {
@@ -39,6 +43,15 @@ impl Fleet {
         }
         self.tell(node, workload, false);
         self.shifted(node);
+    }
+
+    /// Notes who takes a node's ports, for people; whoever came first stays.
+    pub(super) fn hold(&mut self, node: usize, needs: &[(usize, u64)], by: impl Fn() -> Holder) {
+        for (resource, _) in needs {
+            if let Resource::Port(_) = self.resources[*resource] {
+                self.holders.entry((*resource, node)).or_insert_with(&by);
+            }
+        }
     }
 
     /// One replica more or fewer in a workload's counts.
@@ -61,14 +74,6 @@ impl Fleet {
             let value = self.labels[label].of_node[node];
             if let Some(count) = counts.as_mut().and_then(|counts| counts.get_mut(value)) {
                 *count = step(*count);
-            }
-        }
-        let placement = tally.placement.clone();
-        for &port in placement.iter().flat_map(|p| &p.host_ports) {
-            if after == 0 {
-                self.ports.remove(&(port, node));
-            } else {
-                self.ports.entry((port, node)).or_insert(workload);
             }
         }
         if let Some(index) = &mut self.index {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::names::amount;
-use super::{CPU, Fleet, MEMORY, Tally};
+use super::{CPU, Fleet, MEMORY, Resource, Tally};
+use crate::plan::body::Holder;
 use crate::plan::graph::{Fill, Over, Placement};
 use crate::plan::names::{NodeName, WorkloadName};
 use crate::plan::observation::Requests;
@@ -109,16 +110,13 @@ impl Fleet {
         &self.tallies[workload].name
     }
 
-    pub(in crate::plan::place) fn resource(&self, resource: usize) -> &str {
+    pub(in crate::plan::place) fn resource(&self, resource: usize) -> &Resource {
         &self.resources[resource]
     }
 
-    pub(in crate::plan::place) fn port_holder(
-        &self,
-        port: u16,
-        node: usize,
-    ) -> Option<&WorkloadName> {
-        self.ports.get(&(port, node)).map(|workload| &self.tallies[*workload].name)
+    /// Who holds a node's port, by the port's number as a resource.
+    pub(in crate::plan::place) fn holder(&self, resource: usize, node: usize) -> Holder {
+        self.holders.get(&(resource, node)).cloned().unwrap_or(Holder::Process)
     }
 
     /// Replicas of a workload in the domain that a node is in.

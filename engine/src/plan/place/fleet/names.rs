@@ -1,6 +1,6 @@
 //! Names into numbers: workloads, labels and their values, resources.
 
-use super::{ADDRESSES, CPU, DISK, Fleet, KNOWN, Label, MEMORY, Tally};
+use super::{ADDRESSES, CPU, DISK, Fleet, KNOWN, Label, MEMORY, Resource, Tally};
 use crate::plan::graph::Over;
 use crate::plan::names::WorkloadName;
 use crate::plan::observation::Requests;
@@ -55,44 +55,67 @@ impl Fleet {
     }
 
     pub(super) fn needs(&mut self, requests: &Requests) -> Vec<(usize, u64)> {
-        let Requests { cpu_millis, memory_bytes, disk_bytes, named } = requests;
+        let Requests { cpu_millis, memory_bytes, disk_bytes, named, ports } = requests;
         let mut needs = vec![(CPU, *cpu_millis), (MEMORY, *memory_bytes), (DISK, *disk_bytes)];
-        needs.extend(named.iter().map(|(name, amount)| (self.number_of(name), *amount)));
+        let pieces = named
+            .iter()
+            .map(|(name, amount)| (self.number_of(&Resource::Named(name.clone())), *amount));
+        needs.extend(pieces);
+        needs.extend(ports.iter().map(|port| (self.number_of(&Resource::Port(*port)), 1)));
         needs.retain(|(_, amount)| *amount > 0);
         needs
     }
 
-    /// Numbers a resource, making room for it in every node's row.
-    pub(super) fn number_of(&mut self, name: &str) -> usize {
+    /// Numbers what every node has, first of all.
+    pub(super) fn number_known(&mut self) {
         if self.resources.is_empty() {
-            self.resources = KNOWN.map(str::to_owned).to_vec();
+            let known = ["cpu", "memory", "disk", "addresses"];
+            self.resources = known.map(Resource::Known).to_vec();
         }
-        let named = self.resources.iter().skip(KNOWN.len()).position(|known| known == name);
-        if let Some(found) = named {
-            return found + KNOWN.len();
+    }
+
+    /// Numbers a resource, making room for it in every node's row.
+    pub(super) fn number_of(&mut self, resource: &Resource) -> usize {
+        self.number_known();
+        let others = self.resources.iter().skip(KNOWN);
+        if let Some(found) = others.clone().position(|known| known == resource) {
+            return found + KNOWN;
         }
         let width = self.resources.len();
-        let widen = |row: &Vec<u64>| -> Vec<u64> {
-            row.chunks(width).flat_map(|row| row.iter().copied().chain([0])).collect()
+        let widen = |row: &Vec<u64>, there: u64| -> Vec<u64> {
+            row.chunks(width).flat_map(|row| row.iter().copied().chain([there])).collect()
         };
-        self.room = widen(&self.room);
-        self.used = widen(&self.used);
-        self.resources.push(name.to_owned());
+        self.room = widen(&self.room, everywhere(resource));
+        self.used = widen(&self.used, 0);
+        self.resources.push(resource.clone());
         self.index = None;
         width
     }
 }
 
-pub(super) fn amount(requests: &Requests, resource: usize, resources: &[String]) -> u64 {
+/// How much every node has of a resource that nobody said anything about.
+fn everywhere(resource: &Resource) -> u64 {
     match resource {
-        CPU => requests.cpu_millis,
-        MEMORY => requests.memory_bytes,
-        DISK => requests.disk_bytes,
-        ADDRESSES => 0,
-        named => {
-            let name = resources.get(named).map(String::as_str).unwrap_or_default();
-            requests.named.get(name).copied().unwrap_or(0)
-        }
+        Resource::Port(_) => 1,
+        Resource::Known(_) | Resource::Named(_) => 0,
+    }
+}
+
+/// How much a node has of a resource.
+pub(super) fn room(has: &Requests, resource: usize, resources: &[Resource]) -> u64 {
+    let there = resources.get(resource).map_or(0, everywhere);
+    there.max(amount(has, resource, resources))
+}
+
+/// How much of a resource is asked for.
+pub(super) fn amount(requests: &Requests, resource: usize, resources: &[Resource]) -> u64 {
+    match (resource, resources.get(resource)) {
+        (CPU, _) => requests.cpu_millis,
+        (MEMORY, _) => requests.memory_bytes,
+        (DISK, _) => requests.disk_bytes,
+        (ADDRESSES, _) | (_, None | Some(Resource::Known(_))) => 0,
+        (_, Some(Resource::Named(name))) => requests.named.get(name).copied().unwrap_or(0),
+        (_, Some(Resource::Port(port))) => u64::from(requests.ports.contains(port)),
     }
 }
 
