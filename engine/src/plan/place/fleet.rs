@@ -18,6 +18,7 @@ use self::names::{number_value, room};
 use super::ask::{Ask, Slot};
 use super::grid::Cell;
 use super::index::Index;
+use super::preempt::Change;
 use super::price::{Foresight, Kept, Prices};
 use super::want::{self, Domain, Ticket, Want};
 use crate::plan::action::NodePort;
@@ -287,7 +288,7 @@ impl Fleet {
         self.hold(index, &needs, || Holder::Service(workload.clone()));
         self.spend(index, &needs);
         self.tell(index, number, true);
-        self.shifted(index);
+        self.shifted(index, Change::Other);
     }
 
     /// Counts requests that belong to nobody in this plan, such as another tenant's; `by` says whose.
@@ -296,7 +297,7 @@ impl Fleet {
         let Some(&index) = self.by_name.get(node) else { return };
         self.hold(index, &needs, || by.clone());
         self.spend(index, &needs);
-        self.shifted(index);
+        self.shifted(index, Change::Other);
     }
 
     /// Takes a port of a node from whoever holds it.

@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use super::filter::{self, At, Reach};
 use super::fleet::{CPU, Fleet, MEMORY, Resident};
 use super::grid::{Cell, Grid};
-use super::price::even;
 use super::want::{Floors, Want};
 
 /// How many nodes are looked at for the fewest victims.
@@ -26,6 +25,27 @@ pub struct Yielding {
     pub node: usize,
     /// Whose pods go, by the number of the workload, one entry a pod.
     pub(super) victims: Vec<Resident>,
+}
+
+/// What has changed on a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change<'a> {
+    /// A pod has come that yields to more important ones.
+    Comes {
+        /// How important it is.
+        priority: i32,
+        /// What it takes.
+        needs: &'a [(usize, u64)],
+    },
+    /// Such a pod has left.
+    Leaves {
+        /// How important it was.
+        priority: i32,
+        /// What it took.
+        needs: &'a [(usize, u64)],
+    },
+    /// Something that yields to nobody.
+    Other,
 }
 
 /// What nodes could yield, priority by priority.
@@ -68,10 +88,41 @@ impl Yields {
         self.tiers.binary_search(&priority).is_ok()
     }
 
-    /// Something has come to a node or left it.
-    pub(super) fn refresh(&mut self, fleet: &Fleet, node: usize, class: usize, local: usize) {
-        self.count(fleet, node);
-        for tier in 0..self.tiers.len() {
+    /// Something has come to a node or left it. What a pod takes it would yield again to those
+    /// that are more important than it, so that only the tiers below its own have changed.
+    pub(super) fn refresh(
+        &mut self,
+        fleet: &Fleet,
+        node: usize,
+        (class, local): (usize, usize),
+        change: Change<'_>,
+    ) {
+        let width = self.tiers.len();
+        let below = |priority: i32| self.tiers.partition_point(|tier| *tier < priority);
+        let (below, needs, comes) = match change {
+            Change::Comes { priority, needs } => (below(priority), needs, true),
+            Change::Leaves { priority, needs } => (below(priority), needs, false),
+            Change::Other => (width, &[][..], false),
+        };
+        // Where more is promised than there is, what is free does not follow what is taken.
+        let counted = match change {
+            Change::Comes { .. } => !fleet.is_overfull(node, &[]),
+            Change::Leaves { .. } => !fleet.is_overfull(node, needs),
+            Change::Other => false,
+        };
+        if counted {
+            for tier in &mut self.potential[node * width..][..below] {
+                for (resource, amount) in needs.iter().filter(|(r, _)| *r == CPU || *r == MEMORY) {
+                    let of = &mut tier[*resource];
+                    *of =
+                        if comes { of.saturating_sub(*amount) } else { of.saturating_add(*amount) };
+                }
+            }
+        } else {
+            self.count(fleet, node);
+        }
+        let tiers = if counted { below } else { width };
+        for tier in 0..tiers {
             let cell = self.cell(fleet, node, tier);
             self.grids[class][tier].shift(local, cell);
         }
@@ -111,39 +162,42 @@ impl Yields {
     ) -> Option<Yielding> {
         let asks = |resource: usize| want.needs.iter().find(|n| n.0 == resource).map_or(0, |n| n.1);
         let needs = [asks(CPU), asks(MEMORY)];
-        let mut lanes = Vec::new();
         for tier in 0..self.tiers.partition_point(|tier| *tier < want.placement.priority) {
-            lanes.clear();
+            let grid = |class: usize| &self.grids[class][tier];
+            let mut heads: Vec<Head<'_>> = Vec::new();
             for (class, nodes) in classes.clone() {
                 let least = Cell::of(needs, fleet.room_of(nodes[0])).levels();
-                for (number, lane) in self.grids[class][tier].lanes().iter().enumerate() {
-                    let levels = lane.cell.levels();
-                    if lane.count > 0 && levels[0] >= least[0] && levels[1] >= least[1] {
-                        lanes.push((even(lane.cell), class, number, nodes));
-                    }
+                if let Some(found) = grid(class).emptiest(0, least) {
+                    heads.push(Head { found, class, least, nodes });
                 }
             }
             let mut looked_at = 0;
             let mut best: Option<Yielding> = None;
-            let mut done: Option<u32> = None;
-            // Rank by rank: nearly always the first will do, so that sorting them would be a waste.
-            while let Some(rank) =
-                lanes.iter().map(|lane| lane.0).filter(|rank| done.is_none_or(|d| *rank > d)).min()
-            {
-                done = Some(rank);
-                let tied: Vec<_> = lanes.iter().filter(|lane| lane.0 == rank).collect();
-                let members = |(_, class, lane, names): &(u32, usize, usize, &'a [usize])| {
-                    let (lane, names) = (&self.grids[*class][tier].lanes()[*lane], *names);
-                    lane.members().map(move |local| names[local])
-                };
-                // Cells that tie are merged by the order of nodes; one alone has it already.
-                let mut merged: Vec<usize> = Vec::new();
-                if tied.len() > 1 {
-                    merged.extend(tied.iter().copied().flat_map(members));
-                    merged.sort_unstable();
-                }
-                let alone = tied.iter().copied().filter(|_| tied.len() == 1).flat_map(members);
-                for node in merged.into_iter().chain(alone) {
+            let mut merged: Vec<usize> = Vec::new();
+            while let Some(rank) = heads.iter().map(|head| head.found.0).min() {
+                let alone = heads.iter().filter(|head| head.found.0 == rank).count() == 1;
+                merged.clear();
+                let mut first = None;
+                heads.retain_mut(|head| {
+                    while head.found.0 == rank {
+                        let lane = &grid(head.class).lanes()[head.found.1];
+                        let next = grid(head.class).emptiest(head.found.2, head.least);
+                        // Cells that tie are merged by the order of nodes; one alone has it already.
+                        if alone && next.is_none_or(|next| next.0 != rank) && merged.is_empty() {
+                            first = Some((lane, head.nodes));
+                        } else {
+                            merged.extend(lane.members().map(|local| head.nodes[local]));
+                        }
+                        let Some(next) = next else { return false };
+                        head.found = next;
+                    }
+                    true
+                });
+                merged.sort_unstable();
+                let lane = first.into_iter();
+                let lane =
+                    lane.flat_map(|(lane, nodes)| lane.members().map(move |local| nodes[local]));
+                for node in lane.chain(merged.iter().copied()) {
                     if !passes_but_room(fleet, want, floors, node) {
                         continue;
                     }
@@ -169,6 +223,15 @@ impl Yields {
     }
 }
 
+/// The emptiest cell of a class that has not been looked into.
+struct Head<'a> {
+    /// Its rank, its lane, and where to go on from.
+    found: (u32, usize, usize),
+    class: usize,
+    least: [u64; 2],
+    nodes: &'a [usize],
+}
+
 /// Whether every constraint but room holds.
 fn passes_but_room(fleet: &Fleet, want: &Want, floors: &Floors, node: usize) -> bool {
     let at = At { fleet, node, want, floors, credit: None };
@@ -178,6 +241,16 @@ fn passes_but_room(fleet: &Fleet, want: &Want, floors: &Floors, node: usize) -> 
 /// The pods up to a priority that have to go from a node for a want to fit: as few as can be
 /// found, and of as little importance.
 fn victims(fleet: &Fleet, want: &Want, node: usize, most: i32) -> Option<Vec<Resident>> {
+    let priority = |pod: &Resident| fleet.tally(pod.workload).priority;
+    let spare = |workload: usize| {
+        let tally = fleet.tally(workload);
+        let keep = tally.keep.unwrap_or(tally.total.saturating_sub(1));
+        tally.total.saturating_sub(keep)
+    };
+    let size = |pod: &Resident| -> u128 {
+        let room = |resource: usize| u128::from(fleet.rooms(node)[resource].max(1));
+        pod.needs.iter().map(|(r, amount)| u128::from(*amount) * 1_000_000 / room(*r)).sum()
+    };
     let lack = |gone: &[&Resident]| -> Vec<(usize, u64)> {
         let short = want.needs.iter().map(|&(resource, needs)| {
             let freed = gone.iter().map(|pod| yields(pod, resource));
@@ -186,29 +259,25 @@ fn victims(fleet: &Fleet, want: &Want, node: usize, most: i32) -> Option<Vec<Res
         });
         short.filter(|(_, short)| *short > 0).collect()
     };
-    let priority = |pod: &Resident| fleet.tally(pod.workload).priority;
-    let mut may: Vec<&Resident> =
-        fleet.residents[node].iter().filter(|pod| priority(pod) <= most).collect();
+    // One alone is what is looked for first, and nearly always there is one.
+    let first = lack(&[]);
+    let residents = || fleet.residents[node].iter().filter(|pod| priority(pod) <= most);
+    let enough = |pod: &&Resident| {
+        first.iter().all(|(r, short)| yields(pod, *r) >= *short) && spare(pod.workload) > 0
+    };
+    if let Some(pod) =
+        residents().filter(enough).min_by_key(|pod| (priority(pod), size(pod), pod.workload))
+    {
+        return Some(vec![pod.clone()]);
+    }
+    let mut may: Vec<&Resident> = residents().collect();
     let mut left: BTreeMap<usize, u32> = BTreeMap::new();
     may.retain(|pod| {
-        let tally = fleet.tally(pod.workload);
-        let keep = tally.keep.unwrap_or(tally.total.saturating_sub(1));
-        let left = left.entry(pod.workload).or_insert(tally.total.saturating_sub(keep));
+        let left = left.entry(pod.workload).or_insert_with(|| spare(pod.workload));
         let allowed = *left > 0;
         *left = left.saturating_sub(1);
         allowed
     });
-    let first = lack(&[]);
-    let size = |pod: &Resident| -> u128 {
-        let room = |resource: usize| u128::from(fleet.rooms(node)[resource].max(1));
-        pod.needs.iter().map(|(r, amount)| u128::from(*amount) * 1_000_000 / room(*r)).sum()
-    };
-    let enough = |pod: &&&Resident| first.iter().all(|(r, short)| yields(pod, *r) >= *short);
-    if let Some(pod) =
-        may.iter().filter(enough).min_by_key(|pod| (priority(pod), size(pod), pod.workload))
-    {
-        return Some(vec![(*pod).clone()]);
-    }
     let mut gone: Vec<&Resident> = Vec::new();
     loop {
         let short = lack(&gone);

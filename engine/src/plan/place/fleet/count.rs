@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{ADDRESSES, Fleet, Resident, Resource};
 use crate::plan::body::Holder;
+use crate::plan::place::preempt::Change;
 
 impl Fleet {
     pub(in crate::plan::place) fn put(
@@ -20,7 +21,7 @@ impl Fleet {
         }
         self.residents[node].push(Resident { workload, needs: Arc::clone(needs) });
         self.tell(node, workload, true);
-        self.shifted(node);
+        self.shifted(node, Change::Comes { priority, needs });
     }
 
     pub(in crate::plan::place) fn pull(
@@ -41,8 +42,9 @@ impl Fleet {
         if let Some(found) = self.residents[node].iter().position(|resident| *resident == gone) {
             self.residents[node].swap_remove(found);
         }
+        let priority = self.tallies[workload].priority;
         self.tell(node, workload, false);
-        self.shifted(node);
+        self.shifted(node, Change::Leaves { priority, needs });
     }
 
     /// Notes who takes a node's ports, for people; whoever came first stays.
@@ -119,7 +121,7 @@ impl Fleet {
     }
 
     /// A node's free share has changed.
-    pub(super) fn shifted(&mut self, node: usize) {
+    pub(super) fn shifted(&mut self, node: usize, change: Change<'_>) {
         if let Some(before) = self.cells.get(node).copied() {
             let (room, after) = (self.room_of(node), self.cell(node));
             if before != after {
@@ -129,6 +131,7 @@ impl Fleet {
             }
         }
         if let Some(mut index) = self.index.take() {
+            index.yields_change(self, node, change);
             index.shifted(self, node);
             self.index = Some(index);
         }

@@ -38,6 +38,16 @@ impl Fleet {
         [self.room[at + CPU], self.room[at + MEMORY]]
     }
 
+    /// Says whether CPU or memory of a node is promised beyond what there is, or was so until just
+    /// now, when these left.
+    pub(in crate::plan::place) fn is_overfull(&self, node: usize, left: &[(usize, u64)]) -> bool {
+        let at = node * self.resources.len();
+        [CPU, MEMORY].iter().any(|&of| {
+            let left = left.iter().find(|(resource, _)| *resource == of).map_or(0, |need| need.1);
+            self.used[at + of].saturating_add(left) > self.room[at + of]
+        })
+    }
+
     /// All that a node has, for telling classes apart.
     pub(in crate::plan::place) fn rooms(&self, node: usize) -> &[u64] {
         let width = self.resources.len();

@@ -59,11 +59,6 @@ pub(super) fn common(at: &At<'_>) -> Common {
     }
 }
 
-/// Scores what is the node's own: replicas on it, pressure, image, room.
-pub(super) fn of_node(at: &At<'_>) -> (i64, i64, i64, i64) {
-    (node::number(at), pressure::number(at), image::number(at), room::number(at))
-}
-
 /// The same where only counters of domains have changed since.
 pub(super) fn common_again(at: &At<'_>, before: Common) -> Common {
     let weighed = !at.want.lean.is_empty();

@@ -1,0 +1,449 @@
+//! The search that does not look at every node, and finds the node that
+//! [`naive`] finds.
+//!
+//! Classes that are equally good are searched together: each offers its emptiest cell with enough
+//! room, the best cells are looked into, and where nobody in them lets the replica in, each class
+//! offers its next. Where sets leave only a few nodes, those are looked at instead.
+
+use super::{Index, NodeClass, Plan, Suited, count};
+use crate::plan::observation::Pressure;
+use crate::plan::place::bits::{Bits, ones};
+use crate::plan::place::filter::{self, At, Reach};
+use crate::plan::place::fleet::Fleet;
+use crate::plan::place::naive;
+use crate::plan::place::price::Ranker;
+use crate::plan::place::score::{self, Common};
+use crate::plan::place::want::{Domain, Floors, Ticket, Want};
+
+/// The most weighed ties over nodes that the index splits by; with more, every node is looked at.
+const MOST_TIES: usize = 3;
+/// With so few nodes to choose from, each of them is looked at, without going by cells.
+const FEW: u32 = 256;
+/// After a search that found nothing, so few nodes where something left are looked at by themselves.
+const FEW_EASED: usize = 16;
+
+/// A class whose domains let the replica in, and one set of weighed ties that a node may fulfil.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    common: Common,
+    one: Suited,
+    set: u32,
+}
+
+/// A cell to look at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    rank: u32,
+    class: usize,
+    lane: usize,
+    /// Which sets of weighed ties count.
+    sets: u32,
+    /// Where the class's next cell is, if its cells are taken in order.
+    next: usize,
+    /// The levels of a cell with enough room.
+    least: [u64; 2],
+}
+
+/// A value with its counters, and an evenness with what the emptiest has.
+type Even<'a> = ((&'a usize, &'a Option<&'a [u32]>), (&'a (Domain, u32), &'a u32));
+
+impl Index {
+    /// Finds the node that takes a replica, if one does.
+    pub(in crate::plan::place) fn search(
+        &mut self,
+        fleet: &Fleet,
+        ticket: Ticket,
+    ) -> Option<usize> {
+        self.prepare(fleet, ticket);
+        if let Some(found) = self.among_eased(fleet, ticket) {
+            return found;
+        }
+        let floors = self.floors(fleet, ticket);
+        let want = fleet.want(ticket);
+        let weighed: Vec<(usize, i64)> = want
+            .lean
+            .iter()
+            .filter(|(tie, _)| tie.over == Domain::Node)
+            .map(|(tie, weight)| (tie.other, *weight))
+            .collect();
+        if weighed.len() > MOST_TIES {
+            return naive::search(fleet, ticket);
+        }
+        let mut entries = std::mem::take(&mut self.entries);
+        let mut buffers = (std::mem::take(&mut self.heads), std::mem::take(&mut self.lanes));
+        self.enter(fleet, ticket, &floors, &weighed, &mut entries);
+        let one = entries.first().map(|e| e.common) == entries.last().map(|e| e.common);
+        let one = one && weighed.is_empty();
+        let plan = self.plans[ticket.0].as_ref();
+        let hint = plan.filter(|plan| one && !plan.domains && plan.level.0 == self.eased.count);
+        let first = hint.map_or(0, |plan| plan.level.1);
+        let mut found = None;
+        let mut rest = entries.as_slice();
+        let search = Group::new(self, fleet, want, plan, &floors, &weighed);
+        while let (None, Some(entry)) = (found, rest.first()) {
+            let size = rest.partition_point(|other| other.common <= entry.common);
+            let (group, others) = rest.split_at(size);
+            found = search.best(group, first, &mut buffers);
+            rest = others;
+        }
+        let count = self.eased.count;
+        if let Some(plan) = self.plans[ticket.0].as_mut() {
+            match found {
+                Some((_, level)) => plan.level = (count, level),
+                None => plan.failed = Some(count).filter(|_| plan.alone),
+            }
+        }
+        self.entries = entries;
+        (self.heads, self.lanes) = buffers;
+        found.map(|(node, _)| node)
+    }
+
+    /// Where no node took such a replica before, and few have lost something since: the best of
+    /// those few, since no other can take it now. Nothing where that is not so.
+    fn among_eased(&self, fleet: &Fleet, ticket: Ticket) -> Option<Option<usize>> {
+        let plan = self.plans.get(ticket.0)?.as_ref()?;
+        let nodes = self.eased.since(plan.failed?)?;
+        if nodes.len() > FEW_EASED {
+            return None;
+        }
+        let (want, floors) = (fleet.want(ticket), Floors::default());
+        let at = |node: usize| At { fleet, node, want, floors: &floors, credit: None };
+        let takes = |node: &usize| {
+            let class = self.class_of[*node];
+            plan.classes.iter().any(|one| one.class == class)
+                && filter::passes(&at(*node), Reach::Node)
+        };
+        let fit = nodes.iter().copied().filter(takes);
+        Some(fit.min_by_key(|node| (score::score(&at(*node)), *node)))
+    }
+
+    /// Lists the classes whose domains let the replica in, the best first. With weighed ties over
+    /// nodes, once for each set of them that a node may fulfil.
+    fn enter(
+        &self,
+        fleet: &Fleet,
+        ticket: Ticket,
+        floors: &Floors,
+        weighed: &[(usize, i64)],
+        entries: &mut Vec<Entry>,
+    ) {
+        entries.clear();
+        let Some(Some(plan)) = self.plans.get(ticket.0) else { return };
+        let want = fleet.want(ticket);
+        if let Some(values) = &plan.values {
+            let counts: Vec<Option<&[u32]>> =
+                want.even.iter().map(|(over, _)| fleet.counts_of(want.workload, *over)).collect();
+            let lets = |((value, counts), ((_, skew), least)): Even<'_>| {
+                *value != 0
+                    && count(*counts, *value).saturating_add(1) <= least.saturating_add(*skew)
+            };
+            for (one, values) in plan.classes.iter().zip(values.chunks(want.even.len())) {
+                let limits = want.even.iter().zip(&floors.0);
+                if values.iter().zip(&counts).zip(limits).all(lets) {
+                    self.each_set(*one, one.common, weighed, entries);
+                }
+            }
+        } else {
+            for one in &plan.classes {
+                let mut common = one.common;
+                if plan.domains {
+                    let node = self.classes[one.class].nodes[0];
+                    let at = At { fleet, node, want, floors, credit: None };
+                    if !filter::passes_domains(&at) {
+                        continue;
+                    }
+                    common = score::common_again(&at, common);
+                }
+                self.each_set(*one, common, weighed, entries);
+            }
+        }
+        // A plan's classes are in order already, where nothing of their score changes.
+        if plan.domains && plan.values.is_none() || !weighed.is_empty() {
+            entries.sort_unstable_by_key(|entry| (entry.common, entry.one.class, entry.set));
+        }
+    }
+
+    fn each_set(
+        &self,
+        one: Suited,
+        common: Common,
+        weighed: &[(usize, i64)],
+        entries: &mut Vec<Entry>,
+    ) {
+        for set in 0..1_u32 << weighed.len() {
+            let fulfilled = weighed.iter().enumerate().filter(|(tie, _)| set >> tie & 1 == 1);
+            let weight: i64 = fulfilled.map(|(_, (_, weight))| *weight).sum();
+            let lean = common.lean.saturating_sub(weight);
+            entries.push(Entry { common: Common { lean, ..common }, one, set });
+        }
+    }
+}
+
+/// The search among classes that are equally good.
+struct Group<'a> {
+    index: &'a Index,
+    fleet: &'a Fleet,
+    want: &'a Want,
+    plan: Option<&'a Plan>,
+    floors: &'a Floors,
+    weighed: &'a [(usize, i64)],
+    /// Whether sets of nodes say anything beside how many replicas a node has.
+    sieved: bool,
+    /// Which nodes have at least one, two, … replicas.
+    levels: &'a [Bits],
+}
+
+/// What the nodes of a cell must have to be looked at.
+#[derive(Clone, Copy)]
+struct Pick<'a> {
+    /// At least so many replicas, and not one more.
+    has: Option<&'a Bits>,
+    more: Option<&'a Bits>,
+    /// The image, or not.
+    image: Option<(&'a Bits, bool)>,
+}
+
+impl Pick<'_> {
+    fn word(self, global: usize) -> u64 {
+        let Self { has, more, image } = self;
+        let mut mask = has.map_or(u64::MAX, |bits| bits.word(global));
+        mask &= !more.map_or(0, |bits| bits.word(global));
+        match image {
+            Some((bits, true)) => mask & bits.word(global),
+            Some((bits, false)) => mask & !bits.word(global),
+            None => mask,
+        }
+    }
+}
+
+impl<'a> Group<'a> {
+    fn new(
+        index: &'a Index,
+        fleet: &'a Fleet,
+        want: &'a Want,
+        plan: Option<&'a Plan>,
+        floors: &'a Floors,
+        weighed: &'a [(usize, i64)],
+    ) -> Self {
+        let named = plan.is_some_and(|plan| plan.at.is_some());
+        let apart = want.apart.iter().filter(|tie| tie.other != want.workload);
+        let ties = apart.chain(&want.near).any(|tie| tie.over == Domain::Node);
+        let sieved = named || ties || !weighed.is_empty();
+        let levels = index.levels(want.workload);
+        Self { index, fleet, want, plan, floors, weighed, sieved, levels }
+    }
+
+    /// The node, and how many replicas of the workload it had.
+    fn best(
+        &self,
+        group: &[Entry],
+        first: u32,
+        (heads, lanes): &mut (Vec<Candidate>, Vec<Candidate>),
+    ) -> Option<(usize, u32)> {
+        if let Some(found) = self.among_few(group) {
+            return found;
+        }
+        self.offer(group, heads);
+        if heads.is_empty() {
+            return None;
+        }
+        let image = self.want.image.as_ref().and_then(|image| self.index.images.get(image));
+        for level in first..=self.top() {
+            for pressure in [Pressure::Low, Pressure::Some, Pressure::High] {
+                for having in [Some(true), Some(false), None] {
+                    if having.is_some() != image.is_some() {
+                        continue;
+                    }
+                    let here =
+                        |one: &&Candidate| self.index.classes[one.class].pressure == pressure;
+                    lanes.clear();
+                    lanes.extend(heads.iter().filter(here));
+                    if lanes.is_empty() {
+                        break;
+                    }
+                    let pick = self.pick(level, image.zip(having));
+                    if let Some(node) = self.among(pick, lanes) {
+                        return Some((node, level));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The most replicas that a node may have.
+    fn top(&self) -> u32 {
+        let top = u32::try_from(self.levels.len()).unwrap_or(u32::MAX);
+        self.want.most_on_node(self.floors).map_or(top, |most| most.min(top))
+    }
+
+    fn pick(&self, level: u32, image: Option<(&'a Bits, bool)>) -> Pick<'a> {
+        let level = level as usize;
+        let has = level.checked_sub(1).and_then(|above| self.levels.get(above));
+        Pick { has, more: self.levels.get(level), image }
+    }
+
+    /// The cells that each class of a group offers: its emptiest with enough room or, where nodes
+    /// are filled densely, all that have enough.
+    fn offer(&self, group: &[Entry], heads: &mut Vec<Candidate>) {
+        heads.clear();
+        let mut entries = group.iter().peekable();
+        while let Some(Entry { one, set, .. }) = entries.next() {
+            let Suited { class, least, .. } = *one;
+            // The same class comes again for each set of weighed ties that is as good.
+            let mut sets = 1_u32 << set;
+            while let Some(Entry { set, .. }) = entries.next_if(|other| other.one.class == class) {
+                sets |= 1 << set;
+            }
+            let NodeClass { nodes, grid, .. } = &self.index.classes[class];
+            match self.fleet.ranker(self.want, nodes[0]) {
+                Ranker::Even => {
+                    if let Some((rank, lane, next)) = grid.emptiest(0, least) {
+                        heads.push(Candidate { rank, class, lane, sets, next, least });
+                    }
+                }
+                ranker @ (Ranker::Full | Ranker::Table(_)) => {
+                    for (lane, here) in grid.lanes().iter().enumerate() {
+                        let levels = here.cell.levels();
+                        if here.count > 0 && levels[0] >= least[0] && levels[1] >= least[1] {
+                            let (rank, next) = (ranker.rank(here.cell), usize::MAX);
+                            heads.push(Candidate { rank, class, lane, sets, next, least });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn among(&self, pick: Pick<'_>, lanes: &mut Vec<Candidate>) -> Option<usize> {
+        loop {
+            let rank = lanes.iter().map(|lane| lane.rank).min()?;
+            let mut found: Option<usize> = None;
+            for one in lanes.iter().filter(|one| one.rank == rank) {
+                let node = self.first(one, pick);
+                found = found.into_iter().chain(node).min();
+            }
+            if found.is_some() {
+                return found;
+            }
+            // On to the next best: each class's next cell, where they come in order.
+            lanes.retain_mut(|one| {
+                if one.rank != rank {
+                    return true;
+                }
+                match self.index.classes[one.class].grid.emptiest(one.next, one.least) {
+                    Some((rank, lane, next)) => {
+                        *one = Candidate { rank, lane, next, ..*one };
+                        true
+                    }
+                    None => false,
+                }
+            });
+        }
+    }
+
+    /// The first node of a cell that lets the replica in.
+    fn first(&self, one: &Candidate, pick: Pick<'_>) -> Option<usize> {
+        let NodeClass { word, nodes, grid, .. } = &self.index.classes[one.class];
+        let mask = |local: usize| {
+            let mask = pick.word(word + local);
+            if self.sieved { mask & self.allowed(one.sets, word + local) } else { mask }
+        };
+        let passes = |local: usize| self.passes(nodes[local]);
+        grid.lanes()[one.lane].first(mask, passes).map(|local| nodes[local])
+    }
+
+    fn passes(&self, node: usize) -> bool {
+        let Self { fleet, want, floors, .. } = *self;
+        filter::passes_after_sets(&At { fleet, node, want, floors, credit: None })
+    }
+
+    /// The nodes of a word that every set lets through, whatever they have of the workload itself.
+    fn allowed(&self, sets: u32, global: usize) -> u64 {
+        let named = self.plan.and_then(|plan| plan.at.as_ref());
+        let mut mask = named.map_or(u64::MAX, |at| at.word(global));
+        for tie in &self.want.apart {
+            if tie.over == Domain::Node && tie.other != self.want.workload {
+                mask &= !self.holding(tie.other, global);
+            }
+        }
+        for tie in &self.want.near {
+            if tie.over == Domain::Node && !self.fleet.begins(self.want.workload, tie.other) {
+                mask &= self.holding(tie.other, global);
+            }
+        }
+        if !self.weighed.is_empty() {
+            mask &= self.fulfilling(sets, global);
+        }
+        mask
+    }
+
+    /// Where sets leave only a few nodes, the best of them; nothing where they leave more.
+    fn among_few(&self, group: &[Entry]) -> Option<Option<(usize, u32)>> {
+        let Self { index, fleet, want, .. } = *self;
+        let near = want.near.iter().any(|tie| tie.over == Domain::Node);
+        let named = self.plan.is_some_and(|plan| plan.at.is_some());
+        if !near && !named && group.iter().all(|entry| entry.set == 0) {
+            return None;
+        }
+        let mut few: Vec<(usize, usize, u64)> = Vec::new();
+        let mut nodes = 0;
+        for Entry { one, set, .. } in group {
+            let class = &index.classes[one.class];
+            for local in 0..class.nodes.len().div_ceil(64) {
+                let mask = self.allowed(1 << set, class.word + local) & class.whole(local);
+                if mask != 0 {
+                    nodes += mask.count_ones();
+                    few.push((one.class, local, mask));
+                }
+            }
+            if nodes > FEW {
+                return None;
+            }
+        }
+        let image = want.image.as_ref().and_then(|image| index.images.get(image));
+        let mut keys = Vec::new();
+        for level in 0..=self.top() {
+            let pick = self.pick(level, None);
+            keys.clear();
+            for (number, local, mask) in &few {
+                let class = &index.classes[*number];
+                let global = class.word + local;
+                let ranker = fleet.ranker(want, class.nodes[0]);
+                for bit in ones(mask & pick.word(global)) {
+                    let place = local * 64 + bit;
+                    let lacks = image.is_some_and(|bits| bits.word(global) >> bit & 1 == 0);
+                    let rank = ranker.rank(class.grid.cell_of(place));
+                    keys.push((class.pressure, lacks, rank, class.nodes[place]));
+                }
+            }
+            // Nearly always the best lets the replica in, so that sorting them would be a waste.
+            let best = keys.iter().min().map(|key| key.3);
+            if let Some(node) = best.filter(|node| self.passes(*node)) {
+                return Some(Some((node, level)));
+            }
+            keys.sort_unstable();
+            let found = keys.iter().skip(1).map(|key| key.3).find(|node| self.passes(*node));
+            if let Some(node) = found {
+                return Some(Some((node, level)));
+            }
+        }
+        Some(None)
+    }
+
+    fn holding(&self, workload: usize, word: usize) -> u64 {
+        self.index.levels(workload).first().map_or(0, |bits| bits.word(word))
+    }
+
+    /// The nodes that fulfil exactly one of the sets of weighed ties.
+    fn fulfilling(&self, sets: u32, word: usize) -> u64 {
+        let all = (0..1_u32 << self.weighed.len()).filter(|set| sets >> set & 1 == 1);
+        all.fold(0, |mask, set| {
+            let ties = self.weighed.iter().enumerate();
+            mask | ties.fold(u64::MAX, |one, (tie, (other, _))| {
+                let holding = self.holding(*other, word);
+                one & if set >> tie & 1 == 1 { holding } else { !holding }
+            })
+        })
+    }
+}
