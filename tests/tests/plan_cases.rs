@@ -4,7 +4,7 @@
 //! ` ```berth web.berth ` sets a file. ` ```world ` does something to the nodes, a line each
 //! (`never-ready images/web`, `stop web-0.g1`, `cut n3`, `heal n3`, `pressure n1 high`, `listen n1 80/tcp`,
 //! `tenant n2 berth.other.default 80/tcp`). ` ```plan ` is the
-//! plan's text; ` ```why web[1] n2 `, ` ```capacity ` and ` ```what-if --without n1 ` are what those
+//! plan's text; ` ```why web[1] n2 `, ` ```capacity `, both also with `--json`, and ` ```what-if --without n1 ` are what those
 //! commands say; ` ```apply ` applies it and lists the steps done, in order, and the outcome.
 
 use std::collections::BTreeMap;
@@ -31,6 +31,7 @@ use berth_engine::run::twin::{Behaviour, Twin};
 use berth_lang::{CompileRequest, Workspace};
 use berth_tests::cases::{Part, run_all};
 use berth_tests::drive::simulate;
+use serde_json::to_string_pretty;
 
 struct Stage {
     workspace: Workspace,
@@ -169,6 +170,11 @@ impl Stage {
     }
 }
 
+/// What the commands print with `--json`.
+fn json(text: serde_json::Result<String>) -> String {
+    text.expect("JSON") + "\n"
+}
+
 fn digest(name: &ImageName) -> ImageDigest {
     let name = name.to_string();
     ImageDigest::new(format!("sha256:{}", berth_engine::plan::canon::digest_of("case", &name)))
@@ -194,14 +200,21 @@ fn run(case: &mut [Part]) -> Vec<String> {
                     .look(|inputs, body| capacity::text(&capacity::capacity(inputs, body)))
                     .await
                     .unwrap_or_else(|why| why),
+                "capacity --json" => stage
+                    .look(|inputs, body| json(to_string_pretty(&capacity::capacity(inputs, body))))
+                    .await
+                    .unwrap_or_else(|why| why),
                 info if info.starts_with("why ") => {
-                    let words: Vec<_> = info.split(' ').collect();
+                    let mut words: Vec<_> = info.split(' ').collect();
+                    let as_json = words.pop_if(|word| *word == "--json").is_some();
                     let (name, ordinal) = why::replica(words[1]).expect("a replica");
                     let node = words.get(2).map(|node| NodeName::new(*node));
                     let found = stage.look(|inputs, body| {
-                        let found = why::why(inputs, body, (&name, ordinal), node.as_ref());
-                        found
-                            .map_or_else(|e| format!("{e}\n"), |why| why::text(&why, node.as_ref()))
+                        match why::why(inputs, body, (&name, ordinal), node.as_ref()) {
+                            Ok(why) if as_json => json(to_string_pretty(&why)),
+                            Ok(why) => why::text(&why, node.as_ref()),
+                            Err(error) => format!("{error}\n"),
+                        }
                     });
                     found.await.unwrap_or_else(|why| why)
                 }

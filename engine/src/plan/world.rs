@@ -49,6 +49,8 @@ pub enum State {
 pub struct World {
     /// The pods.
     pub pods: BTreeMap<PodId, Here>,
+    /// The same by workload.
+    by_workload: BTreeMap<WorkloadName, BTreeSet<PodId>>,
 }
 
 impl World {
@@ -120,7 +122,11 @@ impl World {
                 pods.insert(id.clone(), here);
             }
         }
-        Self { pods }
+        let mut by_workload: BTreeMap<WorkloadName, BTreeSet<PodId>> = BTreeMap::new();
+        for (id, here) in &pods {
+            by_workload.entry(here.placed.workload.clone()).or_default().insert(id.clone());
+        }
+        Self { pods, by_workload }
     }
 
     /// Lists a workload's pods.
@@ -128,12 +134,13 @@ impl World {
         &'a self,
         workload: &'a WorkloadName,
     ) -> impl Iterator<Item = (&'a PodId, &'a Here)> + 'a {
-        self.pods.iter().filter(move |(_, here)| &here.placed.workload == workload)
+        let ids = self.by_workload.get(workload).into_iter().flatten();
+        ids.filter_map(|id| self.pods.get_key_value(id))
     }
 
     /// Names every workload that has a pod.
     pub fn workloads(&self) -> BTreeSet<&WorkloadName> {
-        self.pods.values().map(|here| &here.placed.workload).collect()
+        self.by_workload.keys().collect()
     }
 }
 

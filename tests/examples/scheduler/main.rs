@@ -1,7 +1,7 @@
 //! Measures placement, beside our own naive scan and beside the usual packers; prints tables in
 //! markdown, which `docs/benchmarks/scheduler.md` keeps.
 //!
-//! `cargo run --release -p berth-tests --example scheduler [speed|large|packing]`
+//! `cargo run --release -p berth-tests --example scheduler [speed|large|plans|packing]`
 
 #![allow(
     clippy::print_stdout,
@@ -11,6 +11,7 @@
 )]
 
 mod packing;
+mod plans;
 mod speed;
 
 fn main() {
@@ -21,6 +22,9 @@ fn main() {
     }
     if wants("large") {
         speed::large();
+    }
+    if wants("plans") {
+        plans::plans();
     }
     if wants("packing") {
         packing::packing();

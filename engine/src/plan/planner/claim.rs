@@ -14,22 +14,22 @@ pub(super) fn claim(graph: &Graph, wanted: &BTreeMap<WorkloadName, Workload>, bo
     let claims = &mut body.claims;
     claims.nodes.retain(|node, _| graph.nodes.contains_key(node));
     claims.ranges.retain(|node, _| graph.nodes.contains_key(node));
+    let taken: BTreeSet<u32> = claims.ranges.values().copied().collect();
+    let mut free = (0..).filter(|index| !taken.contains(index));
     for node in graph.nodes.keys() {
         if !claims.ranges.contains_key(node) {
-            let taken: BTreeSet<u32> = claims.ranges.values().copied().collect();
-            let free = (0..).find(|index| !taken.contains(index)).unwrap_or(u32::MAX);
-            claims.ranges.insert(node.clone(), free);
+            claims.ranges.insert(node.clone(), free.next().unwrap_or(u32::MAX));
         }
         if ranges(graph, claims, node).is_none() {
             body.blocked.push(Blocked::PoolUsedUp { pool: "pods".into(), by: node.to_string() });
         }
     }
     let with_ports = wanted.iter().filter(|(_, workload)| !workload.ports.is_empty());
+    let taken: BTreeSet<u32> = claims.endpoints.values().copied().collect();
+    let mut free = (1..).filter(|index| !taken.contains(index));
     for (name, _) in with_ports {
         if !claims.endpoints.contains_key(name) {
-            let taken: BTreeSet<u32> = claims.endpoints.values().copied().collect();
-            let free = (1..).find(|index| !taken.contains(index)).unwrap_or(u32::MAX);
-            claims.endpoints.insert(name.clone(), free);
+            claims.endpoints.insert(name.clone(), free.next().unwrap_or(u32::MAX));
         }
         if addresses(graph, claims, name).is_none() {
             let by = name.to_string();
@@ -43,9 +43,22 @@ pub(super) fn ranges(
     claims: &Claims,
     node: &NodeName,
 ) -> Option<(ipnet::Ipv4Net, ipnet::Ipv6Net)> {
-    let index = *claims.ranges.get(node)? as usize;
-    let range4 = graph.pools.pods4.subnets(NODE_PREFIX4).ok()?.nth(index)?;
-    let range6 = graph.pools.pods6.subnets(NODE_PREFIX6).ok()?.nth(index)?;
+    let index = *claims.ranges.get(node)?;
+    let (pool4, pool6) = (graph.pools.pods4, graph.pools.pods6);
+    let most = |prefix: u8, pool: u8| 1_u64 << prefix.saturating_sub(pool).min(32);
+    if pool4.prefix_len() > NODE_PREFIX4
+        || pool6.prefix_len() > NODE_PREFIX6
+        || u64::from(index) >= most(NODE_PREFIX4, pool4.prefix_len())
+        || u64::from(index) >= most(NODE_PREFIX6, pool6.prefix_len())
+    {
+        return None;
+    }
+    // Counted rather than walked to: with many nodes, walking to each is quadratic.
+    let base4 =
+        u32::from(pool4.network()).checked_add(index.checked_mul(1 << (32 - NODE_PREFIX4))?)?;
+    let base6 = u128::from(pool6.network()) + (u128::from(index) << (128 - NODE_PREFIX6));
+    let range4 = ipnet::Ipv4Net::new(base4.into(), NODE_PREFIX4).ok()?;
+    let range6 = ipnet::Ipv6Net::new(base6.into(), NODE_PREFIX6).ok()?;
     Some((range4, range6))
 }
 

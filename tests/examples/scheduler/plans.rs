@@ -1,0 +1,96 @@
+//! How long a whole plan takes, with its checks, as a curve over fleets that are fresh.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use berth_engine::plan::body::Goal;
+use berth_engine::plan::check;
+use berth_engine::plan::graph::Graph;
+use berth_engine::plan::ledger::Head;
+use berth_engine::plan::names::{NodeName, WorkloadName};
+use berth_engine::plan::observation::{
+    Facts, NodeObservation, NodeSpec, NodeStatus, NodeView, Observation, Requests,
+};
+use berth_engine::plan::planner::{self, Inputs};
+use berth_tests::project::{self, ROLLING, image, web};
+
+/// A node with nothing of ours on it.
+fn seen(number: usize) -> NodeObservation {
+    let number = u32::try_from(number).expect("few nodes");
+    NodeObservation {
+        facts: Facts {
+            machine_id: format!("{number:032x}"),
+            address4: Some(std::net::Ipv4Addr::from((172 << 24) + (16 << 16) + number)),
+            address6: None,
+            cpu_millis: 64_000,
+            memory_bytes: 256 << 30,
+            disk_bytes: 0,
+            arch: "amd64".to_owned(),
+            os: "Debian".to_owned(),
+            containerd: "1.7.24".to_owned(),
+            missing: Vec::new(),
+        },
+        spec: NodeSpec::default(),
+        status: NodeStatus::default(),
+    }
+}
+
+/// So many nodes, and services of a hundred replicas without ports, a hundred a node.
+fn project(nodes: usize, replicas: usize) -> (Graph, Observation) {
+    let mut graph = project::fleet(u32::try_from(nodes).expect("few nodes"));
+    graph.pools.pods4 = "10.0.0.0/8".parse().expect("a pool");
+    graph.pools.endpoints4 = "192.168.0.0/16".parse().expect("a pool");
+    for number in 0..replicas / 100 {
+        let mut workload = web(image('a'), 100, ROLLING);
+        workload.ports.clear();
+        workload.health = None;
+        let memory_bytes = (64 + number as u64 % 7) << 20;
+        workload.template.resources =
+            Requests { cpu_millis: 100, memory_bytes, ..Requests::default() };
+        graph.workloads.insert(WorkloadName::new(format!("w{number:05}")), workload);
+    }
+    let view =
+        |(number, name): (usize, &NodeName)| (name.clone(), NodeView::Seen(Box::new(seen(number))));
+    let nodes: BTreeMap<_, _> = graph.nodes.keys().enumerate().map(view).collect();
+    (graph, Observation { nodes })
+}
+
+/// Prints the curve; `MOST=1000` bounds the number of nodes.
+pub(crate) fn plans() {
+    let most = std::env::var("MOST").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000);
+    println!("## A whole fresh plan: everything placed, every step, and the checker\n");
+    println!("| nodes | replicas | steps | plan | checker |");
+    println!("|---|---|---|---|---|");
+    for (nodes, replicas) in
+        [(30, 2_000), (100, 7_000), (300, 20_000), (1_000, 70_000), (3_000, 200_000)]
+    {
+        if nodes > most {
+            break;
+        }
+        let (graph, observation) = project(nodes, replicas);
+        let head = Head::default();
+        let inputs = Inputs {
+            graph: &graph,
+            program: "bench",
+            observation: &observation,
+            head: &head,
+            goal: Goal::Converge,
+            now_ms: 0,
+        };
+        let began = Instant::now();
+        let body = planner::plan(&inputs);
+        let planned = began.elapsed();
+        assert!(body.blocked.is_empty(), "{:?}", body.blocked.first());
+        let began = Instant::now();
+        let violations = check::check(&body, &graph, &observation, &head);
+        let checked = began.elapsed();
+        assert!(violations.is_empty(), "{:?}", violations.first());
+        println!(
+            "| {nodes} | {replicas} | {} | {:.3} s | {:.3} s |",
+            body.steps.len(),
+            planned.as_secs_f64(),
+            checked.as_secs_f64()
+        );
+    }
+    println!();
+}
