@@ -25,9 +25,10 @@ const ARRIVALS: usize = 50_000;
 const BATCHES: [(u64, u64); 8] =
     [(572, 1), (752, 2), (882, 5), (936, 10), (970, 20), (991, 50), (996, 100), (1000, 1404)];
 
-fn arrivals(seed: u64, batches: bool) -> Vec<usize> {
+/// Which shape comes next, and where each batch ends.
+fn arrivals(seed: u64, batches: bool) -> (Vec<usize>, Vec<usize>) {
     let mut dice = Dice::new(seed);
-    let mut all = Vec::new();
+    let (mut all, mut ends) = (Vec::new(), Vec::new());
     while all.len() < ARRIVALS {
         let mut throw = dice.below(9990);
         let mut item = 0;
@@ -43,9 +44,10 @@ fn arrivals(seed: u64, batches: bool) -> Vec<usize> {
             count = least + dice.below(BATCHES[at].1 - least + 1);
         }
         all.extend((0..count).map(|_| item));
+        ends.push(all.len().min(ARRIVALS));
     }
     all.truncate(ARRIVALS);
-    all
+    (all, ends)
 }
 
 /// Prints the tables.
@@ -61,7 +63,7 @@ pub(crate) fn packing() {
             let mut bounds = 0.0;
             const SEEDS: u64 = 3;
             for seed in 1..=SEEDS {
-                let all = arrivals(seed, batches);
+                let (all, ends) = arrivals(seed, batches);
                 let mut demand = [0.0; 6];
                 all.iter().for_each(|item| demand[*item] += 1.0);
                 let bound = bound(shape, &demand);
@@ -71,8 +73,8 @@ pub(crate) fn packing() {
                     packer(shape, &all, |free, _| -(full(shape, free))),
                     packer(shape, &all, |free, _| full(shape, free)),
                     packer(shape, &all, |free, item| -cosine(shape, free, item)),
-                    ours(shape, &all, &Demand::SoFar),
-                    ours(shape, &all, &Demand::Known),
+                    ours(shape, &all, &Demand::SoFar, &ends),
+                    ours(shape, &all, &Demand::Known, &ends),
                 ];
                 for (cell, nodes) in cells.iter_mut().zip(nodes) {
                     *cell += (nodes as f64 / bound - 1.0) * 100.0 / SEEDS as f64;
@@ -139,7 +141,8 @@ fn packer(
 
 /// What placement knows of the demand.
 enum Demand {
-    /// What has come so far, looked at again whenever it has doubled.
+    /// What has come so far, and the whole of the batch that is being placed: a service's replicas are
+    /// in the text together. Looked at again whenever it has grown by an eighth.
     SoFar,
     /// All that is still to come, looked at again every 2,000 arrivals: in a project, all services
     /// are in the text.
@@ -147,7 +150,7 @@ enum Demand {
 }
 
 /// Berth's own placement, through the interface that the planner uses, on more nodes than needed.
-fn ours(shape: (usize, usize), all: &[usize], known: &Demand) -> usize {
+fn ours(shape: (usize, usize), all: &[usize], known: &Demand, ends: &[usize]) -> usize {
     let gib = |quarters: usize| (quarters as u64) << 28;
     let size = |cpu: usize, memory: usize| Requests {
         cpu_millis: cpu as u64 * 1000,
@@ -170,11 +173,14 @@ fn ours(shape: (usize, usize), all: &[usize], known: &Demand) -> usize {
     let credit = BTreeMap::new();
     let mut begun = vec![false; most];
     let mut next = 16;
+    let mut ends = ends.iter().copied().peekable();
     for (number, item) in all.iter().enumerate() {
+        while ends.next_if(|end| *end <= number).is_some() {}
+        let batch_ends = ends.peek().copied().unwrap_or(all.len());
         match known {
-            Demand::SoFar if number == next => {
-                fleet.set_demand(demand(&all[..number]), Foresight::Likely);
-                next *= 2;
+            Demand::SoFar if batch_ends >= next => {
+                fleet.set_demand(demand(&all[..batch_ends]), Foresight::Likely);
+                next = batch_ends + (batch_ends / 8).max(16);
             }
             Demand::Known if number % 2000 == 0 => {
                 fleet.set_demand(demand(&all[number..]), Foresight::Certain);
