@@ -3,7 +3,7 @@
 //! Lines and columns count from 1, columns in characters; offsets count bytes from 0. An end is the
 //! place after the last character.
 
-use berth_lang::{Diagnostic, Label, Severity, Snapshot, Span};
+use berth_lang::{Diagnostic, Label, Severity, Snapshot, Span, Waived};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -12,10 +12,24 @@ struct Report<'a> {
     errors: usize,
     warnings: usize,
     diagnostics: Vec<Finding<'a>>,
+    /// Breaches of policies that somebody answers for until a day.
+    waived: Vec<Waiver<'a>>,
 }
 
 #[derive(Serialize)]
-struct Finding<'a> {
+struct Waiver<'a> {
+    policy: &'a str,
+    resource: &'a str,
+    message: &'a str,
+    until: &'a str,
+    owner: &'a str,
+    reason: &'a str,
+    place: Place<'a>,
+}
+
+/// A diagnostic.
+#[derive(Serialize)]
+pub(crate) struct Finding<'a> {
     severity: &'static str,
     code: &'a str,
     message: &'a str,
@@ -28,8 +42,9 @@ struct Finding<'a> {
     fix: Option<Edit<'a>>,
 }
 
+/// A place, and what is to be said of it.
 #[derive(Serialize)]
-struct Place<'a> {
+pub(crate) struct Place<'a> {
     file: &'a str,
     start: Point,
     end: Point,
@@ -51,19 +66,26 @@ struct Point {
     column: u32,
 }
 
-/// Prints every diagnostic.
-pub(crate) fn print(diagnostics: &[Diagnostic], snapshot: &Snapshot) -> String {
+/// Prints every diagnostic, and what a waiver lets pass.
+pub(crate) fn print(diagnostics: &[Diagnostic], waived: &[Waived], snapshot: &Snapshot) -> String {
     let count = |severity| diagnostics.iter().filter(|found| found.severity == severity).count();
     let report = Report {
         schema: "berth.diagnostics/1",
         errors: count(Severity::Error),
         warnings: count(Severity::Warning),
         diagnostics: diagnostics.iter().map(|found| finding(found, snapshot)).collect(),
+        waived: waived.iter().map(|waived| waiver(waived, snapshot)).collect(),
     };
     serde_json::to_string_pretty(&report).map_or_else(|error| error.to_string(), |text| text + "\n")
 }
 
-fn finding<'a>(diagnostic: &'a Diagnostic, snapshot: &Snapshot) -> Finding<'a> {
+fn waiver<'a>(waived: &'a Waived, snapshot: &Snapshot) -> Waiver<'a> {
+    let Waived { policy, resource, message, until, owner, reason, span } = waived;
+    Waiver { policy, resource, message, until, owner, reason, place: place_of(span, snapshot) }
+}
+
+/// A diagnostic's form.
+pub(crate) fn finding<'a>(diagnostic: &'a Diagnostic, snapshot: &Snapshot) -> Finding<'a> {
     let Diagnostic { severity, code, message, primary, secondary, help, fix } = diagnostic;
     Finding {
         severity: match severity {
@@ -85,6 +107,12 @@ fn finding<'a>(diagnostic: &'a Diagnostic, snapshot: &Snapshot) -> Finding<'a> {
 fn place<'a>(label: &'a Label, snapshot: &Snapshot) -> Place<'a> {
     let (start, end) = points(&label.span, snapshot);
     Place { file: &label.span.file, start, end, label: &label.text }
+}
+
+/// A place of which nothing is to be said.
+pub(crate) fn place_of<'a>(span: &'a Span, snapshot: &Snapshot) -> Place<'a> {
+    let (start, end) = points(span, snapshot);
+    Place { file: &span.file, start, end, label: "" }
 }
 
 fn points(span: &Span, snapshot: &Snapshot) -> (Point, Point) {

@@ -16,6 +16,8 @@ mod project;
 mod provenance;
 mod sarif;
 mod saved;
+mod verdicts;
+mod watch;
 mod yaml;
 
 use std::path::PathBuf;

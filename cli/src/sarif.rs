@@ -1,19 +1,24 @@
 //! Diagnostics as SARIF 2.1.0, the format that code hosts read: a rule a code, with its page; a result
-//! a mistake, with its second place and its fix.
+//! a mistake, with its second place and its fix; a breach that is waived is a result with a suppression.
 //!
 //! Columns count characters, and the file says so (`columnKind`). Paths are relative to the project.
 
 use std::collections::BTreeSet;
 
-use berth_lang::{Diagnostic, Label, Severity, Snapshot, Span};
+use berth_lang::{Diagnostic, Label, Severity, Snapshot, Span, Waived};
 use serde_json::{Value, json};
 
-/// Prints every diagnostic.
-pub(crate) fn print(diagnostics: &[Diagnostic], snapshot: &Snapshot) -> String {
-    let codes: BTreeSet<&str> = diagnostics.iter().map(|found| found.code).collect();
+/// The code of a breach of a policy.
+const BREACH: &str = "E0409";
+
+/// Prints every diagnostic, and what a waiver lets pass.
+pub(crate) fn print(diagnostics: &[Diagnostic], waived: &[Waived], snapshot: &Snapshot) -> String {
+    let codes: BTreeSet<&str> =
+        diagnostics.iter().map(|found| found.code).chain(waived.iter().map(|_| BREACH)).collect();
     let codes: Vec<&str> = codes.into_iter().collect();
-    let results: Vec<Value> =
-        diagnostics.iter().map(|found| result(found, &codes, snapshot)).collect();
+    let found = diagnostics.iter().map(|found| result(found, &codes, snapshot));
+    let suppressed = waived.iter().map(|waived| suppressed(waived, &codes, snapshot));
+    let results: Vec<Value> = found.chain(suppressed).collect();
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -77,6 +82,28 @@ fn result(diagnostic: &Diagnostic, codes: &[&str], snapshot: &Snapshot) -> Value
         }]);
     }
     result
+}
+
+fn suppressed(waived: &Waived, codes: &[&str], snapshot: &Snapshot) -> Value {
+    let Waived { policy, resource, message, until, owner, reason, span } = waived;
+    let location = json!({ "physicalLocation": {
+        "artifactLocation": artifact(&span.file),
+        "region": region(span, snapshot),
+    } });
+    json!({
+        "ruleId": BREACH,
+        "ruleIndex": codes.iter().position(|known| *known == BREACH),
+        "level": "error",
+        "message": { "text": message },
+        "locations": [location],
+        "suppressions": [{
+            "kind": "inSource",
+            "status": "accepted",
+            "justification": format!("{reason} (until {until}, by {owner})"),
+            "location": location,
+        }],
+        "properties": { "policy": policy, "resource": resource },
+    })
 }
 
 fn location(label: &Label, snapshot: &Snapshot) -> Value {

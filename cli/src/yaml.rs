@@ -1,6 +1,8 @@
 //! Values as YAML 1.2 blocks, the same tree as their JSON. Numbers are written digit by digit, and
 //! whatever a reader of YAML 1.1 could take for something else than a string is quoted.
 
+use std::borrow::Cow;
+
 use berth_lang::{SecretPart, Value};
 
 /// A tree as YAML has it.
@@ -8,18 +10,19 @@ pub(crate) enum Yaml<'v> {
     /// A number or a word that is written as it is.
     Plain(String),
     /// A string.
-    Text(&'v str),
-    Fields(Vec<(&'v str, Yaml<'v>)>),
+    Text(Cow<'v, str>),
+    Fields(Vec<(Cow<'v, str>, Yaml<'v>)>),
     Items(Vec<Yaml<'v>>),
 }
 
 impl<'v> Yaml<'v> {
     /// A value's tree: a case is a mapping with its name under `case`, as in JSON.
     pub(crate) fn of(value: &'v Value) -> Self {
-        let named =
-            |(name, value): (&'v std::sync::Arc<str>, &'v Value)| (&**name, Self::of(value));
+        let named = |(name, value): (&'v std::sync::Arc<str>, &'v Value)| {
+            ((&**name).into(), Self::of(value))
+        };
         match value {
-            Value::Str(text) => Self::Text(text),
+            Value::Str(text) => Self::text(text),
             Value::Bool(_)
             | Value::Int(_)
             | Value::Cpu(_)
@@ -29,21 +32,43 @@ impl<'v> Yaml<'v> {
             | Value::Decimal(_) => Self::Plain(value.to_json()),
             Value::Secret(parts) => {
                 let part = |part: &'v SecretPart| match part {
-                    SecretPart::Text(text) => Self::Text(text),
-                    SecretPart::Secret(name) => Self::Fields(vec![("name", Self::Text(name))]),
+                    SecretPart::Text(text) => Self::text(text),
+                    SecretPart::Secret(name) => {
+                        Self::Fields(vec![("name".into(), Self::text(name))])
+                    }
                 };
-                Self::Fields(vec![("secret", Self::Items(parts.iter().map(part).collect()))])
+                Self::Fields(vec![("secret".into(), Self::Items(parts.iter().map(part).collect()))])
             }
             Value::List(values) => Self::Items(values.iter().map(Self::of).collect()),
             Value::Map(fields) | Value::Record(fields) => {
                 Self::Fields(fields.iter().map(named).collect())
             }
             Value::Case { name, fields } => {
-                let case = std::iter::once(("case", Self::Text(name)));
+                let case = std::iter::once(("case".into(), Self::text(name)));
                 Self::Fields(case.chain(fields.iter().map(named)).collect())
             }
             Value::Ref { kind, name } => {
-                Self::Fields(vec![("ref", Self::Text(kind.keyword())), ("name", Self::Text(name))])
+                let kind = ("ref".into(), Self::text(kind.keyword()));
+                Self::Fields(vec![kind, ("name".into(), Self::text(name))])
+            }
+        }
+    }
+
+    /// A string.
+    pub(crate) fn text(text: &'v str) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A tree of JSON.
+    pub(crate) fn of_json(json: serde_json::Value) -> Self {
+        use serde_json::Value as Json;
+        match json {
+            Json::Null | Json::Bool(_) | Json::Number(_) => Self::Plain(json.to_string()),
+            Json::String(text) => Self::Text(text.into()),
+            Json::Array(items) => Self::Items(items.into_iter().map(Self::of_json).collect()),
+            Json::Object(fields) => {
+                let field = |(name, value): (String, _)| (name.into(), Self::of_json(value));
+                Self::Fields(fields.into_iter().map(field).collect())
             }
         }
     }

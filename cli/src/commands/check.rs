@@ -1,10 +1,7 @@
 //! `berth check`: every mistake of the text, with no node asked.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
-
-use notify::{RecursiveMode, Watcher as _};
+use std::sync::Arc;
 
 use super::{Ended, fmt};
 use crate::Global;
@@ -47,27 +44,11 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     if !args.watch {
         return Ok(check(global)?);
     }
-    let root = find(global)?;
-    let (sender, changes) = mpsc::channel();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let touches = |event: &notify::Event| {
-            event.paths.iter().any(|path| {
-                path.extension().is_some_and(|e| e == "berth") || path.ends_with("berth.lock")
-            })
-        };
-        if event.as_ref().is_ok_and(touches) {
-            let _ = sender.send(());
-        }
-    })?;
-    watcher.watch(&root, RecursiveMode::Recursive)?;
-    loop {
+    crate::watch::watch(&find(global)?, || {
         if let Err(error) = check(global) {
             hint!("{error}");
         }
-        changes.recv()?;
-        // Editors write in several strokes: what comes within a moment is one change.
-        while changes.recv_timeout(Duration::from_millis(50)).is_ok() {}
-    }
+    })
 }
 
 fn check(global: &Global) -> Result<Exit, ProjectError> {
@@ -93,10 +74,11 @@ fn check(global: &Global) -> Result<Exit, ProjectError> {
 
 /// Prints what was found for machines.
 fn report(global: &Global, format: Format) -> Result<Exit, ProjectError> {
-    let Examined { snapshot, diagnostics, project, package, .. } = examine(global, Pins::Keep)?;
+    let Examined { snapshot, diagnostics, waived, project, package, .. } =
+        examine(global, Pins::Keep)?;
     let printed = match format {
-        Format::Sarif => sarif::print(&diagnostics, &snapshot),
-        Format::Json | Format::Text => findings::print(&diagnostics, &snapshot),
+        Format::Sarif => sarif::print(&diagnostics, &waived, &snapshot),
+        Format::Json | Format::Text => findings::print(&diagnostics, &waived, &snapshot),
     };
     put!("{printed}");
     Ok(if project.is_some() || package.is_some() { Exit::Done } else { Exit::Mistake })

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     /// Print the same as YAML
-    #[arg(long, conflicts_with_all = ["json", "origin"])]
+    #[arg(long, conflicts_with = "json")]
     yaml: bool,
     /// Say for each field which text set it, and what that replaced
     #[arg(long)]
@@ -40,7 +40,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     if args.json {
         write_json(&mut out, &chosen, &compiled, args.origin);
     } else if args.yaml {
-        out = yaml(&chosen).print();
+        out = yaml(&chosen, &compiled, args.origin).print();
     } else {
         for resource in &chosen {
             if args.origin {
@@ -120,16 +120,21 @@ fn origins(resource: &Resource, compiled: &Compiled) -> Json {
         .into()
 }
 
-fn yaml<'v>(chosen: &[&'v Resource]) -> Yaml<'v> {
+fn yaml<'v>(chosen: &[&'v Resource], compiled: &Compiled, origin: bool) -> Yaml<'v> {
     let resource = |resource: &&'v Resource| {
-        Yaml::Fields(vec![
-            ("kind", Yaml::Text(resource.kind.keyword())),
-            ("name", Yaml::Text(&resource.name)),
-            ("value", Yaml::of(resource.value())),
-        ])
+        let mut fields = vec![
+            ("kind".into(), Yaml::text(resource.kind.keyword())),
+            ("name".into(), Yaml::text(&resource.name)),
+            ("value".into(), Yaml::of(resource.value())),
+        ];
+        if origin {
+            fields.push(("origins".into(), Yaml::of_json(origins(resource, compiled))));
+        }
+        Yaml::Fields(fields)
     };
     let resources = chosen.iter().map(resource).collect();
-    Yaml::Fields(vec![("schema", Yaml::Text(SCHEMA)), ("resources", Yaml::Items(resources))])
+    let schema = ("schema".into(), Yaml::text(SCHEMA));
+    Yaml::Fields(vec![schema, ("resources".into(), Yaml::Items(resources))])
 }
 
 /// A line a field: its path, its value, and where it was set.

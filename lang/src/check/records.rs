@@ -77,7 +77,8 @@ impl Checker<'_, '_> {
         distinct
     }
 
-    fn given_fields(
+    /// The fields of a literal against those that are declared.
+    pub(super) fn given_fields(
         &mut self,
         fields: &[Field],
         declared: &[FieldTy],

@@ -154,6 +154,12 @@ impl Machine<'_, '_> {
         Err(Stop)
     }
 
+    /// Starts counting anew, with so much work to do at most.
+    pub(super) fn refuel(&mut self, fuel: u64) {
+        self.fuel = fuel;
+        self.spent = false;
+    }
+
     /// The work that may still be done.
     pub(super) fn left(&self) -> u64 {
         self.fuel

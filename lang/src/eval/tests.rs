@@ -12,6 +12,9 @@ use crate::syntax::ast::BinaryOp;
 use crate::value::Value;
 use std::collections::BTreeMap;
 
+/// The work that one test may do, so that none spends what another needs.
+const TEST_FUEL: u64 = 10_000_000;
+
 /// The inputs of a test, as a request gives them, or why one has no value.
 pub(crate) fn test_inputs(
     decls: &Decls<'_>,
@@ -53,6 +56,7 @@ pub(crate) fn run_tests(
     let mut all = Vec::with_capacity(tests.len());
     for test in tests {
         let mut failures = broken.clone();
+        machine.refuel(TEST_FUEL);
         for expectation in &test.expectations {
             let TypedExpectation::Holds { condition, message } = expectation else { continue };
             let held = machine.expectation(condition, message.as_ref());

@@ -5,7 +5,7 @@ use crate::diagnostic::Diagnostic;
 use crate::ids::Loc;
 use crate::notation::{Malformed, Notation};
 use crate::pattern::BadPattern;
-use crate::resolve::{Bound, Decls, Ty};
+use crate::resolve::{Bound, CaseTy, Decls, Ty};
 
 impl Decls<'_> {
     pub(in crate::check) fn mismatch(
@@ -50,6 +50,34 @@ impl Decls<'_> {
             }
             _ => diagnostic,
         }
+    }
+
+    /// `null` in a data file, where something is wanted.
+    pub(in crate::check) fn null_in_data(&self, at: Loc, ty: &Ty, why: Option<Why>) -> Diagnostic {
+        let wanted = self.describe(ty);
+        let message = format!("expected {wanted}, found null");
+        let diagnostic =
+            Diagnostic::error("E0301", self.span(at), message).label("there is nothing here");
+        self.because(diagnostic, why)
+            .help(format!("write a value, or make the type `{}?`", self.show(ty)))
+    }
+
+    /// A record in a data file, where an enum is wanted, that names no case.
+    pub(in crate::check) fn no_case_in_data(
+        &self,
+        at: Loc,
+        ty: &Ty,
+        cases: &[CaseTy],
+        why: Option<Why>,
+    ) -> Diagnostic {
+        let names: Vec<&str> = cases.iter().map(|case| &*case.name).collect();
+        let message = format!("missing field `case`: which {} is it?", self.show(ty));
+        let diagnostic = Diagnostic::error("E0303", self.span(at), message).label("names no case");
+        self.because(diagnostic, why).help(format!(
+            "write `\"case\": \"{}\"`; there are: {}",
+            names.first().unwrap_or(&"…"),
+            names.join(", ")
+        ))
     }
 
     pub(in crate::check) fn type_too_large(&self, at: Loc) -> Diagnostic {
