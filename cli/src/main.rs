@@ -16,6 +16,7 @@ mod project;
 mod provenance;
 mod sarif;
 mod saved;
+mod shown;
 mod verdicts;
 mod watch;
 mod yaml;

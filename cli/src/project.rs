@@ -1,6 +1,6 @@
 //! A project on disk: its files into a workspace, what they say into the graph.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use berth_engine::plan::canon::digest_of;
@@ -9,13 +9,13 @@ use berth_engine::plan::lockfile::LockfileError;
 use berth_engine::plan::lower;
 use berth_engine::plan::names::ImageDigest;
 use berth_lang::{
-    CompileRequest, Diagnostic, Label, OwnPackage, Program, Severity, Snapshot, Waived, Workspace,
+    CompileRequest, Diagnostic, OwnPackage, Program, Severity, Snapshot, Waived, Workspace,
 };
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
 use crate::Global;
 use crate::packages::{self, Digests};
 use crate::pins::{NewLock, Pinning, Pins};
+use crate::shown;
 
 /// The most text that one project may hold, in bytes.
 pub(crate) const TEXT_LIMIT: u64 = 64 << 20;
@@ -121,9 +121,7 @@ impl Project {
         let Some(project) = project else {
             return Err(mistakes(&diagnostics, &snapshot));
         };
-        for diagnostic in &diagnostics {
-            crate::out::put_error(&render(diagnostic, &snapshot));
-        }
+        shown::tell(&diagnostics, &snapshot);
         say_waived(&waived);
         for note in notes {
             hint!("{note}");
@@ -223,9 +221,7 @@ pub(crate) fn compile(global: &Global) -> Result<Compiled, ProjectError> {
     let Some(program) = compiled.program else {
         return Err(mistakes(&compiled.diagnostics, &snapshot));
     };
-    for diagnostic in &compiled.diagnostics {
-        crate::out::put_error(&render(diagnostic, &snapshot));
-    }
+    shown::tell(&compiled.diagnostics, &snapshot);
     Ok(Compiled { program, snapshot })
 }
 
@@ -363,133 +359,6 @@ pub(crate) fn texts(root: &Path) -> Result<Vec<Text>, ProjectError> {
 }
 
 fn mistakes(diagnostics: &[Diagnostic], snapshot: &Snapshot) -> ProjectError {
-    for diagnostic in diagnostics {
-        crate::out::put_error(&render(diagnostic, snapshot));
-    }
-    ProjectError::Mistakes(count(diagnostics))
-}
-
-/// `1 mistake`, `3 mistakes in 2 files`.
-pub(crate) fn count(diagnostics: &[Diagnostic]) -> String {
-    let errors: Vec<_> = diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
-    let files: BTreeSet<_> = errors.iter().map(|d| &d.primary.span.file).collect();
-    let mistakes = if errors.len() == 1 {
-        "1 mistake".to_owned()
-    } else {
-        format!("{} mistakes", errors.len())
-    };
-    if files.len() > 1 { format!("{mistakes} in {} files", files.len()) } else { mistakes }
-}
-
-/// Renders a diagnostic for a terminal.
-pub(crate) fn render(diagnostic: &Diagnostic, snapshot: &Snapshot) -> String {
-    let theme = if crate::paint::colour() {
-        GraphicalTheme::unicode()
-    } else {
-        GraphicalTheme::unicode_nocolor()
-    };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
-    let mut out = String::new();
-    let shown = Shown::new(diagnostic, snapshot);
-    match handler.render_report(&mut out, &shown) {
-        Ok(()) => out,
-        Err(_) => diagnostic.render_plain(snapshot),
-    }
-}
-
-/// A diagnostic as miette wants it: labels of the primary file, and whatever lies in another file
-/// as a note of its own.
-#[derive(Debug)]
-struct Shown {
-    message: String,
-    code: String,
-    severity: miette::Severity,
-    help: Option<String>,
-    source: NamedSource<String>,
-    labels: Vec<LabeledSpan>,
-    elsewhere: Vec<Shown>,
-}
-
-impl Shown {
-    fn new(diagnostic: &Diagnostic, snapshot: &Snapshot) -> Self {
-        let Diagnostic { severity, code, message, primary, secondary, help, fix } = diagnostic;
-        let same = secondary.iter().filter(|label| label.span.file == primary.span.file);
-        let labels = std::iter::once(primary).chain(same).map(labelled).collect();
-        let other = secondary.iter().filter(|label| label.span.file != primary.span.file);
-        let help = match (help, fix) {
-            (Some(help), _) => Some(help.clone()),
-            (None, Some(fix)) => Some(format!("write `{}`", fix.replacement)),
-            (None, None) => None,
-        };
-        Self {
-            message: message.clone(),
-            code: (*code).to_owned(),
-            severity: match severity {
-                Severity::Error => miette::Severity::Error,
-                Severity::Warning => miette::Severity::Warning,
-            },
-            help,
-            source: source(&primary.span.file, snapshot),
-            labels,
-            elsewhere: other
-                .map(|label| Self {
-                    message: label.text.clone(),
-                    code: String::new(),
-                    severity: miette::Severity::Advice,
-                    help: None,
-                    source: source(&label.span.file, snapshot),
-                    labels: vec![labelled(label)],
-                    elsewhere: Vec::new(),
-                })
-                .collect(),
-        }
-    }
-}
-
-fn labelled(label: &Label) -> LabeledSpan {
-    let length = (label.span.end - label.span.start) as usize;
-    let text = Some(label.text.clone()).filter(|text| !text.is_empty());
-    LabeledSpan::new(text, label.span.start as usize, length)
-}
-
-fn source(file: &str, snapshot: &Snapshot) -> NamedSource<String> {
-    let text = snapshot.file(file).map(|file| file.text().to_string()).unwrap_or_default();
-    NamedSource::new(file, text)
-}
-
-impl std::fmt::Display for Shown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Shown {}
-
-impl miette::Diagnostic for Shown {
-    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        (!self.code.is_empty()).then(|| Box::new(&self.code) as Box<dyn std::fmt::Display>)
-    }
-
-    fn severity(&self) -> Option<miette::Severity> {
-        Some(self.severity)
-    }
-
-    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
-    }
-
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        Some(&self.source)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.labels.iter().cloned()))
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
-        if self.elsewhere.is_empty() {
-            return None;
-        }
-        Some(Box::new(self.elsewhere.iter().map(|shown| shown as &dyn miette::Diagnostic)))
-    }
+    shown::tell(diagnostics, snapshot);
+    ProjectError::Mistakes(shown::count(diagnostics))
 }

@@ -59,7 +59,7 @@ impl Diagnostic {
         Self {
             severity: Severity::Error,
             code,
-            message: message.into(),
+            message: clipped(message.into()),
             primary: Label { span, text: String::new() },
             secondary: None,
             help: None,
@@ -74,19 +74,19 @@ impl Diagnostic {
 
     /// Says something at the primary place.
     pub(crate) fn label(mut self, text: impl Into<String>) -> Self {
-        self.primary.text = text.into();
+        self.primary.text = clipped(text.into());
         self
     }
 
     /// Points at a second place.
     pub(crate) fn also(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.secondary = Some(Label { span, text: text.into() });
+        self.secondary = Some(Label { span, text: clipped(text.into()) });
         self
     }
 
     /// Says what to do.
     pub(crate) fn help(mut self, text: impl Into<String>) -> Self {
-        self.help = Some(text.into());
+        self.help = Some(clipped(text.into()));
         self
     }
 
@@ -116,10 +116,42 @@ impl Diagnostic {
                 .file(&fix.span.file)
                 .map_or_else(String::new, |file| file.position(fix.span.start).to_string());
             let verb = if fix.span.start == fix.span.end { "insert" } else { "write" };
-            let _ = writeln!(out, "  fix: {}:{at}: {verb} `{}`", fix.span.file, fix.replacement);
+            let replacement = clipped(fix.replacement.clone());
+            let _ = writeln!(out, "  fix: {}:{at}: {verb} `{replacement}`", fix.span.file);
         }
         out
     }
+}
+
+/// The most bytes of a sentence: the rest of one that a name of a megabyte makes long is left out.
+const MAX_WORDS: usize = 4_000;
+
+fn clipped(mut text: String) -> String {
+    if text.len() > MAX_WORDS {
+        let end = (0..=MAX_WORDS).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(end.unwrap_or(0));
+        text.push('…');
+    }
+    text
+}
+
+/// The most characters of a line that are shown.
+const MAX_LINE: usize = 240;
+
+/// The part of a line around a column, counted from 1, and that column in it.
+fn window(line: &str, column: u32) -> (String, u32) {
+    if line.len() <= MAX_LINE {
+        return (line.to_owned(), column);
+    }
+    let from = (column as usize).saturating_sub(MAX_LINE / 3);
+    let mut shown: String = line.chars().skip(from).take(MAX_LINE).collect();
+    if line.chars().nth(from + MAX_LINE).is_some() {
+        shown.push('…');
+    }
+    if from == 0 {
+        return (shown, column);
+    }
+    (format!("…{shown}"), column - from as u32 + 1)
 }
 
 fn render_label(out: &mut String, snapshot: &Snapshot, label: &Label, mark: char) {
@@ -137,8 +169,9 @@ fn render_label(out: &mut String, snapshot: &Snapshot, label: &Label, mark: char
     };
     let gutter = from.line.to_string();
     let _ = writeln!(out, "  --> {}:{from}", label.span.file);
+    let (line, column) = window(line, from.column);
     let _ = writeln!(out, "{gutter:>4} | {}", line.replace('\t', " "));
-    let pad = " ".repeat(from.column.saturating_sub(1) as usize);
+    let pad = " ".repeat(column.saturating_sub(1) as usize);
     let marks = mark.to_string().repeat(width.clamp(1, 120) as usize);
     let text = format!("     | {pad}{marks} {}", label.text);
     let _ = writeln!(out, "{}", text.trim_end());

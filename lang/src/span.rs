@@ -78,6 +78,12 @@ impl SourceFile {
         self.text.get(start as usize..end).unwrap_or("").trim_end_matches(['\n', '\r'])
     }
 
+    /// The first byte of a line, counted from 1; the end of the text for one that is not there.
+    pub fn line_start(&self, line: u32) -> usize {
+        let index = (line as usize).saturating_sub(1);
+        self.starts().get(index).map_or(self.text.len(), |&start| start as usize)
+    }
+
     fn line_at(&self, offset: u32) -> usize {
         self.starts().partition_point(|&start| start <= offset).saturating_sub(1)
     }

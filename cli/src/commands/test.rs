@@ -8,7 +8,8 @@ use berth_lang::{Snapshot, TestReport, TestRequest};
 use super::{Ended, fmt};
 use crate::Global;
 use crate::exit::Exit;
-use crate::project::{ProjectError, Read, count, find, read, render};
+use crate::project::{ProjectError, Read, find, read};
+use crate::shown::{self, count};
 use crate::verdicts;
 
 /// How often expected values are written and the tests run again: of two that overlap, the earlier one
@@ -73,9 +74,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
 
 /// Says for people how the tests went.
 fn tell(report: &TestReport, snapshot: &Snapshot) -> Result<(), ProjectError> {
-    for diagnostic in &report.diagnostics {
-        crate::out::put_error(&render(diagnostic, snapshot));
-    }
+    shown::tell(&report.diagnostics, snapshot);
     if report.tests.is_empty() && !report.passed() {
         return Err(ProjectError::Mistakes(count(&report.diagnostics)));
     }
@@ -85,9 +84,7 @@ fn tell(report: &TestReport, snapshot: &Snapshot) -> Result<(), ProjectError> {
         } else {
             say!("{} {}", crate::paint::error("FAIL"), test.name);
         }
-        for failure in &test.failures {
-            crate::out::put_error(&render(failure, snapshot));
-        }
+        shown::tell(&test.failures, snapshot);
     }
     let failed = report.tests.iter().filter(|test| !test.failures.is_empty()).count();
     let passed = report.tests.len() - failed;

@@ -4,7 +4,7 @@ use super::checker::{Checker, Why};
 use super::typed::{Arm, Bind, Kind, Match, Test, Typed};
 use crate::ids::{Loc, TypeId};
 use crate::nearest::nearest;
-use crate::resolve::{CaseTy, FieldTy, Ty};
+use crate::resolve::{CaseTy, FieldTy, MAX_CASES, Ty};
 use crate::syntax::ast::{self, Binder, Expr, ExprKind, Name, PatternKind};
 use crate::value::Value;
 use std::sync::Arc;
@@ -103,6 +103,13 @@ impl<'c> Checker<'c, '_> {
         let mut binds = Vec::new();
         for pattern in &arm.patterns {
             let at = self.loc(pattern.at);
+            if subject.taken.len() == MAX_CASES {
+                if !std::mem::replace(&mut subject.broken, true) {
+                    let diagnostic = self.decls.too_many_cases(at, MAX_CASES);
+                    self.report(diagnostic);
+                }
+                break;
+            }
             let Some(asked) = self.pattern(pattern, subject) else {
                 subject.broken = true;
                 continue;

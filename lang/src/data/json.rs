@@ -1,11 +1,11 @@
 //! JSON (RFC 8259), with the place of everything.
 
-use super::{Bad, MAX_DEPTH, field, number, rel, string};
+use super::{Bad, MAX_DEPTH, MAX_VALUES, field, number, rel, string};
 use crate::syntax::ast::{Expr, ExprKind, Rel};
 
 /// Reads a whole text.
 pub(super) fn read(text: &str) -> Result<Expr, Bad> {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader { text, at: 0, values: 0 };
     if text.starts_with('\u{feff}') {
         reader.at = '\u{feff}'.len_utf8();
     }
@@ -20,6 +20,7 @@ pub(super) fn read(text: &str) -> Result<Expr, Bad> {
 struct Reader<'t> {
     text: &'t str,
     at: usize,
+    values: usize,
 }
 
 impl Reader<'_> {
@@ -48,6 +49,10 @@ impl Reader<'_> {
         self.blank();
         if depth > MAX_DEPTH {
             return Err(self.bad("it nests more than 96 deep"));
+        }
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(self.bad("it has more than 250,000 values"));
         }
         let start = self.at;
         match self.peek() {

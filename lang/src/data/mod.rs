@@ -13,6 +13,10 @@ use crate::syntax::{MAX_FILE, SyntaxError, SyntaxErrorKind};
 
 /// How deep data may nest.
 const MAX_DEPTH: usize = 96;
+/// How many values a JSON file may have.
+const MAX_VALUES: usize = 250_000;
+/// The largest TOML or YAML file that is read, in bytes.
+const MAX_TEXT: usize = 2 << 20;
 
 /// Whether a file is data, by its path.
 pub(crate) fn is_data(path: &str) -> bool {
@@ -29,6 +33,10 @@ pub(crate) fn read(path: &str, text: &str) -> (Expr, Vec<SyntaxError>) {
         return broken(kind, Rel { start: 0, end: 0 });
     }
     let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+    if matches!(extension, "toml" | "yaml" | "yml") && text.len() > MAX_TEXT {
+        let kind = SyntaxErrorKind::Refused { why: "it is larger than 2 MiB; JSON may have 16" };
+        return broken(kind, Rel { start: 0, end: 0 });
+    }
     let read = match extension {
         "json" => json::read(text),
         "toml" => toml::read(text),

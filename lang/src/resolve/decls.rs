@@ -15,6 +15,7 @@ use crate::syntax::ast::{Expr, Field, Key, Name, Policy, Rel, Rule, Test};
 use crate::workspace::ParsedFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// An item and the file whose names it sees; turns ranges relative to it into places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,8 @@ pub(crate) struct Decls<'s> {
     /// Whose each file is, by [`FileId`]; nothing for the project's own.
     pub(crate) owners: Vec<Option<PackageId>>,
     pub(crate) packages: Packages,
+    /// How often a name was looked for among all that are visible.
+    pub(crate) guesses: Guesses,
     /// By [`FileId`].
     pub(crate) scopes: Vec<BTreeMap<Arc<str>, Entry>>,
     /// Resources and secrets of the project, visible everywhere in it.
@@ -239,6 +242,21 @@ pub(crate) struct ResourceDecl<'s> {
     pub(crate) body: &'s Expr,
 }
 
+/// Counts guesses at what was meant: each looks at every visible name, so that a text of nothing but
+/// mistakes gets a few hundred of them.
+#[derive(Debug, Default)]
+pub(crate) struct Guesses(AtomicU32);
+
+/// The most guesses in one compilation.
+const MAX_GUESSES: u32 = 500;
+
+impl Guesses {
+    /// Whether one more may be made.
+    fn one_more(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) < MAX_GUESSES
+    }
+}
+
 impl<'s> Decls<'s> {
     /// What a name stands for in a file: its own items and imports, the project's resources (except in
     /// a package), the prelude.
@@ -266,13 +284,15 @@ impl<'s> Decls<'s> {
         scope.or_else(|| self.project.get(name).filter(here))
     }
 
-    /// Every name that a file sees, for suggestions.
+    /// Every name that a file sees, for suggestions; none once there were many.
     pub(crate) fn visible(&self, file: FileId) -> impl Iterator<Item = (&str, Def)> {
         let scopes = [self.scope(file), self.scope(PRELUDE)];
+        let guess = self.guesses.one_more();
         let scopes = scopes.into_iter().flatten().flatten();
         let shared = self.shared(file).into_iter().flat_map(|shared| &shared.0);
         scopes
             .chain(shared.map(|(name, entry)| (name, entry)))
+            .take(if guess { usize::MAX } else { 0 })
             .map(|(name, entry)| (&**name, entry.def))
     }
 

@@ -189,7 +189,7 @@ impl Decls<'_> {
         Diagnostic::error(
             "E0207",
             self.span(at),
-            format!("these files import each other: {}", path.join(" → ")),
+            format!("these files import each other: {}", ring(path)),
         )
         .label("this import closes the ring")
         .help("move what both need into a third file")
@@ -199,7 +199,7 @@ impl Decls<'_> {
     pub(super) fn cycle(&self, at: Loc, what: &str, path: &[String]) -> Diagnostic {
         let message = match path {
             [only, _] => format!("`{only}` needs itself"),
-            _ => format!("these {what} need each other: {}", path.join(" → ")),
+            _ => format!("these {what} need each other: {}", ring(path)),
         };
         Diagnostic::error("E0208", self.span(at), message)
             .label("part of the ring")
@@ -214,6 +214,12 @@ impl Decls<'_> {
             format!("more than {limit} types stand on each other"),
         )
         .label("this is one too many")
+    }
+
+    /// An enum, or a `match`, beyond the limit.
+    pub(crate) fn too_many_cases(&self, at: Loc, limit: usize) -> Diagnostic {
+        Diagnostic::error("E0105", self.span(at), format!("more than {limit} cases"))
+            .label("this is one too many")
     }
 
     /// A type that nothing declares.
@@ -274,5 +280,20 @@ impl Decls<'_> {
     pub(super) fn not_a_type(&self, at: Loc, name: &str) -> Diagnostic {
         Diagnostic::error("E0203", self.span(at), format!("`{name}` is not a type"))
             .label("a type is wanted here")
+    }
+}
+
+/// The most names of a ring that are written out.
+const MAX_RING: usize = 64;
+
+/// A ring in words; of one that nobody would read, both ends.
+fn ring(path: &[String]) -> String {
+    match path {
+        [first @ .., last] if path.len() > MAX_RING => {
+            let shown = first.get(..MAX_RING / 2).unwrap_or_default().join(" → ");
+            let left = first.len() - MAX_RING / 2;
+            format!("{shown} → … {left} more … → {last}")
+        }
+        path => path.join(" → "),
     }
 }

@@ -21,5 +21,5 @@ pub(crate) use decls::{CaseTy, Decls, Def, FieldTy, ResourceDecl, Site, TypeBody
 pub(crate) use imports::{Roots, data_files};
 pub(crate) use names::{mentions, resource_mentions};
 pub(crate) use packages::find as find_packages;
-pub(crate) use scopes::resolve;
+pub(crate) use scopes::{MAX_CASES, resolve};
 pub(crate) use ty::{Bound, Ty, TypeParam};

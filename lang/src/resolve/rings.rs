@@ -9,6 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::ids::{LetId, OverlayId};
 use crate::nearest::nearest;
 use crate::syntax::Keyword;
+use std::collections::BTreeMap;
 
 /// Types that may stand on each other by `type A = B`, with or without a rule.
 const MAX_REFINEMENTS: usize = 32;
@@ -44,9 +45,13 @@ pub(super) fn import_rings(
 /// Finds what each overlay stands on; rings are cut and reported.
 pub(super) fn order_overlays(decls: &mut Decls<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let mut bases = Vec::with_capacity(decls.overlays.len());
+    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, overlay) in decls.overlays.iter().enumerate() {
+        known.entry(&*overlay.name).or_insert(index);
+    }
     for overlay in &decls.overlays {
         let base = overlay.on.and_then(|on| {
-            let found = decls.overlays.iter().position(|other| other.name == on.text);
+            let found = known.get(&*on.text).copied();
             if found.is_none() && !decls.is_broken_item(Keyword::Overlay, &on.text) {
                 let near = nearest(&on.text, decls.overlays.iter().map(|other| &*other.name));
                 diagnostics.push(decls.unknown_overlay(overlay.site.loc(on.at), &on.text, near));

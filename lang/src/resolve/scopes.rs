@@ -2,7 +2,7 @@
 
 use super::binding::{bind_data, bind_imports};
 use super::decls::{
-    CaseTy, Decls, Def, Entry, EnvironmentDecl, FnDecl, InputDecl, LetDecl, OverlayDecl,
+    CaseTy, Decls, Def, Entry, EnvironmentDecl, FnDecl, Guesses, InputDecl, LetDecl, OverlayDecl,
     PolicyDecl, ResourceDecl, SecretDecl, Shared, Site, TestDecl, TypeBody, TypeDecl,
 };
 use super::imports::{Files, Roots, follow};
@@ -12,14 +12,20 @@ use super::ty::{Bound, Ty, TypeParam};
 use super::types::{Resources, TypeScope, lower, lower_fields};
 use crate::builtin::Builtin;
 use crate::diagnostic::Diagnostic;
-use crate::ids::{FileId, FnId, InputId, LetId, Loc, PRELUDE, ResourceId, SecretId, TypeId};
+use crate::ids::{
+    FileId, FnId, InputId, LetId, Loc, PRELUDE, PackageId, ResourceId, SecretId, TypeId,
+};
 use crate::places::Places;
 use crate::program::ResourceKind;
 use crate::syntax::Keyword;
 use crate::syntax::ast::{ExprKind, Generic, Item, ItemKind, TypeKind};
 use crate::workspace::Snapshot;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Entries;
 use std::sync::Arc;
+
+/// The most cases of an enum; a `match` may have as many patterns.
+pub(crate) const MAX_CASES: usize = 256;
 
 /// Resolves a project.
 pub(crate) fn resolve<'s>(snapshot: &'s Snapshot, roots: Roots) -> (Decls<'s>, Vec<Diagnostic>) {
@@ -29,6 +35,7 @@ pub(crate) fn resolve<'s>(snapshot: &'s Snapshot, roots: Roots) -> (Decls<'s>, V
         scopes: vec![BTreeMap::new(); files.len()],
         owners: files.iter().map(|file| packages.owner(file.source.path())).collect(),
         packages,
+        guesses: Guesses::default(),
         places: Arc::new(Places::of(&files, snapshot.ids.count())),
         files,
         project: Shared::default(),
@@ -73,6 +80,7 @@ struct Declared<'s> {
 fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Declared<'s>> {
     let mut declared = Vec::new();
     let mut offers = Vec::new();
+    let mut seen = Seen::new();
     for (index, file) in decls.files.clone().into_iter().enumerate() {
         let id = FileId(index as u32);
         let path = file.source.path();
@@ -119,7 +127,7 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
                 insert(&mut decls.scopes[index], &item.name.text, entry);
                 continue;
             }
-            if aside(decls, diagnostics, site, item) {
+            if aside(decls, &mut seen, diagnostics, site, item) {
                 continue;
             }
             let Some(def) = identify(decls, site, item) else {
@@ -213,9 +221,24 @@ pub(super) fn insert(
     None
 }
 
+/// The names of items that no expression names, by their kind and whose they are.
+type Seen = BTreeMap<(u8, Option<PackageId>, Arc<str>), Loc>;
+
+/// Where an item of the same name stands that came before.
+fn first(seen: &mut Seen, key: (u8, Option<PackageId>, Arc<str>), at: Loc) -> Option<Loc> {
+    match seen.entry(key) {
+        Entries::Occupied(first) => Some(*first.get()),
+        Entries::Vacant(new) => {
+            new.insert(at);
+            None
+        }
+    }
+}
+
 /// Gives an item that no expression names its row; false for every other item.
 fn aside<'s>(
     decls: &mut Decls<'s>,
+    seen: &mut Seen,
     diagnostics: &mut Vec<Diagnostic>,
     site: Site,
     item: &'s Item,
@@ -224,21 +247,20 @@ fn aside<'s>(
     let at = site.loc(item.name.at);
     let earlier = match &item.kind {
         ItemKind::Overlay { on, fields } => {
-            let earlier = decls.overlays.iter().find(|other| other.name == name).map(|o| o.at);
+            let earlier = first(seen, (0, None, name.clone()), at);
             let (on, base) = (on.as_ref(), None);
             decls.overlays.push(OverlayDecl { name: name.clone(), at, site, on, base, fields });
             earlier
         }
         ItemKind::Environment { key, fields } => {
-            let earlier = decls.environments.iter().find(|other| other.name == name).map(|e| e.at);
+            let earlier = first(seen, (1, None, name.clone()), at);
             let key = key.as_ref();
             decls.environments.push(EnvironmentDecl { name: name.clone(), at, site, key, fields });
             earlier
         }
         ItemKind::Policy(policy) => {
             let owner = decls.owner(site.file);
-            let same = |o: &&PolicyDecl<'_>| o.name == name && decls.owner(o.site.file) == owner;
-            let earlier = decls.policies.iter().find(same).map(|p| p.at);
+            let earlier = first(seen, (2, owner, name.clone()), at);
             let (public, asked) = (item.public, owner.is_none());
             let name = name.clone();
             decls.policies.push(PolicyDecl { name, at, site, policy, public, asked });
@@ -246,7 +268,7 @@ fn aside<'s>(
         }
         ItemKind::Test(_) if decls.owner(site.file).is_some() => None,
         ItemKind::Test(test) => {
-            let earlier = decls.tests.iter().find(|other| other.name == name).map(|t| t.at);
+            let earlier = first(seen, (3, None, name.clone()), at);
             decls.tests.push(TestDecl { name: name.clone(), at, site, test });
             earlier
         }
@@ -394,6 +416,10 @@ fn lower_items<'s>(
                 let mut places: BTreeMap<Arc<str>, Loc> = BTreeMap::new();
                 for case in cases {
                     let at = site.loc(case.name.at);
+                    if lowered.len() == MAX_CASES {
+                        diagnostics.push(decls.too_many_cases(at, MAX_CASES));
+                        break;
+                    }
                     if let Some(first) = places.insert(case.name.text.clone(), at) {
                         diagnostics.push(decls.duplicate(&case.name.text, first, at));
                         continue;

@@ -4,6 +4,7 @@ use super::decls::{Decls, TypeBody};
 use crate::ids::{FnId, TypeId};
 use crate::notation::Notation;
 use crate::program::ResourceKind;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A type. Records, enums and refinements are looked up by their [`TypeId`].
@@ -158,36 +159,42 @@ impl Decls<'_> {
 
     /// Whether a value of a type may hold a secret.
     pub(crate) fn holds_secret(&self, ty: &Ty) -> bool {
-        match self.unrefine(ty) {
-            Ty::Secret(_) => true,
-            Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) => self.holds_secret(inner),
-            Ty::Record(fields) => fields.iter().any(|(_, ty)| self.holds_secret(ty)),
-            Ty::Named(id) => match self.type_decl(*id).map(|decl| &decl.body) {
-                Some(TypeBody::Record(fields)) => {
-                    fields.iter().any(|field| self.holds_secret(&field.ty))
-                }
-                Some(TypeBody::Enum(cases)) => {
-                    let mut params = cases.iter().flat_map(|case| &case.params);
-                    params.any(|param| self.holds_secret(&param.ty))
-                }
-                Some(TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken) | None => {
-                    false
-                }
-            },
-            Ty::Error
-            | Ty::Never
-            | Ty::Bool
-            | Ty::Int
-            | Ty::Str
-            | Ty::Cpu
-            | Ty::Bytes
-            | Ty::Duration
-            | Ty::Percent
-            | Ty::Decimal
-            | Ty::Text(_)
-            | Ty::Ref(_)
-            | Ty::Param(_) => false,
+        // Each named type is looked into once: they may mention each other along a great many ways.
+        let mut seen: BTreeSet<TypeId> = BTreeSet::new();
+        let mut waiting = vec![ty];
+        while let Some(ty) = waiting.pop() {
+            match self.unrefine(ty) {
+                Ty::Secret(_) => return true,
+                Ty::List(inner) | Ty::Map(inner) | Ty::Optional(inner) => waiting.push(inner),
+                Ty::Record(fields) => waiting.extend(fields.iter().map(|(_, ty)| ty)),
+                Ty::Named(id) if !seen.insert(*id) => {}
+                Ty::Named(id) => match self.type_decl(*id).map(|decl| &decl.body) {
+                    Some(TypeBody::Record(fields)) => {
+                        waiting.extend(fields.iter().map(|field| &field.ty));
+                    }
+                    Some(TypeBody::Enum(cases)) => {
+                        let params = cases.iter().flat_map(|case| &case.params);
+                        waiting.extend(params.map(|param| &param.ty));
+                    }
+                    Some(TypeBody::Alias(_) | TypeBody::Refined { .. } | TypeBody::Broken)
+                    | None => {}
+                },
+                Ty::Error
+                | Ty::Never
+                | Ty::Bool
+                | Ty::Int
+                | Ty::Str
+                | Ty::Cpu
+                | Ty::Bytes
+                | Ty::Duration
+                | Ty::Percent
+                | Ty::Decimal
+                | Ty::Text(_)
+                | Ty::Ref(_)
+                | Ty::Param(_) => {}
+            }
         }
+        false
     }
 
     /// Follows aliases.

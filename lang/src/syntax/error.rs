@@ -36,6 +36,8 @@ pub(crate) enum SyntaxErrorKind {
     TooDeep { limit: usize },
     /// A chain of operators, fields or calls beyond the limit.
     TooLong { limit: usize },
+    /// An item with more words and signs than the limit.
+    TooLarge { limit: usize },
     /// A file that is not read at all.
     Refused { why: &'static str },
     /// Two elements of one line with no comma between them.
@@ -125,6 +127,11 @@ impl SyntaxError {
             SyntaxErrorKind::TooLong { limit } => {
                 error("E0105", format!("a chain of more than {limit} operators, fields or calls"))
                     .help("name a part of it with `let`")
+            }
+            SyntaxErrorKind::TooLarge { limit } => {
+                error("E0105", format!("an item of more than {limit} words and signs"))
+                    .label("this is one too many")
+                    .help("make several of it, or put the data into a JSON file: `use \"./….json\" as NAME: TYPE`")
             }
             SyntaxErrorKind::Refused { why } => {
                 error("E0106", format!("this file cannot be read: {why}"))

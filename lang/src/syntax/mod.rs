@@ -13,4 +13,6 @@ mod split;
 pub(crate) use error::{SyntaxError, SyntaxErrorKind};
 pub(crate) use parse::{ItemTree, parse_item};
 pub(crate) use scan::{Scanner, Token, TokenKind};
-pub(crate) use split::{Keyword, MAX_FILE, Slice, is_keyword, split, split_between};
+pub(crate) use split::{
+    Keyword, MAX_ERRORS, MAX_FILE, MAX_ITEMS, Slice, is_keyword, split, split_between,
+};

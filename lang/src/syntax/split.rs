@@ -12,6 +12,12 @@ use std::sync::Arc;
 
 /// How deep brackets, interpolations and conditionals may nest.
 pub(super) const MAX_NESTING: usize = 96;
+/// How many words, signs and texts an item may have: what is larger is data, and belongs into a data file.
+const MAX_TOKENS: usize = 250_000;
+/// How many items a file may have.
+pub(crate) const MAX_ITEMS: usize = 250_000;
+/// How many mistakes in the cutting of a file are told apart.
+pub(crate) const MAX_ERRORS: usize = 10_000;
 /// The largest file that is read, in bytes.
 pub(crate) const MAX_FILE: usize = 16 << 20;
 
@@ -137,6 +143,7 @@ struct Splitter<'t> {
 struct Current {
     slice: Slice,
     brackets: Vec<Bracket>,
+    tokens: usize,
     /// Conditionals and local bindings at the outermost level.
     ifs: usize,
     /// An opener whose closer stands at another indentation: the likeliest to be unclosed.
@@ -175,6 +182,12 @@ impl<'t> Splitter<'t> {
             return;
         }
         current.slice.end = token.end;
+        current.tokens += 1;
+        if current.tokens > MAX_TOKENS {
+            current.frozen = true;
+            self.break_item(SyntaxErrorKind::TooLarge { limit: MAX_TOKENS }, rel(token));
+            return;
+        }
         match token.kind {
             TokenKind::Word => self.word(token),
             TokenKind::Open(byte) => self.open(byte, token),
@@ -268,6 +281,7 @@ impl<'t> Splitter<'t> {
         self.current = Some(Current {
             slice,
             brackets: Vec::new(),
+            tokens: 1,
             ifs: 0,
             suspect: None,
             previous: Some(token),

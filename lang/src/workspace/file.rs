@@ -13,7 +13,8 @@ use crate::ids::ItemId;
 use crate::span::SourceFile;
 use crate::syntax::ast::{Expr, Rel};
 use crate::syntax::{
-    ItemTree, Keyword, Slice, SyntaxError, SyntaxErrorKind, parse_item, split, split_between,
+    ItemTree, Keyword, MAX_ERRORS, MAX_ITEMS, Slice, SyntaxError, SyntaxErrorKind, parse_item,
+    split, split_between,
 };
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -80,6 +81,9 @@ impl ParsedFile {
             return Self::of(id, path, text, Vec::new(), Some(value), errors);
         }
         let (slices, errors) = split(&text);
+        if let Some(refusal) = too_much(slices.len(), errors.len()) {
+            return Self::of(id, path, text, Vec::new(), None, vec![refusal]);
+        }
         let items = parse_all(&text, slices, Reused::default(), ids);
         Self::of(id, path, text, items, None, errors)
     }
@@ -126,6 +130,9 @@ impl ParsedFile {
             after.into_iter().filter(|error| old_end.is_some_and(|end| error.at.start >= end));
         let after: Vec<_> = after.map(|error| error.moved(edit.delta)).collect();
         errors = before.into_iter().chain(errors).chain(after).collect();
+        if let Some(refusal) = too_much(items.len(), errors.len()) {
+            return Self::of(self.id, path, text, Vec::new(), None, vec![refusal]);
+        }
         Self::of(self.id, path, text, items, None, errors)
     }
 
@@ -156,6 +163,18 @@ impl ParsedFile {
     fn body(&self, item: &ParsedItem) -> &str {
         self.source.text().get(item.start as usize..item.end as usize).unwrap_or("")
     }
+}
+
+/// Why a file of so many items, with so many mistakes in its cutting, is not read at all.
+fn too_much(items: usize, errors: usize) -> Option<SyntaxError> {
+    let why = if items > MAX_ITEMS {
+        "it has more than 250,000 items; make several files of it"
+    } else if errors > MAX_ERRORS {
+        "it has more than 10,000 mistakes of syntax; is it a Berth file?"
+    } else {
+        return None;
+    };
+    Some(SyntaxError { kind: SyntaxErrorKind::Refused { why }, at: Rel { start: 0, end: 0 } })
 }
 
 /// What two texts share at both ends.
