@@ -168,6 +168,8 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
         Ok(graph) => Some(graph),
         Err(more) => {
             diagnostics.extend(more);
+            // Instances of one declaration have its mistake in common.
+            diagnostics.dedup();
             None
         }
     };

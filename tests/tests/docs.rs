@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_engine::plan::lower;
 use berth_engine::plan::names::ImageDigest;
-use berth_lang::{CompileRequest, Diagnostic, Snapshot, Workspace};
+use berth_lang::{CompileRequest, Diagnostic, Snapshot, TestRequest, Workspace};
 use berth_tests::cases::{Part, parts};
 
 fn page(name: &str) -> Vec<Part> {
@@ -41,9 +41,9 @@ fn scheduling_examples_compile() {
     assert_eq!(graph.workloads.len(), 7);
 }
 
-/// The manual: the files of a section are a project. ` ```berth FILE ` compiles without a word,
+/// The manual: the files of a section are a project. ` ```berth FILE ` compiles without a word, its tests pass,
 /// ` ```berth FILE E0301 E0302 ` put after it gives exactly these codes, in this order; ` ```value ` is
-/// what the project evaluates to, or a part of that. No fence of the language goes unread.
+/// what the project evaluates to, or a part of that; ` ```data FILE ` is a data file. No fence of the language goes unread.
 #[test]
 fn language_examples_do_what_is_said() {
     let mut workspace = Workspace::new();
@@ -66,6 +66,11 @@ fn language_examples_do_what_is_said() {
             assert!(printed.contains(fence.body.trim_end()), "{}is not in\n{printed}", fence.body);
             values += 1;
         }
+        if kind == Some("data") {
+            let file = info.next().unwrap_or_else(|| panic!("data needs a file:\n{}", fence.body));
+            workspace.set_file(file, fence.body.as_str());
+            continue;
+        }
         if kind != Some("berth") {
             continue;
         }
@@ -83,6 +88,10 @@ fn language_examples_do_what_is_said() {
         let said = words(&compiled.diagnostics, &snapshot);
         assert_eq!(found, expected, "{}{said}", fence.body);
         if expected.is_empty() {
+            let report = snapshot.test(&TestRequest::default());
+            let failures: Vec<Diagnostic> =
+                report.tests.into_iter().flat_map(|test| test.failures).collect();
+            assert!(failures.is_empty(), "{}", words(&failures, &snapshot));
             workspace = tried;
             sound += 1;
         } else {
