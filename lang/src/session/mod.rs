@@ -74,10 +74,12 @@ impl Touched {
 }
 
 impl Session {
-    /// Compiles a snapshot as a request says. With another request than before, nothing is kept.
+    /// Compiles a snapshot as a request says. With another request than before, nothing is kept; what
+    /// time it is decides only about what policies have to say, and that is asked again each time.
     pub fn step(&mut self, snapshot: &Snapshot, request: &CompileRequest) -> Step {
+        let timeless = CompileRequest { now_ms: self.request.now_ms, ..request.clone() };
         let reached = match &self.before {
-            Some(before) if *request == self.request => changes(before, snapshot),
+            Some(before) if timeless == self.request => changes(before, snapshot),
             Some(_) | None => Reached::Everything,
         };
         self.forget(reached);
