@@ -202,38 +202,25 @@ in
         typed: true,
         file: "svc.dhall",
         command: &["dhall-to-json", "--file", "{}"],
-        head: r#"let Tier = < small | medium | large >
-let Entry = { mapKey : Text, mapValue : Text }
-let Protocol = < tcp | udp >
-let Restart = < always | on_failure | never >
-let Resources = { cpu_m : Natural, memory_mib : Natural }
-let Service = { name : Text, image : Text, replicas : Natural, command : List Text, env : List Entry
-  , ports : List { name : Text, container : Natural, protocol : Protocol }, resources : Resources
-  , health : { path : Text, port : Natural, every_s : Natural, timeout_s : Natural, fail_after : Natural }
-  , labels : List Entry, restart : Restart, networks : List Text, volumes : List Text
-  , rollout : { surge : Natural, unavailable : Natural, deadline_s : Natural }, spread : Text, priority : Natural, grace_s : Natural }
-let In = { name : Text, team : Text, tier : Tier, image : Text, port : Natural, replicas : Natural }
-let e = \(k : Text) -> \(v : Text) -> { mapKey = k, mapValue = v }
-let service : In -> Service = \(r : In) ->
-  { name = r.name, image = r.image, replicas = r.replicas
-  , command = [ "/bin/app", "--port", Natural/show r.port ]
-  , env = [ e "APP_NAME" r.name, e "PORT" (Natural/show r.port), e "LOG_LEVEL" "info", e "REGION" "eu-west-1", e "DATABASE_URL" "postgres://db.${r.team}.internal/${r.name}" ]
-  , ports = [ { name = "http", container = r.port, protocol = Protocol.tcp } ]
-  , resources = merge { small = { cpu_m = 250, memory_mib = 128 }, medium = { cpu_m = 500, memory_mib = 512 }, large = { cpu_m = 2000, memory_mib = 2048 } } r.tier
-  , health = { path = "/healthz", port = r.port, every_s = 10, timeout_s = 2, fail_after = 3 }
-  , labels = [ e "app" r.name, e "team" r.team, e "tier" (merge { small = "small", medium = "medium", large = "large" } r.tier), e "managed_by" "bench" ]
-  , restart = Restart.always, networks = [ "edge", r.team ], volumes = [] : List Text
-  , rollout = { surge = 1, unavailable = 0, deadline_s = 60 }, spread = "zone", priority = 10, grace_s = 30 }
-in { services = [
-"#,
+        head: DHALL,
         tail: "\n] }\n",
         between: ",\n",
-        each: |r| {
-            format!(
-                "  service {{ name = \"{}\", team = \"team-{}\", tier = Tier.{}, image = \"{}\", port = {}, replicas = {} }}",
-                r.name, r.team, r.tier, r.image, r.port, r.replicas
-            )
-        },
+        each: dhall,
+    },
+    Peer {
+        name: "Dhall (the dhall package of Python, in Rust)",
+        typed: true,
+        file: "svc.dhall",
+        command: &[
+            "python3",
+            "-c",
+            "import sys, json, dhall\nprint(json.dumps(dhall.loads(open(sys.argv[1]).read())))",
+            "{}",
+        ],
+        head: DHALL,
+        tail: "\n] }\n",
+        between: ",\n",
+        each: dhall,
     },
     Peer {
         name: "KCL",
@@ -303,6 +290,21 @@ in { services = [
         each: jsonnet,
     },
     Peer {
+        name: "jrsonnet (rjsonnet)",
+        typed: false,
+        file: "svc.jsonnet",
+        command: &[
+            "python3",
+            "-c",
+            "import sys, rjsonnet\nprint(rjsonnet.evaluate_file(sys.argv[1]))",
+            "{}",
+        ],
+        head: JSONNET,
+        tail: "\n] }\n",
+        between: ",\n",
+        each: jsonnet,
+    },
+    Peer {
         name: "go-jsonnet (gojsonnet)",
         typed: false,
         file: "svc.jsonnet",
@@ -318,6 +320,38 @@ in { services = [
         each: jsonnet,
     },
 ];
+
+const DHALL: &str = r#"let Tier = < small | medium | large >
+let Entry = { mapKey : Text, mapValue : Text }
+let Protocol = < tcp | udp >
+let Restart = < always | on_failure | never >
+let Resources = { cpu_m : Natural, memory_mib : Natural }
+let Service = { name : Text, image : Text, replicas : Natural, command : List Text, env : List Entry
+  , ports : List { name : Text, container : Natural, protocol : Protocol }, resources : Resources
+  , health : { path : Text, port : Natural, every_s : Natural, timeout_s : Natural, fail_after : Natural }
+  , labels : List Entry, restart : Restart, networks : List Text, volumes : List Text
+  , rollout : { surge : Natural, unavailable : Natural, deadline_s : Natural }, spread : Text, priority : Natural, grace_s : Natural }
+let In = { name : Text, team : Text, tier : Tier, image : Text, port : Natural, replicas : Natural }
+let e = \(k : Text) -> \(v : Text) -> { mapKey = k, mapValue = v }
+let service : In -> Service = \(r : In) ->
+  { name = r.name, image = r.image, replicas = r.replicas
+  , command = [ "/bin/app", "--port", Natural/show r.port ]
+  , env = [ e "APP_NAME" r.name, e "PORT" (Natural/show r.port), e "LOG_LEVEL" "info", e "REGION" "eu-west-1", e "DATABASE_URL" "postgres://db.${r.team}.internal/${r.name}" ]
+  , ports = [ { name = "http", container = r.port, protocol = Protocol.tcp } ]
+  , resources = merge { small = { cpu_m = 250, memory_mib = 128 }, medium = { cpu_m = 500, memory_mib = 512 }, large = { cpu_m = 2000, memory_mib = 2048 } } r.tier
+  , health = { path = "/healthz", port = r.port, every_s = 10, timeout_s = 2, fail_after = 3 }
+  , labels = [ e "app" r.name, e "team" r.team, e "tier" (merge { small = "small", medium = "medium", large = "large" } r.tier), e "managed_by" "bench" ]
+  , restart = Restart.always, networks = [ "edge", r.team ], volumes = [] : List Text
+  , rollout = { surge = 1, unavailable = 0, deadline_s = 60 }, spread = "zone", priority = 10, grace_s = 30 }
+in { services = [
+"#;
+
+fn dhall(r: &Given) -> String {
+    format!(
+        "  service {{ name = \"{}\", team = \"team-{}\", tier = Tier.{}, image = \"{}\", port = {}, replicas = {} }}",
+        r.name, r.team, r.tier, r.image, r.port, r.replicas
+    )
+}
 
 const JSONNET: &str = r#"local sizes = { small: { cpu_m: 250, memory_mib: 128 }, medium: { cpu_m: 500, memory_mib: 512 }, large: { cpu_m: 2000, memory_mib: 2048 } };
 local service(name, team, tier, image, port, replicas) =
