@@ -57,7 +57,8 @@ ports_set() {
     flock 9
     to4='' to6=''
     for ports in /etc/berth/tenants/*/pods/*/ports; do
-      [ -f "$ports" ] && read -r ip4 ip6 <"${ports%/ports}/pod" || continue
+      [ -f "$ports" ] || continue
+      read -r ip4 ip6 <"${ports%/ports}/pod" || continue
       while read -r protocol port target; do
         to4="$to4${to4:+, }$protocol . $port : $ip4 . $target"
         to6="$to6${to6:+, }$protocol . $port : $ip6 . $target"
