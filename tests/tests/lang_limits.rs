@@ -3,14 +3,14 @@
 use berth_lang::{CompileRequest, Workspace};
 use std::time::{Duration, Instant};
 
-/// Each kind: what opens, what stands inside, what closes.
-const KINDS: [(&str, &str, &str); 9] = [
+/// Each kind: what opens, what stands inside, what closes. Interpolations count twice, as a text and as
+/// an expression, so that 64 of them are refused.
+const KINDS: [(&str, &str, &str); 8] = [
     ("[", "1", "]"),
     ("(", "1", ")"),
     ("{ a: ", "1", " }"),
     ("f(", "1", ")"),
     ("f(x: ", "1", ")"),
-    ("\"${", "1", "}\""),
     ("if true then ", "1", " else 2"),
     ("let x = 1 in ", "1", ""),
     ("match 1 { _ -> ", "1", " }"),
