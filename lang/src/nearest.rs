@@ -4,49 +4,71 @@
 
 /// The closest candidate, if one is close enough to be offered; ties go to the first in order.
 pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted_length = wanted.chars().count();
-    if wanted_length == 0 || wanted_length > 64 {
+    let length = wanted.chars().count();
+    if length == 0 || length > 64 {
         return None;
     }
-    let limit = (wanted_length / 3).max(1);
+    let limit = (length / 3).max(1);
+    let mut rows = Rows::of(wanted);
     candidates
         .into_iter()
-        .filter(|candidate| candidate.chars().count().abs_diff(wanted_length) <= limit)
-        .map(|candidate| (distance(wanted, candidate), candidate))
-        .filter(|&(distance, candidate)| {
-            distance <= limit && distance < wanted_length && candidate != wanted
-        })
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= limit)
+        .filter_map(|candidate| Some((rows.distance(candidate, limit)?, candidate)))
+        .filter(|&(distance, candidate)| distance < length && candidate != wanted)
         .min()
         .map(|(_, candidate)| candidate)
 }
 
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().flat_map(char::to_lowercase).collect();
-    let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();
-    let width = b.len() + 1;
-    let mut rows = vec![0usize; (a.len() + 1) * width];
-    let at = |row: usize, column: usize| row * width + column;
-    for row in 0..=a.len() {
-        for column in 0..=b.len() {
-            rows[at(row, column)] = if row == 0 || column == 0 {
-                row + column
-            } else {
-                let same = usize::from(a[row - 1] != b[column - 1]);
-                let mut best = (rows[at(row - 1, column - 1)] + same)
-                    .min(rows[at(row - 1, column)] + 1)
-                    .min(rows[at(row, column - 1)] + 1);
-                let swapped = row > 1
-                    && column > 1
-                    && a[row - 1] == b[column - 2]
-                    && a[row - 2] == b[column - 1];
-                if swapped {
-                    best = best.min(rows[at(row - 2, column - 2)] + 1);
-                }
-                best
-            };
-        }
+/// One word, and the last three rows of its table of distances to another.
+struct Rows {
+    wanted: Vec<char>,
+    other: Vec<char>,
+    rows: [Vec<usize>; 3],
+}
+
+impl Rows {
+    fn of(wanted: &str) -> Self {
+        let wanted: Vec<char> = wanted.chars().flat_map(char::to_lowercase).collect();
+        let row = vec![0; wanted.len() + 1];
+        Self { wanted, other: Vec::new(), rows: [row.clone(), row.clone(), row] }
     }
-    rows[at(a.len(), b.len())]
+
+    /// The distance to another word; nothing where it is beyond the limit.
+    fn distance(&mut self, other: &str, limit: usize) -> Option<usize> {
+        let Self { wanted, other: letters, rows: [before, last, next] } = self;
+        letters.clear();
+        letters.extend(other.chars().flat_map(char::to_lowercase));
+        let row = 0..=wanted.len();
+        last.iter_mut().zip(row).for_each(|(cell, column)| *cell = column);
+        for (index, &letter) in letters.iter().enumerate() {
+            next[0] = index + 1;
+            let mut least = next[0];
+            for column in 1..=wanted.len() {
+                let own = wanted[column - 1];
+                let mut best = (last[column - 1] + usize::from(own != letter))
+                    .min(last[column] + 1)
+                    .min(next[column - 1] + 1);
+                let swapped = index > 0
+                    && column > 1
+                    && own == letters[index - 1]
+                    && wanted[column - 2] == letter;
+                if swapped {
+                    best = best.min(before[column - 2] + 1);
+                }
+                next[column] = best;
+                least = least.min(best);
+            }
+            // A row looks at the two before it, and adds at least nothing to the least of the last.
+            let settled = least > limit && last.iter().all(|&cell| cell >= limit);
+            if settled {
+                return None;
+            }
+            std::mem::swap(before, last);
+            std::mem::swap(last, next);
+        }
+        let distance = last[wanted.len()];
+        (distance <= limit).then_some(distance)
+    }
 }
 
 #[cfg(test)]

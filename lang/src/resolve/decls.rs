@@ -242,18 +242,21 @@ pub(crate) struct ResourceDecl<'s> {
     pub(crate) body: &'s Expr,
 }
 
-/// Counts guesses at what was meant: each looks at every visible name, so that a text of nothing but
-/// mistakes gets a few hundred of them.
+/// Counts the names that guesses at what was meant have looked at, so that a large text of nothing but
+/// mistakes gets a few of them.
 #[derive(Debug, Default)]
 pub(crate) struct Guesses(AtomicU32);
 
-/// The most guesses in one compilation.
-const MAX_GUESSES: u32 = 500;
+/// The most names that guesses look at in one compilation: a guess is made while fewer were.
+const MAX_GUESSED: u32 = 1_000_000;
 
 impl Guesses {
-    /// Whether one more may be made.
-    fn one_more(&self) -> bool {
-        self.0.fetch_add(1, Ordering::Relaxed) < MAX_GUESSES
+    /// Whether one more may be made, that looks at so many names.
+    fn one_more(&self, names: usize) -> bool {
+        let names = u32::try_from(names).unwrap_or(MAX_GUESSED);
+        let looked = self.0.load(Ordering::Relaxed);
+        self.0.store(looked.saturating_add(names), Ordering::Relaxed);
+        looked < MAX_GUESSED
     }
 }
 
@@ -287,9 +290,12 @@ impl<'s> Decls<'s> {
     /// Every name that a file sees, for suggestions; none once there were many.
     pub(crate) fn visible(&self, file: FileId) -> impl Iterator<Item = (&str, Def)> {
         let scopes = [self.scope(file), self.scope(PRELUDE)];
-        let guess = self.guesses.one_more();
+        let shared = self.shared(file).into_iter();
+        let names: usize = scopes.iter().flatten().map(|scope| scope.len()).sum();
+        let all = shared.clone().map(|shared| shared.0.len()).sum::<usize>() + names;
+        let guess = self.guesses.one_more(all);
         let scopes = scopes.into_iter().flatten().flatten();
-        let shared = self.shared(file).into_iter().flat_map(|shared| &shared.0);
+        let shared = shared.flat_map(|shared| &shared.0);
         scopes
             .chain(shared.map(|(name, entry)| (name, entry)))
             .take(if guess { usize::MAX } else { 0 })

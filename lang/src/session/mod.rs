@@ -53,16 +53,11 @@ pub struct GraphDelta {
     pub removed: Vec<(ResourceKind, Arc<str>)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Touched {
+    #[default]
     Everything,
     Names(BTreeSet<(ResourceKind, Arc<str>)>),
-}
-
-impl Default for Touched {
-    fn default() -> Self {
-        Self::Everything
-    }
 }
 
 impl Touched {

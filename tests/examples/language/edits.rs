@@ -6,6 +6,9 @@ use std::time::Instant;
 
 const ROUNDS: usize = 51;
 
+/// A text after the edit of a round.
+type Edit = fn(&str, usize) -> String;
+
 pub(crate) fn table() {
     println!("\n## One edit, in a warm session\n");
     println!(
@@ -13,7 +16,7 @@ pub(crate) fn table() {
     );
     println!("| edit | 1,000 services | 10,000 services | evaluated again | changed |");
     println!("|---|---|---|---|---|");
-    let kinds: [(&str, fn(&str, usize) -> String); 6] = [
+    let kinds: [(&str, Edit); 6] = [
         ("one word of one service", |text, round| {
             let from = text.len() / 2;
             let at = from + text[from..].find("registry.example.com").unwrap_or(0);
