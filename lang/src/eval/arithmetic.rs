@@ -159,12 +159,12 @@ impl Machine<'_, '_> {
         at: Loc,
     ) -> Eval<Traced> {
         if let (Data::List(first), Data::List(second)) = (&a.data, &b.data) {
-            self.pay((first.len() + second.len()) as u64 * 8, at)?;
+            self.pay((first.len() + second.len()) as u64 * 12, at)?;
             let all = first.iter().chain(&**second).cloned().collect();
             return Ok(Traced { at, data: Data::List(Arc::new(all)) });
         }
         if let (Data::Map(first), Data::Map(second)) = (&a.data, &b.data) {
-            self.pay((first.len() + second.len()) as u64 * 8, at)?;
+            self.pay((first.len() + second.len()) as u64 * 12, at)?;
             let mut all = (**first).clone();
             all.extend(second.iter().map(|(name, entry)| (name.clone(), entry.clone())));
             return Ok(Traced { at, data: Data::Map(Arc::new(all)) });

@@ -10,6 +10,9 @@ use crate::value::{SecretPart, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What a call costs beside what it does, in steps.
+const CALL: u64 = 6;
+
 impl Machine<'_, '_> {
     /// Evaluates in a frame of locals.
     pub(super) fn eval(&mut self, typed: &Typed, frame: &mut Vec<Traced>) -> Eval<Traced> {
@@ -296,6 +299,7 @@ impl Machine<'_, '_> {
         frame: &mut Vec<Traced>,
         at: Loc,
     ) -> Eval<Traced> {
+        self.pay(CALL, at)?;
         let (decls, checked) = (self.decls, self.checked);
         let (Some(decl), Some(body)) = (decls.fns.get(of.index()), checked.fns.get(of.index()))
         else {
