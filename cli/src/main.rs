@@ -28,6 +28,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::exit::Exit;
 
+/// A compilation asks for memory a million times, from all cores: glibc's allocator takes a quarter of
+/// its time (docs/benchmarks/language.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Containers on your own servers, from a text in git: plan what will happen, then apply it.
 #[derive(Debug, Parser)]
 #[command(name = "berth", version, max_term_width = 100, disable_help_subcommand = true)]

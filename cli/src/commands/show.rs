@@ -36,23 +36,41 @@ const SCHEMA: &str = "berth.values/1";
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let compiled = compile(global)?;
     let chosen = choose(&compiled.program, args.resource.as_deref())?;
-    let mut out = String::new();
+    // A reader that went away is not missed.
+    let _ = write(&chosen, &compiled, args);
+    Ok(Exit::Done)
+}
+
+/// Bytes after which what was made so far is written: ten thousand resources are many megabytes.
+const CHUNK: usize = 1 << 16;
+
+fn write(chosen: &[&Resource], compiled: &Compiled, args: &Args) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    if args.yaml {
+        return stdout.write_all(yaml(chosen, compiled, args.origin).print().as_bytes());
+    }
+    let mut out = String::with_capacity(2 * CHUNK);
     if args.json {
-        write_json(&mut out, &chosen, &compiled, args.origin);
-    } else if args.yaml {
-        out = yaml(&chosen, &compiled, args.origin).print();
-    } else {
-        for resource in &chosen {
-            if args.origin {
-                write_origins(&mut out, resource, &compiled);
-            } else {
-                out.push_str(&resource.print());
-            }
+        let _ = write!(out, "{{\"schema\":\"{SCHEMA}\",\"resources\":[");
+    }
+    for (index, resource) in chosen.iter().enumerate() {
+        if args.json {
+            out.push_str(if index > 0 { ",\n" } else { "\n" });
+            write_json(&mut out, resource, compiled, args.origin);
+        } else if args.origin {
+            write_origins(&mut out, resource, compiled);
+        } else {
+            out.push_str(&resource.print());
+        }
+        if out.len() >= CHUNK {
+            stdout.write_all(out.as_bytes())?;
+            out.clear();
         }
     }
-    // Locked once: ten thousand resources are a million lines. A reader that went away is not missed.
-    let _ = std::io::stdout().lock().write_all(out.as_bytes());
-    Ok(Exit::Done)
+    if args.json {
+        out.push_str("\n]}\n");
+    }
+    stdout.write_all(out.as_bytes())
 }
 
 /// The resources that a word names.
@@ -81,21 +99,16 @@ pub(crate) fn choose<'p>(
     Ok(chosen)
 }
 
-/// A resource a line, so that lines can be compared and searched.
-fn write_json(out: &mut String, chosen: &[&Resource], compiled: &Compiled, origin: bool) {
-    let _ = write!(out, "{{\"schema\":\"{SCHEMA}\",\"resources\":[");
-    for (index, resource) in chosen.iter().enumerate() {
-        out.push_str(if index > 0 { ",\n" } else { "\n" });
-        let name = Json::from(&*resource.name);
-        let kind = resource.kind.keyword();
-        let _ = write!(out, "{{\"kind\":\"{kind}\",\"name\":{name},\"value\":");
-        resource.write_json(out);
-        if origin {
-            let _ = write!(out, ",\"origins\":{}", origins(resource, compiled));
-        }
-        out.push('}');
+/// A resource on a line, so that lines can be compared and searched.
+fn write_json(out: &mut String, resource: &Resource, compiled: &Compiled, origin: bool) {
+    let name = Json::from(&*resource.name);
+    let kind = resource.kind.keyword();
+    let _ = write!(out, "{{\"kind\":\"{kind}\",\"name\":{name},\"value\":");
+    resource.write_json(out);
+    if origin {
+        let _ = write!(out, ",\"origins\":{}", origins(resource, compiled));
     }
-    out.push_str("\n]}\n");
+    out.push('}');
 }
 
 /// The paths of a resource's fields, each with the texts that set it, the last word first.

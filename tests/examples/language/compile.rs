@@ -22,11 +22,14 @@ fn compile(text: &str) -> usize {
     let compiled = workspace.snapshot().compile(&CompileRequest::default());
     let program = compiled.program.expect("the workload compiles");
     let mut json = String::new();
+    let mut bytes = 0;
     for resource in &program.resources {
+        json.clear();
         resource.write_json(&mut json);
         json.push('\n');
+        bytes += json.len();
     }
-    json.len()
+    bytes
 }
 
 fn public(head: &str) -> String {

@@ -18,6 +18,10 @@ mod edits;
 mod peers;
 mod workload;
 
+/// The command line's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let mut args = std::env::args().skip(1);
     let part = args.next();
