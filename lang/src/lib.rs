@@ -20,6 +20,7 @@
 
 mod builtin;
 mod check;
+mod cores;
 mod data;
 mod decimal;
 mod diagnostic;

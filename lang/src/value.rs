@@ -26,7 +26,7 @@ pub enum Value {
     /// An exact decimal number.
     Decimal(Decimal),
     /// A text made with secrets: never what they hold, only their names.
-    Secret(Vec<SecretPart>),
+    Secret(Arc<[SecretPart]>),
     /// A list.
     List(Vec<Value>),
     /// A map from strings.
@@ -47,6 +47,24 @@ pub enum Value {
         /// The resource's name, as in [`crate::Resource::name`].
         name: Arc<str>,
     },
+}
+
+/// A value without parts, in 24 bytes: a compilation holds millions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scalar {
+    Bool(bool),
+    Int(i64),
+    Str(Arc<str>),
+    /// Thousandths of a core.
+    Cpu(u64),
+    Bytes(u64),
+    /// Milliseconds.
+    Duration(u64),
+    /// Hundredths of a percent.
+    Percent(u32),
+    Decimal(Decimal),
+    /// A text made with secrets.
+    Secret(Arc<[SecretPart]>),
 }
 
 /// A piece of a text made with secrets.
@@ -92,6 +110,36 @@ impl Value {
     /// Appends what [`Value::to_json`] prints.
     pub(crate) fn write_json(&self, out: &mut String) {
         match self {
+            Self::Bool(value) => Scalar::Bool(*value).write_json(out),
+            Self::Int(value) => Scalar::Int(*value).write_json(out),
+            Self::Str(value) => write_json_string(out, value),
+            Self::Cpu(value) | Self::Bytes(value) | Self::Duration(value) => {
+                write_number(out, *value);
+            }
+            Self::Percent(value) => Scalar::Percent(*value).write_json(out),
+            Self::Decimal(value) => Scalar::Decimal(*value).write_json(out),
+            Self::Secret(parts) => Scalar::Secret(parts.clone()).write_json(out),
+            Self::List(values) => {
+                out.push('[');
+                for (index, value) in values.iter().enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    value.write_json(out);
+                }
+                out.push(']');
+            }
+            Self::Map(fields) | Self::Record(fields) => write_json_fields(out, None, fields),
+            Self::Case { name, fields } => write_json_fields(out, Some(name), fields),
+            Self::Ref { kind, name } => write_json_ref(out, *kind, name),
+        }
+    }
+}
+
+impl Scalar {
+    /// Appends what [`Value::to_json`] prints.
+    pub(crate) fn write_json(&self, out: &mut String) {
+        match self {
             Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
             Self::Int(value) => {
                 if *value < 0 {
@@ -124,19 +172,22 @@ impl Value {
                 }
                 out.push_str("]}");
             }
-            Self::List(values) => {
-                out.push('[');
-                for (index, value) in values.iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
-                    value.write_json(out);
-                }
-                out.push(']');
-            }
-            Self::Map(fields) | Self::Record(fields) => write_json_fields(out, None, fields),
-            Self::Case { name, fields } => write_json_fields(out, Some(name), fields),
-            Self::Ref { kind, name } => write_json_ref(out, *kind, name),
+        }
+    }
+}
+
+impl From<Scalar> for Value {
+    fn from(scalar: Scalar) -> Self {
+        match scalar {
+            Scalar::Bool(value) => Self::Bool(value),
+            Scalar::Int(value) => Self::Int(value),
+            Scalar::Str(value) => Self::Str(value),
+            Scalar::Cpu(value) => Self::Cpu(value),
+            Scalar::Bytes(value) => Self::Bytes(value),
+            Scalar::Duration(value) => Self::Duration(value),
+            Scalar::Percent(value) => Self::Percent(value),
+            Scalar::Decimal(value) => Self::Decimal(value),
+            Scalar::Secret(parts) => Self::Secret(parts),
         }
     }
 }
@@ -144,7 +195,10 @@ impl Value {
 fn write_json_fields(out: &mut String, case: Option<&str>, fields: &BTreeMap<Arc<str>, Value>) {
     open_json_record(out, case);
     for (index, (name, value)) in fields.iter().enumerate() {
-        json_key(out, name, index > 0 || case.is_some());
+        if index > 0 || case.is_some() {
+            out.push(',');
+        }
+        json_key(out, name);
         value.write_json(out);
     }
     out.push('}');
@@ -159,11 +213,8 @@ pub(crate) fn open_json_record(out: &mut String, case: Option<&str>) {
     }
 }
 
-/// Appends a key, after a comma where something stands before it.
-pub(crate) fn json_key(out: &mut String, name: &str, follows: bool) {
-    if follows {
-        out.push(',');
-    }
+/// Appends a key and its colon.
+pub(crate) fn json_key(out: &mut String, name: &str) {
     write_json_string(out, name);
     out.push(':');
 }
@@ -180,27 +231,44 @@ pub(crate) fn write_json_ref(out: &mut String, kind: ResourceKind, name: &str) {
 /// Appends a JSON string with what must be escaped.
 pub(crate) fn write_json_string(out: &mut String, text: &str) {
     out.push('"');
-    let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let escaped = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0..b' ' => "",
-            _ => continue,
-        };
-        out.push_str(text.get(plain..at).unwrap_or(""));
-        if escaped.is_empty() {
-            let _ = write!(out, "\\u{byte:04x}");
-        } else {
-            out.push_str(escaped);
+    let mut rest = text;
+    while let Some(at) = first_escaped(rest.as_bytes()) {
+        let (plain, escaped) = rest.split_at(at);
+        out.push_str(plain);
+        match escaped.as_bytes()[0] {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            byte => {
+                let _ = write!(out, "\\u{byte:04x}");
+            }
         }
-        plain = at + 1;
+        rest = &escaped[1..];
     }
-    out.push_str(text.get(plain..).unwrap_or(""));
+    out.push_str(rest);
     out.push('"');
+}
+
+/// Where the first byte is that JSON has no plain way to write: a control, a quote, a backslash.
+fn first_escaped(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // Eight bytes at once: which of them are zero after `x`, or below the space ("Bit Twiddling Hacks",
+    // Sean Eron Anderson, determining if a word has a zero byte, or one less than n).
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let of = |byte: u8| ONES * u64::from(byte);
+    let suspect = |word: u64| {
+        let control = word.wrapping_sub(of(b' ')) & !word & HIGH;
+        control | zero(word ^ of(b'"')) | zero(word ^ of(b'\\'))
+    };
+    let (words, _) = bytes.as_chunks::<8>();
+    let plain =
+        words.iter().take_while(|word| suspect(u64::from_ne_bytes(**word)) == 0).count() * 8;
+    let rest = bytes.get(plain..).unwrap_or_default();
+    let found = rest.iter().position(|&byte| byte < b' ' || byte == b'"' || byte == b'\\')?;
+    Some(plain + found)
 }
 
 /// Appends a whole number; `write!` takes five times as long.

@@ -9,7 +9,7 @@ use crate::nearest::nearest;
 use crate::pattern::Pattern;
 use crate::resolve::{Def, FieldTy, Ty};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Name};
-use crate::value::Value;
+use crate::value::Scalar;
 use std::sync::Arc;
 
 impl Checker<'_, '_> {
@@ -77,7 +77,7 @@ impl Checker<'_, '_> {
     fn check_pattern(&mut self, builtin: Option<Builtin>, given: &[(Arc<str>, Typed)]) {
         let pattern = given.iter().find(|(name, _)| &**name == "pattern");
         let (Some(Builtin::Matches), Some((_, typed))) = (builtin, pattern) else { return };
-        if let Kind::Constant(Value::Str(text)) = &typed.kind
+        if let Kind::Constant(Scalar::Str(text)) = &typed.kind
             && let Err(bad) = Pattern::new(text)
         {
             let diagnostic = self.decls.bad_pattern(typed.at, text, bad);

@@ -1,5 +1,6 @@
 //! The order of checking: lets after what they read, then everything else.
 
+use super::shared::share;
 use super::typed::{Checked, Condition, Constant, Kind, Typed, TypedResource, TypedRule};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{ItemId, Loc, PRELUDE, ResourceId, TypeId};
@@ -43,9 +44,12 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
     let at = decls.start_of(PRELUDE);
     let lets =
         lets.into_iter().map(|typed| typed.unwrap_or(Typed { kind: Kind::Poison, at })).collect();
+    let mut fns: Vec<Typed> = (0..decls.fns.len()).map(|index| checker.check_fn(index)).collect();
+    let shared = share(&mut fns);
     Checked {
         lets,
-        fns: (0..decls.fns.len()).map(|index| checker.check_fn(index)).collect(),
+        fns,
+        shared,
         defaults: (0..decls.defaults.len()).map(|index| checker.check_default(index)).collect(),
         inputs: (0..decls.inputs.len()).map(|index| checker.check_input(index)).collect(),
         secrets: (0..decls.secrets.len()).map(|index| checker.check_secret(index)).collect(),

@@ -4,7 +4,7 @@ use super::checker::{Checker, Why};
 use super::typed::{Conversion, Kind, Typed};
 use crate::notation::Notation;
 use crate::resolve::{FieldTy, Ty, TypeBody};
-use crate::value::Value;
+use crate::value::Scalar;
 use std::sync::Arc;
 
 /// How a type becomes another.
@@ -59,12 +59,12 @@ impl Checker<'_, '_> {
     /// Reads a text of a kind; a literal is read here and now.
     fn read_text(&mut self, notation: Notation, typed: Typed) -> Typed {
         let at = typed.at;
-        let Kind::Constant(Value::Str(text)) = &typed.kind else {
+        let Kind::Constant(Scalar::Str(text)) = &typed.kind else {
             let kind = Kind::Convert(Conversion::Read(notation), Box::new(typed));
             return Typed { kind, at };
         };
         match notation.read(text) {
-            Ok(read) => Typed { kind: Kind::Constant(Value::Str(read.into())), at },
+            Ok(read) => Typed { kind: Kind::Constant(Scalar::Str(read.into())), at },
             Err(bad) => {
                 let diagnostic = self.decls.malformed(at, notation, text, &bad);
                 self.report(diagnostic);

@@ -6,7 +6,7 @@ use super::typed::{Comprehension, Kind, Part, Typed};
 use crate::ids::{Loc, TypeId};
 use crate::resolve::{CaseTy, FieldTy, Ty, TypeBody};
 use crate::syntax::ast::{self, Expr, ExprKind, Piece};
-use crate::value::Value;
+use crate::value::Scalar;
 use std::sync::Arc;
 
 impl<'c, 's> Checker<'c, 's> {
@@ -279,7 +279,7 @@ impl<'c, 's> Checker<'c, 's> {
         match &expr.kind {
             ExprKind::Error => (self.poison(at), Ty::Error),
             ExprKind::Bool(value) => {
-                (Typed { kind: Kind::Constant(Value::Bool(*value)), at }, Ty::Bool)
+                (Typed { kind: Kind::Constant(Scalar::Bool(*value)), at }, Ty::Bool)
             }
             ExprKind::Number(number) => self.infer_number(number, at, hint),
             ExprKind::Str(pieces) => self.interpolate(pieces, at),
@@ -392,7 +392,7 @@ impl<'c, 's> Checker<'c, 's> {
     /// A string; with a secret in it, it is one.
     fn interpolate(&mut self, pieces: &[Piece], at: Loc) -> (Typed, Ty) {
         if let [Piece::Text(text)] = pieces {
-            return (Typed { kind: Kind::Constant(Value::Str(text.clone())), at }, Ty::Str);
+            return (Typed { kind: Kind::Constant(Scalar::Str(text.clone())), at }, Ty::Str);
         }
         let mut parts = Vec::new();
         let mut secret = false;

@@ -84,6 +84,9 @@ impl Checker<'_, '_> {
         why: Option<Why>,
         solved: &mut Solved,
     ) -> Typed {
+        if solved.generics.is_empty() {
+            return self.check(value, wanted, why);
+        }
         let (known, complete) = solved.fill(wanted);
         if complete {
             return self.check(value, &known, why);
@@ -118,6 +121,9 @@ impl Checker<'_, '_> {
 
     /// Decides what no argument has decided: by what is wanted of the result, and of numbers, Int.
     pub(super) fn settle(&self, solved: &mut Solved, result: &Ty, hint: Option<&Ty>) {
+        if solved.generics.is_empty() {
+            return;
+        }
         if let Some(hint) = hint {
             self.solve(result, hint, solved);
         }

@@ -7,7 +7,7 @@ use crate::ids::{Loc, TypeId};
 use crate::resolve::Ty;
 use crate::syntax::ast::{Expr, Number};
 use crate::syntax::literal::{Unit, scaled, unit};
-use crate::value::Value;
+use crate::value::Scalar;
 
 impl Checker<'_, '_> {
     /// A number where a type is expected.
@@ -48,24 +48,24 @@ impl Checker<'_, '_> {
             return (self.poison(at), Ty::Error);
         };
         let fraction = number.digits.contains('.');
-        let (value, ty): (Option<Value>, Ty) = match (unit, hint) {
-            (Unit::None, Some(Ty::Cpu)) => (scaled(number, 1000).map(Value::Cpu), Ty::Cpu),
+        let (value, ty): (Option<Scalar>, Ty) = match (unit, hint) {
+            (Unit::None, Some(Ty::Cpu)) => (scaled(number, 1000).map(Scalar::Cpu), Ty::Cpu),
             (Unit::None, Some(Ty::Int)) if fraction => {
                 let diagnostic = decls.fraction(at, number);
                 self.report(diagnostic);
                 return (self.poison(at), Ty::Error);
             }
             (Unit::None, hint) if fraction || hint == Some(&Ty::Decimal) => {
-                (Decimal::read(&number.digits).map(Value::Decimal), Ty::Decimal)
+                (Decimal::read(&number.digits).map(Scalar::Decimal), Ty::Decimal)
             }
             (Unit::None, _) => {
-                (scaled(number, 1).and_then(|n| i64::try_from(n).ok()).map(Value::Int), Ty::Int)
+                (scaled(number, 1).and_then(|n| i64::try_from(n).ok()).map(Scalar::Int), Ty::Int)
             }
             (Unit::M, Some(Ty::Duration)) => {
-                (scaled(number, 60_000).map(Value::Duration), Ty::Duration)
+                (scaled(number, 60_000).map(Scalar::Duration), Ty::Duration)
             }
             (Unit::M, Some(Ty::Cpu | Ty::Int | Ty::Bytes | Ty::Percent)) => {
-                (scaled(number, 1).map(Value::Cpu), Ty::Cpu)
+                (scaled(number, 1).map(Scalar::Cpu), Ty::Cpu)
             }
             (Unit::M, _) => {
                 let diagnostic = decls.ambiguous_unit(at, number);
@@ -74,10 +74,10 @@ impl Checker<'_, '_> {
             }
             (Unit::Percent, _) => {
                 let value = scaled(number, 100).and_then(|n| u32::try_from(n).ok());
-                (value.map(Value::Percent), Ty::Percent)
+                (value.map(Scalar::Percent), Ty::Percent)
             }
-            (Unit::Time(scale), _) => (scaled(number, scale).map(Value::Duration), Ty::Duration),
-            (Unit::Size(scale), _) => (scaled(number, scale).map(Value::Bytes), Ty::Bytes),
+            (Unit::Time(scale), _) => (scaled(number, scale).map(Scalar::Duration), Ty::Duration),
+            (Unit::Size(scale), _) => (scaled(number, scale).map(Scalar::Bytes), Ty::Bytes),
         };
         match value {
             Some(value) => (Typed { kind: Kind::Constant(value), at }, ty),

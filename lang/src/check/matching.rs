@@ -6,7 +6,7 @@ use crate::ids::{Loc, TypeId};
 use crate::nearest::nearest;
 use crate::resolve::{CaseTy, FieldTy, MAX_CASES, Ty};
 use crate::syntax::ast::{self, Binder, Expr, ExprKind, Name, PatternKind};
-use crate::value::Value;
+use crate::value::Scalar;
 use std::sync::Arc;
 
 /// What a subject may be, and what its patterns have taken so far.
@@ -272,7 +272,7 @@ impl<'c> Checker<'c, '_> {
             (None, Ty::Bool) => {
                 let open = [true, false]
                     .into_iter()
-                    .filter(|truth| !taken(&Test::Equals(Value::Bool(*truth))));
+                    .filter(|truth| !taken(&Test::Equals(Scalar::Bool(*truth))));
                 missing.extend(open.map(|truth| truth.to_string()));
             }
             (None, _) => missing.push("_".to_owned()),

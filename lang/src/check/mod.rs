@@ -20,6 +20,7 @@ mod operators;
 mod overlays;
 mod policies;
 mod records;
+mod shared;
 mod tests;
 pub(crate) mod typed;
 

@@ -5,7 +5,7 @@ use super::typed::{Kind, Typed};
 use crate::ids::Loc;
 use crate::resolve::{Bound, Ty};
 use crate::syntax::ast::{BinaryOp, Expr, ExprKind, Rel, UnaryOp};
-use crate::value::Value;
+use crate::value::Scalar;
 use std::sync::Arc;
 
 impl Checker<'_, '_> {
@@ -24,8 +24,8 @@ impl Checker<'_, '_> {
             UnaryOp::Negate => {
                 let (inner, ty) = self.infer(inner, hint);
                 match (self.decls.unrefine(&ty), inner.kind) {
-                    (Ty::Int, Kind::Constant(Value::Int(value))) => (
-                        Typed { kind: Kind::Constant(Value::Int(value.saturating_neg())), at },
+                    (Ty::Int, Kind::Constant(Scalar::Int(value))) => (
+                        Typed { kind: Kind::Constant(Scalar::Int(value.saturating_neg())), at },
                         Ty::Int,
                     ),
                     (Ty::Int, kind) => {

@@ -6,7 +6,7 @@ use crate::ids::{InputId, Loc, OverlayId};
 use crate::nearest::nearest;
 use crate::resolve::{Def, Ty};
 use crate::syntax::ast::{ExprKind, Field, Name};
-use crate::value::Value;
+use crate::value::Scalar;
 
 impl Checker<'_, '_> {
     /// What an overlay sets, in the order in which it says so.
@@ -96,8 +96,8 @@ impl Checker<'_, '_> {
         let written = field.key.as_deref()?;
         let (typed, ty) = self.infer(written, None);
         match typed.kind {
-            Kind::Constant(Value::Int(key)) => Some(Key::Int(key)),
-            Kind::Constant(Value::Str(key)) => Some(Key::Str(key)),
+            Kind::Constant(Scalar::Int(key)) => Some(Key::Int(key)),
+            Kind::Constant(Scalar::Str(key)) => Some(Key::Str(key)),
             _ if matches!(ty, Ty::Error) => None,
             _ => {
                 let diagnostic = self.decls.key_not_literal(typed.at);

@@ -6,7 +6,7 @@ use crate::notation::Notation;
 use crate::program::ResourceKind;
 use crate::resolve::Ty;
 use crate::syntax::ast::BinaryOp;
-use crate::value::Value;
+use crate::value::Scalar;
 use std::sync::Arc;
 
 /// A checked expression.
@@ -21,7 +21,7 @@ pub(crate) struct Typed {
 pub(crate) enum Kind {
     /// A diagnostic has been given.
     Poison,
-    Constant(Value),
+    Constant(Scalar),
     Interpolate(Vec<Part>),
     List(Vec<Typed>),
     Map(Vec<(Arc<str>, Typed)>),
@@ -83,6 +83,8 @@ pub(crate) enum Kind {
     Absent,
     With(Box<Typed>, Vec<Update>),
     Convert(Conversion, Box<Typed>),
+    /// What is the same in every call of the function around it, by its number.
+    Shared(usize, Box<Typed>),
 }
 
 /// A piece of an interpolated string.
@@ -128,7 +130,7 @@ pub(crate) enum Test {
     Present,
     Absent,
     Case(Arc<str>),
-    Equals(Value),
+    Equals(Scalar),
 }
 
 /// What an arm gives a name to.
@@ -200,6 +202,8 @@ pub(crate) struct Checked {
     /// What each `let` was found to be.
     pub(crate) let_types: Arc<Vec<Ty>>,
     pub(crate) fns: Vec<Typed>,
+    /// How many parts of functions are the same in every call.
+    pub(crate) shared: usize,
     pub(crate) defaults: Vec<Typed>,
     pub(crate) inputs: Vec<Option<Typed>>,
     /// Where each secret is kept.
@@ -348,7 +352,8 @@ impl Typed {
             | Kind::Bind(_)
             | Kind::Match(_)
             | Kind::With(..)
-            | Kind::Convert(..) => false,
+            | Kind::Convert(..)
+            | Kind::Shared(..) => false,
         }
     }
 }

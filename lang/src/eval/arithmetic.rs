@@ -7,7 +7,7 @@ use crate::decimal::Decimal;
 use crate::ids::Loc;
 use crate::print;
 use crate::syntax::ast::BinaryOp;
-use crate::value::Value;
+use crate::value::Scalar;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -24,14 +24,14 @@ enum Counted {
 impl Traced {
     /// Whether a condition holds.
     pub(super) fn is_true(&self) -> bool {
-        matches!(self.data, Data::Scalar(Value::Bool(true)))
+        matches!(self.data, Data::Scalar(Scalar::Bool(true)))
     }
 
     /// What orders it among values of its type.
     pub(super) fn rank(&self) -> (i128, Arc<str>) {
         match &self.data {
-            Data::Scalar(Value::Str(text)) => (0, text.clone()),
-            Data::Scalar(Value::Decimal(number)) => (number.rank(), "".into()),
+            Data::Scalar(Scalar::Str(text)) => (0, text.clone()),
+            Data::Scalar(Scalar::Decimal(number)) => (number.rank(), "".into()),
             _ => (self.counted().map_or(0, |(_, number)| number), "".into()),
         }
     }
@@ -40,24 +40,19 @@ impl Traced {
     pub(super) fn printed(&self) -> String {
         match &self.data {
             Data::Scalar(value) => match value {
-                Value::Bool(value) => value.to_string(),
-                Value::Int(value) => value.to_string(),
-                Value::Str(text) => text.to_string(),
-                Value::Cpu(value) => format!("{value}m"),
-                Value::Bytes(value) => print::bytes(*value),
-                Value::Duration(value) => print::duration(*value),
-                Value::Percent(value) => print::percent(*value),
-                Value::Decimal(value) => value.to_string(),
-                Value::Secret(parts) => print::secret(parts),
-                Value::List(_)
-                | Value::Map(_)
-                | Value::Record(_)
-                | Value::Case { .. }
-                | Value::Ref { .. } => value.to_json(),
+                Scalar::Bool(value) => value.to_string(),
+                Scalar::Int(value) => value.to_string(),
+                Scalar::Str(text) => text.to_string(),
+                Scalar::Cpu(value) => format!("{value}m"),
+                Scalar::Bytes(value) => print::bytes(*value),
+                Scalar::Duration(value) => print::duration(*value),
+                Scalar::Percent(value) => print::percent(*value),
+                Scalar::Decimal(value) => value.to_string(),
+                Scalar::Secret(parts) => print::secret(parts),
             },
-            Data::Case(name, fields) => match fields.first() {
+            Data::Case(case) => match case.fields.iter().next() {
                 Some((field, value)) if &**field == "ref" => value.printed(),
-                _ => name.to_string(),
+                _ => case.name.to_string(),
             },
             Data::Ref(reference) => reference.name.to_string(),
             Data::Absent => String::new(),
@@ -72,28 +67,20 @@ impl Traced {
             return None;
         };
         match value {
-            Value::Int(number) => Some((Counted::Int, (*number).into())),
-            Value::Cpu(number) => Some((Counted::Cpu, (*number).into())),
-            Value::Bytes(number) => Some((Counted::Bytes, (*number).into())),
-            Value::Duration(number) => Some((Counted::Duration, (*number).into())),
-            Value::Percent(number) => Some((Counted::Percent, (*number).into())),
-            Value::Bool(_)
-            | Value::Str(_)
-            | Value::Decimal(_)
-            | Value::Secret(_)
-            | Value::List(_)
-            | Value::Map(_)
-            | Value::Record(_)
-            | Value::Case { .. }
-            | Value::Ref { .. } => None,
+            Scalar::Int(number) => Some((Counted::Int, (*number).into())),
+            Scalar::Cpu(number) => Some((Counted::Cpu, (*number).into())),
+            Scalar::Bytes(number) => Some((Counted::Bytes, (*number).into())),
+            Scalar::Duration(number) => Some((Counted::Duration, (*number).into())),
+            Scalar::Percent(number) => Some((Counted::Percent, (*number).into())),
+            Scalar::Bool(_) | Scalar::Str(_) | Scalar::Decimal(_) | Scalar::Secret(_) => None,
         }
     }
 }
 
 impl Machine<'_, '_> {
     pub(super) fn negate(&mut self, inner: &Traced, at: Loc) -> Eval<Traced> {
-        if let Data::Scalar(Value::Decimal(number)) = &inner.data {
-            let value = number.negated().map(Value::Decimal).ok_or(Stop)?;
+        if let Data::Scalar(Scalar::Decimal(number)) = &inner.data {
+            let value = number.negated().map(Scalar::Decimal).ok_or(Stop)?;
             return Ok(Traced::scalar(at, value));
         }
         let Some((Counted::Int, number)) = inner.counted() else {
@@ -111,7 +98,7 @@ impl Machine<'_, '_> {
         at: Loc,
     ) -> Eval<Traced> {
         let a = self.eval(left, frame)?;
-        let truth = |value: bool| Ok(Traced::scalar(at, Value::Bool(value)));
+        let truth = |value: bool| Ok(Traced::scalar(at, Scalar::Bool(value)));
         match op {
             BinaryOp::And => {
                 let value = a.is_true() && self.eval(right, frame)?.is_true();
@@ -217,11 +204,11 @@ impl Machine<'_, '_> {
         let quantity =
             || number.and_then(|n| i64::try_from(n).ok()).and_then(|n| u64::try_from(n).ok());
         let value = match counted {
-            Counted::Int => number.and_then(|n| i64::try_from(n).ok()).map(Value::Int),
-            Counted::Cpu => quantity().map(Value::Cpu),
-            Counted::Bytes => quantity().map(Value::Bytes),
-            Counted::Duration => quantity().map(Value::Duration),
-            Counted::Percent => quantity().and_then(|n| u32::try_from(n).ok()).map(Value::Percent),
+            Counted::Int => number.and_then(|n| i64::try_from(n).ok()).map(Scalar::Int),
+            Counted::Cpu => quantity().map(Scalar::Cpu),
+            Counted::Bytes => quantity().map(Scalar::Bytes),
+            Counted::Duration => quantity().map(Scalar::Duration),
+            Counted::Percent => quantity().and_then(|n| u32::try_from(n).ok()).map(Scalar::Percent),
         };
         match value {
             Some(value) => Ok(Traced::scalar(at, value)),
@@ -245,10 +232,10 @@ impl Machine<'_, '_> {
 }
 
 /// What an operator makes of decimals, alone or of a quantity; nothing where neither side is one.
-fn decimals(op: BinaryOp, a: &Traced, b: &Traced) -> Option<Option<Value>> {
+fn decimals(op: BinaryOp, a: &Traced, b: &Traced) -> Option<Option<Scalar>> {
     let decimal = |side: &Traced| match &side.data {
-        Data::Scalar(Value::Decimal(number)) => Some(*number),
-        Data::Scalar(Value::Int(number)) => Decimal::new((*number).into(), 0),
+        Data::Scalar(Scalar::Decimal(number)) => Some(*number),
+        Data::Scalar(Scalar::Int(number)) => Decimal::new((*number).into(), 0),
         _ => None,
     };
     let part = |of: &Traced, part: Decimal| {
@@ -256,13 +243,13 @@ fn decimals(op: BinaryOp, a: &Traced, b: &Traced) -> Option<Option<Value>> {
         let number = u64::try_from(part.of(number)?).ok().filter(|&n| i64::try_from(n).is_ok())?;
         match counted {
             Counted::Int => None,
-            Counted::Cpu => Some(Value::Cpu(number)),
-            Counted::Bytes => Some(Value::Bytes(number)),
-            Counted::Duration => Some(Value::Duration(number)),
-            Counted::Percent => u32::try_from(number).ok().map(Value::Percent),
+            Counted::Cpu => Some(Scalar::Cpu(number)),
+            Counted::Bytes => Some(Scalar::Bytes(number)),
+            Counted::Duration => Some(Scalar::Duration(number)),
+            Counted::Percent => u32::try_from(number).ok().map(Scalar::Percent),
         }
     };
-    let is_decimal = |side: &Traced| matches!(side.data, Data::Scalar(Value::Decimal(_)));
+    let is_decimal = |side: &Traced| matches!(side.data, Data::Scalar(Scalar::Decimal(_)));
     if !is_decimal(a) && !is_decimal(b) {
         return None;
     }
@@ -282,7 +269,7 @@ fn decimals(op: BinaryOp, a: &Traced, b: &Traced) -> Option<Option<Value>> {
             | BinaryOp::And
             | BinaryOp::Or => None,
         }
-        .map(Value::Decimal),
+        .map(Scalar::Decimal),
         (Some(x), None) => part(b, x),
         (None, Some(y)) => part(a, y),
         (None, None) => None,

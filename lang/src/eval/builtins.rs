@@ -9,7 +9,7 @@ use crate::notation::{ImageRef, Range, is_v6};
 use crate::pattern::Pattern;
 use crate::resolve::Ty;
 use crate::syntax::ast::BinaryOp;
-use crate::value::Value;
+use crate::value::Scalar;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -29,39 +29,39 @@ impl Machine<'_, '_> {
         match builtin {
             Builtin::Length => {
                 let length = match &arg(args, 0)?.data {
-                    Data::Scalar(Value::Str(text)) => text.chars().count(),
+                    Data::Scalar(Scalar::Str(text)) => text.chars().count(),
                     Data::List(elements) => elements.len(),
                     Data::Map(entries) => entries.len(),
                     Data::Absent
                     | Data::Scalar(_)
                     | Data::Record(_)
-                    | Data::Case(..)
+                    | Data::Case(_)
                     | Data::Ref(_) => return Err(Stop),
                 };
-                scalar(Value::Int(length as i64))
+                scalar(Scalar::Int(length as i64))
             }
-            Builtin::Upper => scalar(Value::Str(text(args, 0)?.to_uppercase().into())),
-            Builtin::Lower => scalar(Value::Str(text(args, 0)?.to_lowercase().into())),
-            Builtin::Trim => scalar(Value::Str(text(args, 0)?.trim().into())),
-            Builtin::StartsWith => scalar(Value::Bool(text(args, 0)?.starts_with(text(args, 1)?))),
-            Builtin::EndsWith => scalar(Value::Bool(text(args, 0)?.ends_with(text(args, 1)?))),
-            Builtin::Contains => scalar(Value::Bool(text(args, 0)?.contains(text(args, 1)?))),
+            Builtin::Upper => scalar(Scalar::Str(text(args, 0)?.to_uppercase().into())),
+            Builtin::Lower => scalar(Scalar::Str(text(args, 0)?.to_lowercase().into())),
+            Builtin::Trim => scalar(Scalar::Str(text(args, 0)?.trim().into())),
+            Builtin::StartsWith => scalar(Scalar::Bool(text(args, 0)?.starts_with(text(args, 1)?))),
+            Builtin::EndsWith => scalar(Scalar::Bool(text(args, 0)?.ends_with(text(args, 1)?))),
+            Builtin::Contains => scalar(Scalar::Bool(text(args, 0)?.contains(text(args, 1)?))),
             Builtin::Matches => self.matches(args, at),
             Builtin::Replace => {
                 let (text, part, by) = (text(args, 0)?, text(args, 1)?, text(args, 2)?);
                 let count = text.matches(part).count() as u64;
                 self.pay(count.saturating_mul(by.len() as u64 + 1), at)?;
-                scalar(Value::Str(text.replace(part, by).into()))
+                scalar(Scalar::Str(text.replace(part, by).into()))
             }
             Builtin::Split => {
                 let (text, by) = (text(args, 0)?, text(args, 1)?);
                 self.pay(8 * (text.matches(by).count() as u64 + 1), at)?;
                 // A separator of nothing stands between any two characters.
                 let pieces: Vec<Traced> = if by.is_empty() {
-                    let piece = |c: char| Traced::scalar(at, Value::Str(c.to_string().into()));
+                    let piece = |c: char| Traced::scalar(at, Scalar::Str(c.to_string().into()));
                     text.chars().map(piece).collect()
                 } else {
-                    let piece = |piece: &str| Traced::scalar(at, Value::Str(piece.into()));
+                    let piece = |piece: &str| Traced::scalar(at, Scalar::Str(piece.into()));
                     text.split(by).map(piece).collect()
                 };
                 made(Data::List(Arc::new(pieces)))
@@ -72,31 +72,31 @@ impl Machine<'_, '_> {
                 let mut size = (by.len() * parts.len()) as u64;
                 let mut texts = Vec::with_capacity(parts.len());
                 for part in &**parts {
-                    let Data::Scalar(Value::Str(part)) = &part.data else { return Err(Stop) };
+                    let Data::Scalar(Scalar::Str(part)) = &part.data else { return Err(Stop) };
                     size = size.saturating_add(part.len() as u64);
                     texts.push(&**part);
                 }
                 self.pay(size, at)?;
-                scalar(Value::Str(texts.join(by).into()))
+                scalar(Scalar::Str(texts.join(by).into()))
             }
             Builtin::Lines => {
                 let text = text(args, 0)?;
                 self.pay(8 * (text.lines().count() as u64 + 1), at)?;
-                let line = |line: &str| Traced::scalar(at, Value::Str(line.into()));
+                let line = |line: &str| Traced::scalar(at, Scalar::Str(line.into()));
                 made(Data::List(Arc::new(text.lines().map(line).collect())))
             }
             Builtin::ParseInt => match text(args, 0)?.parse() {
-                Ok(number) => scalar(Value::Int(number)),
+                Ok(number) => scalar(Scalar::Int(number)),
                 Err(_) => made(Data::Absent),
             },
             Builtin::Includes => {
                 let wanted = arg(args, 1)?;
                 for element in &**list(args, 0)? {
                     if self.same(element, wanted)? {
-                        return scalar(Value::Bool(true));
+                        return scalar(Scalar::Bool(true));
                     }
                 }
-                scalar(Value::Bool(false))
+                scalar(Scalar::Bool(false))
             }
             Builtin::Sort => {
                 let mut sorted = (**list(args, 0)?).clone();
@@ -129,7 +129,7 @@ impl Machine<'_, '_> {
                 made(Data::List(Arc::new(all)))
             }
             Builtin::Sum => {
-                let zero = types.first().map_or(Value::Int(0), |ty| self.zero(ty));
+                let zero = types.first().map_or(Scalar::Int(0), |ty| self.zero(ty));
                 let mut total = Traced::scalar(at, zero);
                 for element in &**list(args, 0)? {
                     total = self.arithmetic(BinaryOp::Add, &total, element, at)?;
@@ -139,7 +139,7 @@ impl Machine<'_, '_> {
             Builtin::Keys => {
                 let Data::Map(entries) = &arg(args, 0)?.data else { return Err(Stop) };
                 let key = |(key, entry): (&Arc<str>, &Traced)| {
-                    Traced::scalar(entry.at, Value::Str(key.clone()))
+                    Traced::scalar(entry.at, Scalar::Str(key.clone()))
                 };
                 made(Data::List(Arc::new(entries.iter().map(key).collect())))
             }
@@ -147,16 +147,16 @@ impl Machine<'_, '_> {
                 let Data::Map(entries) = &arg(args, 0)?.data else { return Err(Stop) };
                 made(Data::List(Arc::new(entries.values().cloned().collect())))
             }
-            Builtin::IsIpv6 => scalar(Value::Bool(is_v6(text(args, 0)?))),
+            Builtin::IsIpv6 => scalar(Scalar::Bool(is_v6(text(args, 0)?))),
             Builtin::Holds => {
                 let (range, ip) = (range(args)?, text(args, 1)?.parse().map_err(|_| Stop)?);
-                scalar(Value::Bool(range.holds(ip)))
+                scalar(Scalar::Bool(range.holds(ip)))
             }
-            Builtin::PrefixLength => scalar(Value::Int(range(args)?.prefix().into())),
+            Builtin::PrefixLength => scalar(Scalar::Int(range(args)?.prefix().into())),
             Builtin::Address => {
                 let index = u64::try_from(int(args, 1)?).ok();
                 match index.and_then(|index| range(args).ok()?.address(index)) {
-                    Some(address) => scalar(Value::Str(address.to_string().into())),
+                    Some(address) => scalar(Scalar::Str(address.to_string().into())),
                     None => made(Data::Absent),
                 }
             }
@@ -165,7 +165,7 @@ impl Machine<'_, '_> {
                 let numbers = u64::try_from(prefix).ok().zip(u64::try_from(index).ok());
                 let range = range(args)?;
                 match numbers.and_then(|(prefix, index)| range.part(prefix, index)) {
-                    Some(part) => scalar(Value::Str(part.to_string().into())),
+                    Some(part) => scalar(Scalar::Str(part.to_string().into())),
                     None => made(Data::Absent),
                 }
             }
@@ -181,7 +181,7 @@ impl Machine<'_, '_> {
                 self.pay(cost, at)?;
                 let json = value.to_value().map_or_else(|| "null".to_owned(), |v| v.to_json());
                 self.pay(json.len() as u64, at)?;
-                scalar(Value::Str(json.into()))
+                scalar(Scalar::Str(json.into()))
             }
         }
     }
@@ -204,17 +204,17 @@ impl Machine<'_, '_> {
             },
         };
         self.pay(pattern.cost(text), at)?;
-        Ok(Traced::scalar(at, Value::Bool(pattern.matches(text))))
+        Ok(Traced::scalar(at, Scalar::Bool(pattern.matches(text))))
     }
 
     /// Nothing of a kind.
-    fn zero(&self, ty: &Ty) -> Value {
+    fn zero(&self, ty: &Ty) -> Scalar {
         match self.decls.unrefine(ty) {
-            Ty::Cpu => Value::Cpu(0),
-            Ty::Bytes => Value::Bytes(0),
-            Ty::Duration => Value::Duration(0),
-            Ty::Percent => Value::Percent(0),
-            Ty::Decimal => Decimal::new(0, 0).map_or(Value::Int(0), Value::Decimal),
+            Ty::Cpu => Scalar::Cpu(0),
+            Ty::Bytes => Scalar::Bytes(0),
+            Ty::Duration => Scalar::Duration(0),
+            Ty::Percent => Scalar::Percent(0),
+            Ty::Decimal => Decimal::new(0, 0).map_or(Scalar::Int(0), Scalar::Decimal),
             Ty::Error
             | Ty::Never
             | Ty::Bool
@@ -228,7 +228,7 @@ impl Machine<'_, '_> {
             | Ty::Named(_)
             | Ty::Param(_)
             | Ty::Ref(_)
-            | Ty::Record(_) => Value::Int(0),
+            | Ty::Record(_) => Scalar::Int(0),
         }
     }
 }
@@ -237,10 +237,10 @@ impl Traced {
     /// What looking at it once costs.
     fn touched(&self) -> u64 {
         match &self.data {
-            Data::Scalar(Value::Str(text)) => text.len() as u64 / 8 + 1,
+            Data::Scalar(Scalar::Str(text)) => text.len() as u64 / 8 + 1,
             Data::List(elements) => elements.len() as u64 + 1,
             Data::Map(entries) => entries.len() as u64 + 1,
-            Data::Absent | Data::Scalar(_) | Data::Record(_) | Data::Case(..) | Data::Ref(_) => 1,
+            Data::Absent | Data::Scalar(_) | Data::Record(_) | Data::Case(_) | Data::Ref(_) => 1,
         }
     }
 }
@@ -251,26 +251,26 @@ fn arg(args: &[Traced], index: usize) -> Eval<&Traced> {
 
 fn text(args: &[Traced], index: usize) -> Eval<&str> {
     match &arg(args, index)?.data {
-        Data::Scalar(Value::Str(text)) => Ok(text),
+        Data::Scalar(Scalar::Str(text)) => Ok(text),
         Data::Absent
         | Data::Scalar(_)
         | Data::List(_)
         | Data::Map(_)
         | Data::Record(_)
-        | Data::Case(..)
+        | Data::Case(_)
         | Data::Ref(_) => Err(Stop),
     }
 }
 
 fn int(args: &[Traced], index: usize) -> Eval<i64> {
     match &arg(args, index)?.data {
-        Data::Scalar(Value::Int(number)) => Ok(*number),
+        Data::Scalar(Scalar::Int(number)) => Ok(*number),
         Data::Absent
         | Data::Scalar(_)
         | Data::List(_)
         | Data::Map(_)
         | Data::Record(_)
-        | Data::Case(..)
+        | Data::Case(_)
         | Data::Ref(_) => Err(Stop),
     }
 }
@@ -283,7 +283,7 @@ fn image(args: &[Traced]) -> Eval<ImageRef<'_>> {
 /// A part of a text, if it is there.
 fn part(part: Option<&str>, at: Loc) -> Traced {
     match part {
-        Some(part) => Traced::scalar(at, Value::Str(part.into())),
+        Some(part) => Traced::scalar(at, Scalar::Str(part.into())),
         None => Traced { at, data: Data::Absent },
     }
 }
@@ -300,7 +300,7 @@ fn list(args: &[Traced], index: usize) -> Eval<&Arc<Vec<Traced>>> {
         | Data::Scalar(_)
         | Data::Map(_)
         | Data::Record(_)
-        | Data::Case(..)
+        | Data::Case(_)
         | Data::Ref(_) => Err(Stop),
     }
 }

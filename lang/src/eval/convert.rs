@@ -1,11 +1,12 @@
 //! Conversions that checking asked for.
 
+use super::fields::Fields;
 use super::machine::{Eval, Machine, Stop};
 use super::traced::{Data, Traced};
 use crate::check::typed::Conversion;
 use crate::decimal::Decimal;
 use crate::resolve::TypeBody;
-use crate::value::{SecretPart, Value};
+use crate::value::{Scalar, SecretPart};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,14 +19,14 @@ impl Machine<'_, '_> {
         let at = value.at;
         match conversion {
             Conversion::Registry => {
-                let fields = vec![("ref".into(), value)];
-                Ok(Traced { at, data: Data::Case("registry".into(), Arc::new(fields)) })
+                let fields = Fields::new(vec![("ref".into(), value)]);
+                Ok(Traced::case(at, "registry".into(), fields))
             }
             Conversion::Read(notation) => {
-                let Data::Scalar(Value::Str(text)) = &value.data else { return Err(Stop) };
+                let Data::Scalar(Scalar::Str(text)) = &value.data else { return Err(Stop) };
                 self.pay(text.len() as u64 + 1, at)?;
                 match notation.read(text) {
-                    Ok(read) => Ok(Traced::scalar(at, Value::Str(read.into()))),
+                    Ok(read) => Ok(Traced::scalar(at, Scalar::Str(read.into()))),
                     Err(bad) => {
                         let diagnostic = self.decls.malformed(at, *notation, text, &bad);
                         self.fail(diagnostic)
@@ -33,13 +34,13 @@ impl Machine<'_, '_> {
                 }
             }
             Conversion::Widen => {
-                let Data::Scalar(Value::Int(number)) = &value.data else { return Err(Stop) };
+                let Data::Scalar(Scalar::Int(number)) = &value.data else { return Err(Stop) };
                 let number = Decimal::new((*number).into(), 0).ok_or(Stop)?;
-                Ok(Traced::scalar(at, Value::Decimal(number)))
+                Ok(Traced::scalar(at, Scalar::Decimal(number)))
             }
             Conversion::Hide => {
-                let Data::Scalar(Value::Str(text)) = value.data else { return Err(Stop) };
-                Ok(Traced::scalar(at, Value::Secret(vec![SecretPart::Text(text)])))
+                let Data::Scalar(Scalar::Str(text)) = value.data else { return Err(Stop) };
+                Ok(Traced::scalar(at, Scalar::Secret([SecretPart::Text(text)].into())))
             }
             Conversion::Refine(of) => self.hold(*of, value),
             Conversion::Follow => self.follow(&value),
@@ -64,11 +65,9 @@ impl Machine<'_, '_> {
                         .collect();
                     Ok(Traced { at, data: Data::Map(Arc::new(converted?)) })
                 }
-                Data::Absent
-                | Data::Scalar(_)
-                | Data::Record(_)
-                | Data::Case(..)
-                | Data::Ref(_) => Err(Stop),
+                Data::Absent | Data::Scalar(_) | Data::Record(_) | Data::Case(_) | Data::Ref(_) => {
+                    Err(Stop)
+                }
             },
             Conversion::Fields { of, fields } => {
                 let given = self.converted_fields(fields, &value)?;
@@ -81,26 +80,31 @@ impl Machine<'_, '_> {
             }
             Conversion::IntoMap(fields) => {
                 let given = self.converted_fields(fields, &value)?;
-                Ok(Traced { at, data: Data::Map(Arc::new(given.into_iter().collect())) })
+                Ok(Traced {
+                    at,
+                    data: Data::Map(Arc::new(
+                        given.into_iter().map(|(name, field)| (name.clone(), field)).collect(),
+                    )),
+                })
             }
         }
     }
 
-    fn converted_fields(
+    fn converted_fields<'v>(
         &mut self,
         conversions: &[(Arc<str>, Conversion)],
-        value: &Traced,
-    ) -> Eval<Vec<(Arc<str>, Traced)>> {
+        value: &'v Traced,
+    ) -> Eval<Vec<(&'v Arc<str>, Traced)>> {
         let Data::Record(fields) = &value.data else {
             return Err(Stop);
         };
-        let mut converted = Vec::with_capacity(fields.len());
-        for (name, field) in &**fields {
+        let mut converted = Vec::new();
+        for (name, field) in fields.iter() {
             let field = match conversions.iter().find(|(other, _)| other == name) {
                 Some((_, conversion)) => self.convert(conversion, field.clone())?,
                 None => field.clone(),
             };
-            converted.push((name.clone(), field));
+            converted.push((name, field));
         }
         Ok(converted)
     }

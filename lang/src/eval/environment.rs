@@ -9,7 +9,7 @@ use crate::resolve::Decls;
 use std::sync::Arc;
 
 /// What an environment decides.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Selected<'c> {
     /// From the first to the last; the last has the last word.
     pub(super) overlays: Vec<OverlayId>,

@@ -1,12 +1,13 @@
 //! Expressions into values.
 
+use super::fields::Fields;
 use super::machine::{Eval, Machine, Stop};
 use super::overlays::known_keys;
-use super::traced::{Data, Fields, Traced};
+use super::traced::{Data, Traced};
 use crate::check::typed::{Arm, Bind, Comprehension, Kind, Match, Part, Test, Typed};
 use crate::ids::{FnId, Loc, ResourceId, TypeId};
 use crate::resolve::{Decls, FieldTy, Ty, TypeBody};
-use crate::value::{SecretPart, Value};
+use crate::value::{Scalar, SecretPart};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,7 +49,10 @@ impl Machine<'_, '_> {
                 let given = self.fields(fields, frame)?;
                 match of.and_then(|of| record_fields(decls, of)) {
                     Some(declared) => Data::Record(Arc::new(self.filled(given, declared)?)),
-                    None => Data::Record(Arc::new(given)),
+                    None => {
+                        let own = given.into_iter().map(|(name, field)| (name.clone(), field));
+                        Data::Record(Arc::new(Fields::new(own.collect())))
+                    }
                 }
             }
             Kind::Case { of, case, fields } => {
@@ -61,14 +65,15 @@ impl Machine<'_, '_> {
                 let Some(case) = cases.get(*case) else {
                     return Err(Stop);
                 };
-                Data::Case(case.name.clone(), Arc::new(self.filled(given, &case.params)?))
+                let fields = self.filled(given, &case.params)?;
+                return Ok(Traced::case(at, case.name.clone(), fields));
             }
             Kind::Local(slot) => return frame.get(*slot).cloned().ok_or(Stop),
             Kind::Let(id) => return self.binding(*id),
             Kind::Input(id) => return self.inputs.get(id.index()).cloned().flatten().ok_or(Stop),
             Kind::Secret(id) => {
                 let name = self.decls.secrets.get(id.index()).ok_or(Stop)?.name.clone();
-                Data::Scalar(Value::Secret(vec![SecretPart::Secret(name)]))
+                Data::Scalar(Scalar::Secret([SecretPart::Secret(name)].into()))
             }
             Kind::Resource(id) => {
                 let instances = self.instances(*id)?;
@@ -92,7 +97,7 @@ impl Machine<'_, '_> {
             Kind::NameOf(reference) => {
                 let reference = self.eval(reference, frame)?;
                 let Data::Ref(target) = &reference.data else { return Err(Stop) };
-                Data::Scalar(Value::Str(target.name.clone()))
+                Data::Scalar(Scalar::Str(target.name.clone()))
             }
             Kind::Instances(id) => {
                 let instances = self.instances(*id)?;
@@ -112,7 +117,7 @@ impl Machine<'_, '_> {
             Kind::Element(base, index) => {
                 let base = self.eval(base, frame)?;
                 let index = self.eval(index, frame)?;
-                let (Data::List(elements), Data::Scalar(Value::Int(position))) =
+                let (Data::List(elements), Data::Scalar(Scalar::Int(position))) =
                     (&base.data, &index.data)
                 else {
                     return Err(Stop);
@@ -128,7 +133,7 @@ impl Machine<'_, '_> {
             Kind::Entry(base, key) => {
                 let base = self.eval(base, frame)?;
                 let key = self.eval(key, frame)?;
-                let Data::Scalar(Value::Str(key)) = &key.data else {
+                let Data::Scalar(Scalar::Str(key)) = &key.data else {
                     return Err(Stop);
                 };
                 return Ok(base.get(key).cloned().unwrap_or(Traced { at, data: Data::Absent }));
@@ -137,7 +142,7 @@ impl Machine<'_, '_> {
                 let inner = self.eval(inner, frame)?;
                 return self.negate(&inner, at);
             }
-            Kind::Not(inner) => Data::Scalar(Value::Bool(!self.eval(inner, frame)?.is_true())),
+            Kind::Not(inner) => Data::Scalar(Scalar::Bool(!self.eval(inner, frame)?.is_true())),
             Kind::Binary(op, left, right) => return self.binary(*op, left, right, frame, at),
             Kind::OrElse(left, right) => {
                 let left = self.eval(left, frame)?;
@@ -147,14 +152,14 @@ impl Machine<'_, '_> {
                     | Data::List(_)
                     | Data::Map(_)
                     | Data::Record(_)
-                    | Data::Case(..)
+                    | Data::Case(_)
                     | Data::Ref(_) => Ok(left),
                 };
             }
             Kind::Range { from, to, inclusive } => {
                 let from = self.eval(from, frame)?;
                 let to = self.eval(to, frame)?;
-                let (Data::Scalar(Value::Int(from)), Data::Scalar(Value::Int(to))) =
+                let (Data::Scalar(Scalar::Int(from)), Data::Scalar(Scalar::Int(to))) =
                     (&from.data, &to.data)
                 else {
                     return Err(Stop);
@@ -164,7 +169,7 @@ impl Machine<'_, '_> {
                 let length = u64::try_from(end.saturating_sub(from)).unwrap_or(0);
                 self.pay(length.saturating_mul(8), at)?;
                 Data::List(Arc::new(
-                    (from..end).map(|each| Traced::scalar(at, Value::Int(each))).collect(),
+                    (from..end).map(|each| Traced::scalar(at, Scalar::Int(each))).collect(),
                 ))
             }
             Kind::If(parts) => {
@@ -191,36 +196,69 @@ impl Machine<'_, '_> {
                 let inner = self.eval(inner, frame)?;
                 return self.convert(conversion, inner);
             }
+            Kind::Shared(number, inner) => return self.shared(*number, inner, frame),
         };
         Ok(Traced { at, data })
     }
 
-    fn fields(&mut self, fields: &[(Arc<str>, Typed)], frame: &mut Vec<Traced>) -> Eval<Fields> {
+    /// A part of a function that is the same in every call.
+    fn shared(&mut self, number: usize, inner: &Typed, frame: &mut Vec<Traced>) -> Eval<Traced> {
+        if let Some(Some(value)) = self.shared.get(number) {
+            return Ok(value.clone());
+        }
+        let value = self.eval(inner, frame)?;
+        if let Some(known) = self.shared.get_mut(number) {
+            *known = Some(value.clone());
+        }
+        Ok(value)
+    }
+
+    fn fields<'t>(
+        &mut self,
+        fields: &'t [(Arc<str>, Typed)],
+        frame: &mut Vec<Traced>,
+    ) -> Eval<Vec<(&'t Arc<str>, Traced)>> {
         let mut given = Vec::with_capacity(fields.len());
         for (name, field) in fields {
             let value = self.eval(field, frame)?;
             if !matches!(value.data, Data::Absent) {
-                given.push((name.clone(), value));
+                given.push((name, value));
             }
         }
         Ok(given)
     }
 
     /// Puts fields into their declared order, with defaults for what is not given.
-    pub(super) fn filled(&mut self, mut given: Fields, declared: &[FieldTy]) -> Eval<Fields> {
-        let mut filled = Vec::with_capacity(declared.len());
-        for field in declared {
-            let position = given.iter().position(|(name, _)| *name == field.name);
-            match (position, field.default) {
-                (Some(position), _) => filled.push(given.swap_remove(position)),
-                (None, Some(default)) => filled.push((field.name.clone(), self.default(default)?)),
-                (None, None) => {}
+    pub(super) fn filled(
+        &mut self,
+        mut given: Vec<(&Arc<str>, Traced)>,
+        declared: &[FieldTy],
+    ) -> Eval<Fields> {
+        let (mut there, mut values) = (0u64, Vec::with_capacity(declared.len()));
+        let mut names = Vec::new();
+        let few = declared.len() <= 64;
+        for (index, field) in declared.iter().enumerate() {
+            let position = given.iter().position(|(name, _)| **name == field.name);
+            values.push(match (position, field.default) {
+                (Some(position), _) => given.swap_remove(position).1,
+                (None, Some(default)) => self.default(default)?,
+                (None, None) => continue,
+            });
+            if few {
+                there |= 1 << index;
+            } else {
+                names.push(field.name.clone());
             }
         }
-        Ok(filled)
+        if !few {
+            return Ok(Fields::new(names.into_iter().zip(values).collect()));
+        }
+        let own = declared.iter().enumerate().filter(|(index, _)| there >> index & 1 == 1);
+        let names = own.map(|(_, field)| &field.name);
+        Ok(self.shapes.fields(declared.as_ptr() as usize, there, names, values))
     }
 
-    fn interpolate(&mut self, parts: &[Part], frame: &mut Vec<Traced>, at: Loc) -> Eval<Value> {
+    fn interpolate(&mut self, parts: &[Part], frame: &mut Vec<Traced>, at: Loc) -> Eval<Scalar> {
         let mut text = String::new();
         let mut pieces = Vec::new();
         let close = |text: &mut String, pieces: &mut Vec<SecretPart>| {
@@ -233,12 +271,12 @@ impl Machine<'_, '_> {
                 Part::Text(part) => text.push_str(part),
                 Part::Expr(typed) => {
                     let value = self.eval(typed, frame)?;
-                    let Data::Scalar(Value::Secret(inner)) = &value.data else {
+                    let Data::Scalar(Scalar::Secret(inner)) = &value.data else {
                         text.push_str(&value.printed());
                         continue;
                     };
                     self.pay(8 * inner.len() as u64, at)?;
-                    for part in inner {
+                    for part in &**inner {
                         match part {
                             SecretPart::Text(part) => text.push_str(part),
                             SecretPart::Secret(_) => {
@@ -252,10 +290,10 @@ impl Machine<'_, '_> {
         }
         self.pay(text.len() as u64, at)?;
         if pieces.is_empty() {
-            return Ok(Value::Str(text.into()));
+            return Ok(Scalar::Str(text.into()));
         }
         close(&mut text, &mut pieces);
-        Ok(Value::Secret(pieces))
+        Ok(Scalar::Secret(pieces.into()))
     }
 
     fn instance(
@@ -287,7 +325,7 @@ impl Machine<'_, '_> {
             | Data::List(_)
             | Data::Map(_)
             | Data::Record(_)
-            | Data::Case(..) => Err(Stop),
+            | Data::Case(_) => Err(Stop),
         }
     }
 
@@ -356,17 +394,17 @@ impl Machine<'_, '_> {
         match &source.data {
             Data::List(elements) => {
                 for (position, element) in elements.iter().enumerate() {
-                    let position = Value::Int(position as i64);
+                    let position = Scalar::Int(position as i64);
                     self.turn(parts, position, element, frame, at, (&mut list, &mut map))?;
                 }
             }
             Data::Map(entries) => {
                 for (key, element) in &**entries {
-                    let key = Value::Str(key.clone());
+                    let key = Scalar::Str(key.clone());
                     self.turn(parts, key, element, frame, at, (&mut list, &mut map))?;
                 }
             }
-            Data::Absent | Data::Scalar(_) | Data::Record(_) | Data::Case(..) | Data::Ref(_) => {
+            Data::Absent | Data::Scalar(_) | Data::Record(_) | Data::Case(_) | Data::Ref(_) => {
                 return Err(Stop);
             }
         }
@@ -381,7 +419,7 @@ impl Machine<'_, '_> {
     fn turn(
         &mut self,
         parts: &Comprehension,
-        position: Value,
+        position: Scalar,
         element: &Traced,
         frame: &mut Vec<Traced>,
         at: Loc,
@@ -399,7 +437,7 @@ impl Machine<'_, '_> {
             None => {}
             Some((None, value)) => list.push(value),
             Some((Some(key), value)) => {
-                let Data::Scalar(Value::Str(name)) = &key.data else { return Err(Stop) };
+                let Data::Scalar(Scalar::Str(name)) = &key.data else { return Err(Stop) };
                 if map.insert(name.clone(), value).is_some() {
                     let diagnostic = self.decls.entry_twice(key.at, name);
                     return self.fail(diagnostic);
@@ -433,7 +471,7 @@ impl Traced {
         match (test, &self.data) {
             (Test::Any, _) | (Test::Absent, Data::Absent) => true,
             (Test::Present, data) => !matches!(data, Data::Absent),
-            (Test::Case(wanted), Data::Case(name, _)) => wanted == name,
+            (Test::Case(wanted), Data::Case(case)) => *wanted == case.name,
             (Test::Equals(wanted), Data::Scalar(value)) => wanted == value,
             (Test::Absent | Test::Case(_) | Test::Equals(_), _) => false,
         }

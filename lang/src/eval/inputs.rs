@@ -1,5 +1,6 @@
 //! Inputs: text from outside, by the type that the project declares.
 
+use super::fields::Fields;
 use super::machine::Machine;
 use super::traced::{Data, Traced};
 use crate::decimal::Decimal;
@@ -9,9 +10,8 @@ use crate::notation::Notation;
 use crate::program::CompileRequest;
 use crate::resolve::{Ty, TypeBody};
 use crate::syntax::literal::{Unit, number, scaled, unit};
-use crate::value::Value;
+use crate::value::Scalar;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 impl Machine<'_, '_> {
     /// Reads every input; gives those that have a value, as text.
@@ -87,47 +87,41 @@ impl Machine<'_, '_> {
         };
         let quantity = || number(text).and_then(|number| Some((unit(&number)?, number)));
         let value = match ty {
-            Ty::Str => Value::Str(text.into()),
-            Ty::Decimal => Value::Decimal(Decimal::read(text)?),
-            Ty::Text(notation) => Value::Str(notation.read(text).ok()?.into()),
-            Ty::Bool => Value::Bool(text.parse().ok()?),
-            Ty::Int => Value::Int(text.parse().ok()?),
+            Ty::Str => Scalar::Str(text.into()),
+            Ty::Decimal => Scalar::Decimal(Decimal::read(text)?),
+            Ty::Text(notation) => Scalar::Str(notation.read(text).ok()?.into()),
+            Ty::Bool => Scalar::Bool(text.parse().ok()?),
+            Ty::Int => Scalar::Int(text.parse().ok()?),
             Ty::Cpu => match quantity()? {
-                (Unit::None, number) => Value::Cpu(scaled(&number, 1000)?),
-                (Unit::M, number) => Value::Cpu(scaled(&number, 1)?),
+                (Unit::None, number) => Scalar::Cpu(scaled(&number, 1000)?),
+                (Unit::M, number) => Scalar::Cpu(scaled(&number, 1)?),
                 (Unit::Percent | Unit::Time(_) | Unit::Size(_), _) => return None,
             },
             Ty::Bytes => match quantity()? {
-                (Unit::Size(scale), number) => Value::Bytes(scaled(&number, scale)?),
+                (Unit::Size(scale), number) => Scalar::Bytes(scaled(&number, scale)?),
                 (Unit::None | Unit::M | Unit::Percent | Unit::Time(_), _) => return None,
             },
             Ty::Duration => match quantity()? {
-                (Unit::Time(scale), number) => Value::Duration(scaled(&number, scale)?),
-                (Unit::M, number) => Value::Duration(scaled(&number, 60_000)?),
+                (Unit::Time(scale), number) => Scalar::Duration(scaled(&number, scale)?),
+                (Unit::M, number) => Scalar::Duration(scaled(&number, 60_000)?),
                 (Unit::None | Unit::Percent | Unit::Size(_), _) => return None,
             },
             Ty::Percent => match quantity()? {
                 (Unit::Percent, number) => {
-                    Value::Percent(u32::try_from(scaled(&number, 100)?).ok()?)
+                    Scalar::Percent(u32::try_from(scaled(&number, 100)?).ok()?)
                 }
                 (Unit::None | Unit::M | Unit::Time(_) | Unit::Size(_), _) => return None,
             },
             Ty::Named(id) => match &self.decls.type_decl(*id)?.body {
                 TypeBody::Enum(_) if self.checked.image.is_some_and(|(image, _)| image == *id) => {
                     let text = Notation::ImageRef.read(text).ok()?;
-                    let reference = ("ref".into(), Traced::scalar(at, Value::Str(text.into())));
-                    return Some(Traced {
-                        at,
-                        data: Data::Case("registry".into(), Arc::new(vec![reference])),
-                    });
+                    let reference = ("ref".into(), Traced::scalar(at, Scalar::Str(text.into())));
+                    return Some(Traced::case(at, "registry".into(), Fields::new(vec![reference])));
                 }
                 TypeBody::Enum(cases) => {
                     let case =
                         cases.iter().find(|case| &*case.name == text && case.params.is_empty())?;
-                    return Some(Traced {
-                        at,
-                        data: Data::Case(case.name.clone(), Arc::default()),
-                    });
+                    return Some(Traced::case(at, case.name.clone(), Fields::new(Vec::new())));
                 }
                 TypeBody::Record(_)
                 | TypeBody::Alias(_)

@@ -1,6 +1,7 @@
 //! What is evaluated when: inputs, literals under rules, lets, then resources; the rest on demand, once.
 
 use super::environment::{Selected, select};
+use super::fields::Shapes;
 use super::resources::{Kept, Made, Slot};
 use super::traced::{Reference, Traced};
 use crate::check::typed::{Checked, Condition, Constant};
@@ -42,7 +43,16 @@ pub(crate) fn evaluate(
     kept: &Kept,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Evaluated {
-    prepare(decls, checked, request, kept, diagnostics).run(request)
+    let before = diagnostics.len();
+    let mut machine = prepare(decls, checked, request, kept, diagnostics);
+    machine.may_fork = true;
+    let evaluated = machine.run(request);
+    if machine.has_forked && machine.spent {
+        // Who spent how much hangs on the threads: one machine finds the same each time.
+        diagnostics.truncate(before);
+        return prepare(decls, checked, request, kept, diagnostics).run(request);
+    }
+    evaluated
 }
 
 /// A machine for one environment; nothing is evaluated yet, inputs neither.
@@ -61,6 +71,8 @@ pub(super) fn prepare<'m, 's>(
         diagnostics,
         lets: vec![Memo::New; decls.lets.len()],
         defaults: vec![Memo::New; decls.defaults.len()],
+        shared: vec![None; checked.shared],
+        shapes: Shapes::default(),
         inputs: Vec::new(),
         judged: Vec::new(),
         slots: vec![Slot::default(); decls.resources.len()],
@@ -68,6 +80,8 @@ pub(super) fn prepare<'m, 's>(
         running: Vec::new(),
         patterns: BTreeMap::new(),
         fuel: FUEL,
+        may_fork: false,
+        has_forked: false,
         spent: false,
         depth: 0,
     }
@@ -96,6 +110,9 @@ pub(super) struct Machine<'m, 's> {
     pub(super) inputs: Vec<Option<Traced>>,
     lets: Vec<Memo>,
     defaults: Vec<Memo>,
+    /// By its number: what is the same in every call of a function.
+    pub(super) shared: Vec<Option<Traced>>,
+    pub(super) shapes: Shapes,
     /// Which policies looked at which resources alone, and whether they had nothing to say.
     pub(super) judged: Vec<(ResourceId, ItemId, bool)>,
     /// What is known of each resource, by row.
@@ -106,8 +123,42 @@ pub(super) struct Machine<'m, 's> {
     pub(super) running: Vec<Arc<Reference>>,
     pub(super) patterns: BTreeMap<Arc<str>, Arc<Pattern>>,
     pub(super) fuel: u64,
+    /// Whether other threads may make resources, and whether they have.
+    pub(super) may_fork: bool,
+    pub(super) has_forked: bool,
     spent: bool,
     depth: u32,
+}
+
+impl<'s> Machine<'_, 's> {
+    /// A machine that knows what this one does of everything but resources.
+    pub(super) fn fork<'f>(
+        &'f self,
+        fuel: u64,
+        diagnostics: &'f mut Vec<Diagnostic>,
+    ) -> Machine<'f, 's> {
+        Machine {
+            decls: self.decls,
+            checked: self.checked,
+            selected: self.selected.clone(),
+            diagnostics,
+            inputs: self.inputs.clone(),
+            lets: self.lets.clone(),
+            defaults: self.defaults.clone(),
+            shared: self.shared.clone(),
+            shapes: self.shapes.clone(),
+            judged: Vec::new(),
+            slots: vec![Slot::default(); self.decls.resources.len()],
+            kept: self.kept,
+            running: Vec::new(),
+            patterns: self.patterns.clone(),
+            fuel,
+            may_fork: false,
+            has_forked: false,
+            spent: false,
+            depth: self.depth,
+        }
+    }
 }
 
 impl Machine<'_, '_> {

@@ -9,6 +9,8 @@ mod convert;
 mod environment;
 mod error;
 mod exprs;
+mod fields;
+mod forks;
 mod inputs;
 mod machine;
 mod origins;

@@ -1,5 +1,6 @@
 //! Which text set which field, read from the traced value when someone asks.
 
+use super::fields::Fields;
 use super::traced::{Data, Traced};
 use crate::ids::Loc;
 use crate::places::Places;
@@ -82,7 +83,7 @@ fn step<'v, 'p>(value: &'v Traced, path: &'p str) -> Option<(&'v Traced, &'p str
         let (name, rest) = path.split_at_checked(end)?;
         let found = match &value.data {
             Data::List(elements) => elements.get(name.parse::<usize>().ok()?),
-            Data::Map(_) | Data::Record(_) | Data::Case(..) => value.get(name),
+            Data::Map(_) | Data::Record(_) | Data::Case(_) => value.get(name),
             Data::Absent | Data::Scalar(_) | Data::Ref(_) => None,
         };
         if let Some(found) = found {
@@ -113,9 +114,9 @@ fn collect(value: &Traced, path: String, found: &mut Vec<(String, Loc)>) {
             }
             return;
         }
-        Data::Record(fields) | Data::Case(_, fields) => {
+        Data::Record(_) | Data::Case(_) => {
             found.push((path.clone(), value.at));
-            for (name, field) in &**fields {
+            for (name, field) in value.fields().into_iter().flat_map(Fields::iter) {
                 collect(field, join(name), found);
             }
             return;

@@ -108,7 +108,7 @@ impl Machine<'_, '_> {
                 | Data::List(_)
                 | Data::Map(_)
                 | Data::Record(_)
-                | Data::Case(..) => (element.at, "this".to_owned()),
+                | Data::Case(_) => (element.at, "this".to_owned()),
             };
             let message = match message {
                 Some(message) => self.eval(message, &mut frame)?.printed(),

@@ -10,7 +10,7 @@ use crate::check::check_resource;
 use crate::check::typed::TypedResource;
 use crate::ids::{ItemId, Loc, ResourceId};
 use crate::program::{Body, Resource};
-use crate::value::Value;
+use crate::value::Scalar;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -173,14 +173,14 @@ impl Machine<'_, '_> {
 
     pub(super) fn key(&mut self, value: &Traced) -> Eval<Key> {
         match &value.data {
-            Data::Scalar(Value::Int(key)) => Ok(Key::Int(*key)),
-            Data::Scalar(Value::Str(key)) => Ok(Key::Str(key.clone())),
+            Data::Scalar(Scalar::Int(key)) => Ok(Key::Int(*key)),
+            Data::Scalar(Scalar::Str(key)) => Ok(Key::Str(key.clone())),
             Data::Absent
             | Data::Scalar(_)
             | Data::List(_)
             | Data::Map(_)
             | Data::Record(_)
-            | Data::Case(..)
+            | Data::Case(_)
             | Data::Ref(_) => Err(Stop),
         }
     }
@@ -224,9 +224,9 @@ impl Machine<'_, '_> {
         let mut frame = Vec::new();
         match &reference.key {
             None => {}
-            Some(Key::Int(key)) => frame.push(Traced::scalar(typed.body.at, Value::Int(*key))),
+            Some(Key::Int(key)) => frame.push(Traced::scalar(typed.body.at, Scalar::Int(*key))),
             Some(Key::Str(key)) => {
-                frame.push(Traced::scalar(typed.body.at, Value::Str(key.clone())))
+                frame.push(Traced::scalar(typed.body.at, Scalar::Str(key.clone())))
             }
         }
         let body = self.deeper(from, |machine| machine.eval(&typed.body, &mut frame))?;
@@ -264,11 +264,21 @@ impl Machine<'_, '_> {
         let decls = self.decls;
         let mut order: Vec<usize> = (0..decls.resources.len()).collect();
         order.sort_by_key(|&row| (decls.resources[row].kind, &decls.resources[row].name));
+        let unknown = |row: &usize| self.kept.get(decls.resources[*row].id).is_none();
+        let missing: Vec<usize> = order.iter().copied().filter(unknown).collect();
+        let mut forked = self.forked(&missing).map(Vec::into_iter);
         let (mut resources, mut made) = (Vec::with_capacity(order.len()), Vec::new());
         for row in order {
             let decl = &decls.resources[row];
             let known = self.kept.get(decl.id);
-            let fresh = if known.is_none() { self.make(decl.id) } else { None };
+            let fresh = match &mut forked {
+                _ if known.is_some() => None,
+                Some(forked) => forked.next().and_then(|forked| {
+                    self.slots[row] = forked.slot;
+                    forked.made
+                }),
+                None => self.make(decl.id),
+            };
             for (reference, body) in known.or(fresh.as_ref()).iter().flat_map(|m| &m.instances) {
                 let (name, places) = (reference.name.clone(), decls.places.clone());
                 resources.push(Resource::new(decl.kind, name, body.clone(), places));
@@ -281,7 +291,7 @@ impl Machine<'_, '_> {
     }
 
     /// Makes all instances of a resource, and drops its tree; those that fail are left out.
-    fn make(&mut self, id: ResourceId) -> Option<Made> {
+    pub(super) fn make(&mut self, id: ResourceId) -> Option<Made> {
         let (row, at) = (self.decls.row(id), self.decls.resource(id).at);
         let instances = self.instances(id);
         let mut made = Vec::new();

@@ -146,7 +146,7 @@ fn literal(typed: &Typed) -> bool {
         Kind::Map(fields) | Kind::Record { fields, .. } | Kind::Case { fields, .. } => {
             fields.iter().all(|(_, field)| literal(field))
         }
-        Kind::Convert(_, inner) | Kind::Negate(inner) => literal(inner),
+        Kind::Convert(_, inner) | Kind::Negate(inner) | Kind::Shared(_, inner) => literal(inner),
         Kind::Poison
         | Kind::Interpolate(_)
         | Kind::Local(_)

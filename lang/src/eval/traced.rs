@@ -1,8 +1,9 @@
 //! Values while they are made: shared, and each with the place of the text that made it.
 
+use super::fields::Fields;
 use crate::ids::{Loc, ResourceId};
 use crate::program::ResourceKind;
-use crate::value::{Value, json_key, open_json_record, write_json_ref};
+use crate::value::{Scalar, Value, json_key, open_json_record, write_json_ref};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -14,20 +15,24 @@ pub(crate) struct Traced {
     pub(crate) data: Data,
 }
 
-/// Named values in order of declaration.
-pub(crate) type Fields = Vec<(Arc<str>, Traced)>;
-
-/// The forms of values. `Scalar` holds none of [`Value`]'s containers.
+/// The forms of values, in 24 bytes.
 #[derive(Clone, Debug)]
 pub(crate) enum Data {
     /// An optional value that is not there.
     Absent,
-    Scalar(Value),
+    Scalar(Scalar),
     List(Arc<Vec<Traced>>),
     Map(Arc<BTreeMap<Arc<str>, Traced>>),
     Record(Arc<Fields>),
-    Case(Arc<str>, Arc<Fields>),
+    Case(Arc<Case>),
     Ref(Arc<Reference>),
+}
+
+/// A case of an enum and its parameters.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) name: Arc<str>,
+    pub(crate) fields: Fields,
 }
 
 /// A reference to a resource, or to one instance of a keyed one.
@@ -57,19 +62,35 @@ impl fmt::Display for Key {
 }
 
 impl Traced {
+    /// A case.
+    pub(crate) fn case(at: Loc, name: Arc<str>, fields: Fields) -> Self {
+        Self { at, data: Data::Case(Arc::new(Case { name, fields })) }
+    }
+
     /// A scalar.
-    pub(crate) fn scalar(at: Loc, value: Value) -> Self {
+    pub(crate) fn scalar(at: Loc, value: Scalar) -> Self {
         Self { at, data: Data::Scalar(value) }
     }
 
     /// A field of a record or a case, or an entry of a map.
     pub(crate) fn get(&self, name: &str) -> Option<&Traced> {
         match &self.data {
-            Data::Record(fields) | Data::Case(_, fields) => {
-                fields.iter().find(|(field, _)| &**field == name).map(|(_, value)| value)
-            }
             Data::Map(entries) => entries.get(name),
-            Data::Absent | Data::Scalar(_) | Data::List(_) | Data::Ref(_) => None,
+            Data::Absent
+            | Data::Scalar(_)
+            | Data::List(_)
+            | Data::Record(_)
+            | Data::Case(_)
+            | Data::Ref(_) => self.fields()?.get(name),
+        }
+    }
+
+    /// The fields of a record or of a case.
+    pub(crate) fn fields(&self) -> Option<&Fields> {
+        match &self.data {
+            Data::Record(fields) => Some(fields),
+            Data::Case(case) => Some(&case.fields),
+            Data::Absent | Data::Scalar(_) | Data::List(_) | Data::Map(_) | Data::Ref(_) => None,
         }
     }
 
@@ -81,7 +102,7 @@ impl Traced {
             | Data::Scalar(_)
             | Data::Map(_)
             | Data::Record(_)
-            | Data::Case(..)
+            | Data::Case(_)
             | Data::Ref(_) => None,
         }
     }
@@ -90,7 +111,7 @@ impl Traced {
     pub(crate) fn to_value(&self) -> Option<Value> {
         Some(match &self.data {
             Data::Absent => return None,
-            Data::Scalar(value) => value.clone(),
+            Data::Scalar(value) => value.clone().into(),
             Data::List(elements) => {
                 Value::List(elements.iter().filter_map(Traced::to_value).collect())
             }
@@ -101,7 +122,9 @@ impl Traced {
                 Value::Map(plain.collect())
             }
             Data::Record(fields) => Value::Record(plain(fields)),
-            Data::Case(name, fields) => Value::Case { name: name.clone(), fields: plain(fields) },
+            Data::Case(case) => {
+                Value::Case { name: case.name.clone(), fields: plain(&case.fields) }
+            }
             Data::Ref(reference) => {
                 Value::Ref { kind: reference.kind, name: reference.name.clone() }
             }
@@ -124,20 +147,27 @@ impl Traced {
                 }
                 out.push(']');
             }
-            Data::Map(entries) => write_fields(out, None, entries.iter()),
-            Data::Record(fields) => write_fields(out, None, in_order(fields).into_iter()),
-            Data::Case(name, fields) => {
-                write_fields(out, Some(name), in_order(fields).into_iter());
+            Data::Map(entries) => {
+                out.push('{');
+                let there = |entry: &&Traced| !matches!(entry.data, Data::Absent);
+                let entries = entries.iter().filter(|(_, entry)| there(entry));
+                for (index, (name, entry)) in entries.enumerate() {
+                    if index > 0 {
+                        out.push(',');
+                    }
+                    json_key(out, name);
+                    entry.write_json(out);
+                }
+                out.push('}');
             }
+            Data::Record(fields) => write_fields(out, None, fields.by_name()),
+            Data::Case(case) => write_fields(out, Some(&case.name), case.fields.by_name()),
             Data::Ref(reference) => write_json_ref(out, reference.kind, &reference.name),
         }
     }
 
     /// Whether it is the same value, wherever it comes from.
     pub(crate) fn same(&self, other: &Self) -> bool {
-        let fields = |a: &Fields, b: &Fields| {
-            a.len() == b.len() && a.iter().zip(b).all(|((a, x), (b, y))| a == b && x.same(y))
-        };
         match (&self.data, &other.data) {
             (Data::Absent, Data::Absent) => true,
             (Data::Scalar(a), Data::Scalar(b)) => a == b,
@@ -147,8 +177,8 @@ impl Traced {
             (Data::Map(a), Data::Map(b)) => {
                 a.len() == b.len() && a.iter().zip(&**b).all(|((a, x), (b, y))| a == b && x.same(y))
             }
-            (Data::Record(a), Data::Record(b)) => fields(a, b),
-            (Data::Case(a, x), Data::Case(b, y)) => a == b && fields(x, y),
+            (Data::Record(a), Data::Record(b)) => a.same(b),
+            (Data::Case(a), Data::Case(b)) => a.name == b.name && a.fields.same(&b.fields),
             (Data::Ref(a), Data::Ref(b)) => (a.kind, &a.name) == (b.kind, &b.name),
             (
                 Data::Absent
@@ -156,7 +186,7 @@ impl Traced {
                 | Data::List(_)
                 | Data::Map(_)
                 | Data::Record(_)
-                | Data::Case(..)
+                | Data::Case(_)
                 | Data::Ref(_),
                 _,
             ) => false,
@@ -173,29 +203,25 @@ impl Traced {
             Data::Absent | Data::Scalar(_) | Data::Ref(_) => true,
             Data::List(elements) => elements.iter().all(|element| element.fits(depth - 1, budget)),
             Data::Map(entries) => entries.values().all(|entry| entry.fits(depth - 1, budget)),
-            Data::Record(fields) | Data::Case(_, fields) => {
-                fields.iter().all(|(_, field)| field.fits(depth - 1, budget))
-            }
+            Data::Record(fields) => fields.iter().all(|(_, field)| field.fits(depth - 1, budget)),
+            Data::Case(case) => case.fields.iter().all(|(_, field)| field.fits(depth - 1, budget)),
         }
     }
 }
 
-/// Fields by name, as JSON has them.
-fn in_order(fields: &Fields) -> Vec<(&Arc<str>, &Traced)> {
-    let mut order: Vec<_> = fields.iter().map(|(name, field)| (name, field)).collect();
-    order.sort_unstable_by(|a, b| a.0.cmp(b.0));
-    order
-}
-
+/// Appends fields, each after its key.
 fn write_fields<'v>(
     out: &mut String,
     case: Option<&str>,
-    fields: impl Iterator<Item = (&'v Arc<str>, &'v Traced)>,
+    fields: impl Iterator<Item = (&'v str, &'v Traced)>,
 ) {
     open_json_record(out, case);
     let there = fields.filter(|(_, field)| !matches!(field.data, Data::Absent));
-    for (index, (name, field)) in there.enumerate() {
-        json_key(out, name, index > 0 || case.is_some());
+    for (index, (key, field)) in there.enumerate() {
+        if index > 0 || case.is_some() {
+            out.push(',');
+        }
+        out.push_str(key);
         field.write_json(out);
     }
     out.push('}');

@@ -1,7 +1,8 @@
 //! `with`: a value with some paths set anew. What is not named is shared, not copied.
 
+use super::fields::Fields;
 use super::machine::{Eval, Machine};
-use super::traced::{Data, Fields, Traced};
+use super::traced::{Data, Traced};
 use crate::check::typed::{Step, Update};
 use crate::resolve::{FieldTy, Ty, TypeBody};
 use std::sync::Arc;
@@ -42,10 +43,10 @@ impl Machine<'_, '_> {
                 }
                 Ok(())
             }
-            Data::Case(_, fields) if fields.iter().any(|(name, _)| *name == step.name) => {
-                self.set_field(Arc::make_mut(fields), step, rest, value)
+            Data::Case(case) if case.fields.get(&step.name).is_some() => {
+                self.set_field(&mut Arc::make_mut(case).fields, step, rest, value)
             }
-            Data::Absent | Data::Scalar(_) | Data::List(_) | Data::Case(..) | Data::Ref(_) => {
+            Data::Absent | Data::Scalar(_) | Data::List(_) | Data::Case(_) | Data::Ref(_) => {
                 let diagnostic = self.decls.absent_path(step.at, &step.name);
                 self.fail(diagnostic)
             }
@@ -59,16 +60,10 @@ impl Machine<'_, '_> {
         rest: &[Step],
         value: Traced,
     ) -> Eval<()> {
-        let position = fields.iter().position(|(name, _)| *name == step.name);
-        let mut field = match position {
-            Some(position) => fields.remove(position).1,
-            None => Traced { at: step.at, data: Data::Absent },
-        };
+        let blank = Traced { at: step.at, data: Data::Absent };
+        let mut field = fields.take(&step.name).unwrap_or(blank);
         self.set(&mut field, rest, value)?;
-        if !matches!(field.data, Data::Absent) {
-            let position = position.unwrap_or(fields.len());
-            fields.insert(position, (step.name.clone(), field));
-        }
+        fields.put(&step.name, field);
         Ok(())
     }
 

@@ -72,6 +72,10 @@ impl<'t> Scanner<'t> {
     /// Reads a string from its opening quote; stops before a line end, unless it is a block.
     fn string(&mut self) -> TokenKind {
         let block = self.follows(b"\"\"\"");
+        if !block && let Some(end) = self.plain_end() {
+            self.at = end;
+            return TokenKind::Str { terminated: true, depth: 1 };
+        }
         let mut modes = vec![self.bytes.get(self.at).copied().unwrap_or(b'"')];
         let mut depth = 1usize;
         let mut opened = 0usize;
@@ -116,6 +120,14 @@ impl<'t> Scanner<'t> {
             depth = depth.max(modes.len());
         }
         TokenKind::Str { terminated: false, depth: depth + opened }
+    }
+
+    /// Where a string ends that holds nothing but characters.
+    fn plain_end(&self) -> Option<usize> {
+        let rest = self.bytes.get(self.at + 1..)?;
+        let special = |&byte: &u8| matches!(byte, b'"' | b'\\' | b'$' | b'\n');
+        let end = rest.iter().position(special)?;
+        (self.bytes.get(self.at) == Some(&b'"') && rest[end] == b'"').then_some(self.at + end + 2)
     }
 
     /// Whether the line after this line end is one of a block: empty, indented, or its last.

@@ -8,6 +8,7 @@
 //! Cutting starts again with every item, so that it can begin at the last item before the change and end
 //! at the first item after it that the old text has, too: from there on it would find what it found.
 
+use crate::cores;
 use crate::data;
 use crate::ids::ItemId;
 use crate::span::SourceFile;
@@ -254,6 +255,9 @@ impl<'f> Reused<'f> {
     }
 }
 
+/// Items that a thread parses at once.
+const ITEMS: usize = 64;
+
 /// Parses what was cut out, as far as it is new. An item whose text is new, too, gets a new identity.
 fn parse_all(
     text: &str,
@@ -269,7 +273,7 @@ fn parse_all(
             (slice, known)
         })
         .collect();
-    in_parallel(slices, |(slice, known)| {
+    cores::map(slices, ITEMS, |(slice, known)| {
         let (start, end) = (slice.start, slice.end);
         let text = known.unwrap_or_else(|id| {
             let keyword = slice.keyword.filter(|_| !slice.broken);
@@ -280,36 +284,5 @@ fn parse_all(
             Arc::new(ItemText { id, keyword: slice.keyword, name, tree })
         });
         ParsedItem { start, end, text }
-    })
-}
-
-/// Items below which a file is parsed by one thread.
-const FEW: usize = 128;
-
-/// Maps every element, on as many threads as the machine has; the order stays.
-fn in_parallel<T: Send, U: Send>(all: Vec<T>, map: impl Fn(T) -> U + Sync) -> Vec<U> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-    if all.len() < FEW || threads < 2 {
-        return all.into_iter().map(map).collect();
-    }
-    let share = all.len().div_ceil(threads);
-    let mut rest = all.into_iter();
-    let mut shares = Vec::with_capacity(threads);
-    loop {
-        let next: Vec<T> = rest.by_ref().take(share).collect();
-        if next.is_empty() {
-            break;
-        }
-        shares.push(next);
-    }
-    std::thread::scope(|scope| {
-        let map = &map;
-        let work = |share: Vec<T>| move || share.into_iter().map(map).collect::<Vec<U>>();
-        let running: Vec<_> = shares.into_iter().map(|share| scope.spawn(work(share))).collect();
-        let joined = running.into_iter().map(|thread| match thread.join() {
-            Ok(part) => part,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.flatten().collect()
     })
 }

@@ -265,6 +265,7 @@ impl<'t> Lane<'t> {
             }
         }
         self.at += 1;
+        elements.shrink_to_fit();
         Some(elements)
     }
 }
