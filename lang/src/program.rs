@@ -101,7 +101,7 @@ pub(crate) struct Body {
     pub(crate) traced: Traced,
     /// What there was before each overlay, with its name.
     pub(crate) layers: Vec<(Arc<str>, Traced)>,
-    value: OnceLock<Value>,
+    value: OnceLock<Box<Value>>,
 }
 
 impl Body {
@@ -138,7 +138,7 @@ impl Resource {
     pub fn value(&self) -> &Value {
         let record =
             || self.body.traced.to_value().unwrap_or_else(|| Value::Record(BTreeMap::new()));
-        self.body.value.get_or_init(record)
+        self.body.value.get_or_init(|| Box::new(record()))
     }
 
     /// Appends its body as [`Value::to_json`] prints it, without making a value.

@@ -6,8 +6,9 @@
 //! is far from its limit; otherwise one machine makes everything anew.
 
 use super::machine::Machine;
-use super::resources::{Made, Slot};
+use super::resources::{Kept, Made, Slot};
 use crate::cores;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Resources below which one thread makes all.
@@ -15,18 +16,18 @@ const FEW: usize = 256;
 /// Rows that a thread takes at once.
 const SHARE: usize = 32;
 
-/// A resource that a thread has made.
-pub(super) struct Forked {
-    /// Its position among the rows.
-    index: usize,
-    pub(super) made: Option<Made>,
-    pub(super) slot: Slot,
+/// What one thread has made.
+struct Part {
+    whole: Kept,
+    /// Resources of which some instances could not be made, by row, with what is known of them.
+    partial: Vec<(usize, Made, Option<Box<Slot>>)>,
+    spent: u64,
 }
 
 impl Machine<'_, '_> {
-    /// Makes the resources of some rows, in their order, on several threads; nothing where they are few
-    /// or where it has to be done by one.
-    pub(super) fn forked(&mut self, rows: &[usize]) -> Option<Vec<Forked>> {
+    /// Makes the resources of some rows on several threads, and gives those that are not whole, by row;
+    /// nothing where they are few or where it has to be done by one.
+    pub(super) fn forked(&mut self, rows: &[usize]) -> Option<BTreeMap<usize, Made>> {
         if !self.may_fork || rows.len() < FEW {
             return None;
         }
@@ -38,35 +39,42 @@ impl Machine<'_, '_> {
         let (next, given_up) = (AtomicUsize::new(0), AtomicBool::new(false));
         let machine = &*self;
         let parts = cores::on_each(threads, || machine.share_of(rows, each, &next, &given_up));
-        let parts = parts.into_iter().collect::<Option<Vec<(Vec<Forked>, u64)>>>()?;
-        let spent = parts.iter().map(|(_, spent)| spent).sum();
-        self.fuel = self.fuel.checked_sub(spent)?;
+        let parts = parts.into_iter().collect::<Option<Vec<Part>>>()?;
+        self.fuel = self.fuel.checked_sub(parts.iter().map(|part| part.spent).sum())?;
         self.has_forked = true;
-        let mut all: Vec<Forked> = parts.into_iter().flat_map(|(part, _)| part).collect();
-        all.sort_unstable_by_key(|forked| forked.index);
+        let mut all = BTreeMap::new();
+        for part in parts {
+            self.fresh.absorb(part.whole);
+            for (row, made, slot) in part.partial {
+                self.slots[row] = slot;
+                all.insert(row, made);
+            }
+        }
         Some(all)
     }
 
-    /// What one thread makes, and the work it took; nothing where there was something to say.
+    /// What one thread makes; nothing where there was something to say.
     fn share_of(
         &self,
         rows: &[usize],
         fuel: u64,
         next: &AtomicUsize,
         given_up: &AtomicBool,
-    ) -> Option<(Vec<Forked>, u64)> {
+    ) -> Option<Part> {
         let mut said = Vec::new();
         let mut fork = self.fork(fuel, &mut said);
-        let mut made = Vec::new();
+        let mut partial = Vec::new();
         loop {
             let from = next.fetch_add(SHARE, Ordering::Relaxed);
-            let share = rows.iter().enumerate().skip(from).take(SHARE);
-            if share.len() == 0 {
-                return Some((made, fuel - fork.left()));
+            let share = rows.get(from..rows.len().min(from + SHARE)).unwrap_or_default();
+            if share.is_empty() {
+                let spent = fuel - fork.left();
+                return Some(Part { whole: std::mem::take(&mut fork.fresh), partial, spent });
             }
-            for (index, &row) in share {
-                let one = fork.make(self.decls.resources[row].id);
-                made.push(Forked { index, made: one, slot: fork.slots[row].clone() });
+            for &row in share {
+                if let Some(made) = fork.make(row) {
+                    partial.push((row, made, fork.slots[row].clone()));
+                }
                 if !fork.diagnostics.is_empty() {
                     given_up.store(true, Ordering::Relaxed);
                 }
@@ -113,7 +121,7 @@ mod tests {
             }
             let _ =
                 writeln!(out, "{} kept, {} judged", evaluated.made.len(), evaluated.judged.len());
-            said.iter().for_each(|diagnostic| writeln!(out, "{diagnostic:?}").unwrap());
+            said.iter().for_each(|diagnostic| out.push_str(&format!("{diagnostic:?}\n")));
             out
         };
         let (many, one) = (run(true), run(false));

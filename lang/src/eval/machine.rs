@@ -75,8 +75,9 @@ pub(super) fn prepare<'m, 's>(
         shapes: Shapes::default(),
         inputs: Vec::new(),
         judged: Vec::new(),
-        slots: vec![Slot::default(); decls.resources.len()],
+        slots: vec![None; decls.resources.len()],
         kept,
+        fresh: Kept::default(),
         running: Vec::new(),
         patterns: BTreeMap::new(),
         fuel: FUEL,
@@ -115,10 +116,12 @@ pub(super) struct Machine<'m, 's> {
     pub(super) shapes: Shapes,
     /// Which policies looked at which resources alone, and whether they had nothing to say.
     pub(super) judged: Vec<(ResourceId, ItemId, bool)>,
-    /// What is known of each resource, by row.
-    pub(super) slots: Vec<Slot>,
+    /// What is known of the resources that something is made of, by row.
+    pub(super) slots: Vec<Option<Box<Slot>>>,
     /// What an earlier evaluation found and still holds.
     pub(super) kept: &'m Kept,
+    /// What has been made whole.
+    pub(super) fresh: Kept,
     /// The resources whose bodies are being made, outermost first.
     pub(super) running: Vec<Arc<Reference>>,
     pub(super) patterns: BTreeMap<Arc<str>, Arc<Pattern>>,
@@ -148,8 +151,9 @@ impl<'s> Machine<'_, 's> {
             shared: self.shared.clone(),
             shapes: self.shapes.clone(),
             judged: Vec::new(),
-            slots: vec![Slot::default(); self.decls.resources.len()],
+            slots: vec![None; self.decls.resources.len()],
             kept: self.kept,
+            fresh: Kept::default(),
             running: Vec::new(),
             patterns: self.patterns.clone(),
             fuel,
@@ -174,10 +178,11 @@ impl Machine<'_, '_> {
             let _ = self.binding(*id);
         }
         let secrets = self.secrets();
-        let (resources, made) = self.resources();
+        let resources = self.resources();
         self.overlays_without_instance();
         let waived = self.policies(request.now_ms);
         let judged = std::mem::take(&mut self.judged);
+        let made = std::mem::take(&mut self.fresh).into_all();
         let spent = FUEL - self.fuel;
         Evaluated { resources, made, judged, spent, secrets, inputs, waived }
     }

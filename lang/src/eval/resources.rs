@@ -21,7 +21,8 @@ pub(super) struct Slot {
     instances: Option<Eval<Arc<Vec<Arc<Reference>>>>>,
     /// Parallel to the instances.
     bodies: Vec<Memo>,
-    /// Parallel to them: what a body was before each overlay that changed it, with its name.
+    /// Parallel to them if there are any: what a body was before each overlay that changed it, with its
+    /// name.
     layers: Vec<Layers>,
     /// Whether anything was said about it.
     said: bool,
@@ -61,6 +62,24 @@ impl Kept {
         self.by_id[id.index()] = Some(made);
     }
 
+    /// Takes in what another has; both have none in common.
+    pub(super) fn absorb(&mut self, other: Self) {
+        if self.by_id.len() < other.by_id.len() {
+            self.by_id.resize(other.by_id.len(), None);
+        }
+        for (own, other) in self.by_id.iter_mut().zip(other.by_id) {
+            if other.is_some() {
+                *own = other;
+            }
+        }
+    }
+
+    /// Every resource, by id.
+    pub(super) fn into_all(self) -> Vec<(ResourceId, Made)> {
+        let all = self.by_id.into_iter().enumerate();
+        all.filter_map(|(id, made)| Some((ResourceId(id as u32), made?))).collect()
+    }
+
     /// Takes a resource out.
     pub(crate) fn take(&mut self, id: ResourceId) -> Option<Made> {
         self.by_id.get_mut(id.index())?.take()
@@ -95,12 +114,12 @@ impl Machine<'_, '_> {
     /// The typed tree of a resource. Its literals are held to their rules when it is made.
     fn typed(&mut self, id: ResourceId) -> Arc<TypedResource> {
         let row = self.decls.row(id);
-        if let Some(typed) = &self.slots[row].typed {
+        if let Some(typed) = &self.slot(row).typed {
             return typed.clone();
         }
         let (before, fuel) = (self.diagnostics.len(), self.fuel);
         let typed = Arc::new(check_resource(self.decls, self.checked, id, self.diagnostics));
-        self.slots[row].typed = Some(typed.clone());
+        self.slot(row).typed = Some(typed.clone());
         for constant in &typed.constants {
             // A broken rule has been reported, and stops nothing else.
             let _ = self.constant(constant);
@@ -110,35 +129,37 @@ impl Machine<'_, '_> {
     }
 
     fn account(&mut self, row: usize, said_before: usize, fuel_before: u64) {
-        let slot = &mut self.slots[row];
-        slot.said |= self.diagnostics.len() > said_before;
-        slot.cost += fuel_before.saturating_sub(self.fuel);
+        let said = self.diagnostics.len() > said_before;
+        let cost = fuel_before.saturating_sub(self.fuel);
+        let slot = self.slot(row);
+        slot.said |= said;
+        slot.cost += cost;
     }
 
     /// The instances of a resource, in the order of their keys; one without a key has itself.
     pub(super) fn instances(&mut self, id: ResourceId) -> Eval<Arc<Vec<Arc<Reference>>>> {
         let row = self.decls.row(id);
-        if let Some(known) = &self.slots[row].instances {
+        if let Some(known) = &self.slot(row).instances {
             return known.clone();
         }
-        if let Some(made) = self.kept.get(id) {
-            let slot = &mut self.slots[row];
+        if let Some(made) = self.kept.get(id).or_else(|| self.fresh.get(id)) {
             let all = || made.instances.iter();
-            slot.bodies = all().map(|(_, body)| Memo::Done(body.traced.clone())).collect();
+            let bodies = all().map(|(_, body)| Memo::Done(body.traced.clone())).collect();
             let found: Vec<_> = all().map(|(reference, _)| reference.clone()).collect();
+            let slot = self.slot(row);
+            slot.bodies = bodies;
             slot.instances = Some(Ok(Arc::new(found)));
         } else {
             let typed = self.typed(id);
             let (before, fuel) = (self.diagnostics.len(), self.fuel);
             let found = self.make_instances(id, &typed);
             self.account(row, before, fuel);
-            let slot = &mut self.slots[row];
+            let slot = self.slot(row);
             let count = found.as_ref().map_or(0, |found| found.len());
             slot.bodies = vec![Memo::New; count];
-            slot.layers = vec![Layers::new(); count];
             slot.instances = Some(found);
         }
-        self.slots[row].instances.clone().unwrap_or(Err(Stop))
+        self.slot(row).instances.clone().unwrap_or(Err(Stop))
     }
 
     fn make_instances(
@@ -191,7 +212,7 @@ impl Machine<'_, '_> {
         let instances = self.instances(reference.id)?;
         let found = instances.binary_search_by(|each| each.key.cmp(&reference.key));
         let Ok(at) = found else { return Err(Stop) };
-        match &self.slots[row].bodies[at] {
+        match &self.slot(row).bodies[at] {
             Memo::Done(value) => return Ok(value.clone()),
             Memo::Failed => return Err(Stop),
             Memo::Running => {
@@ -203,14 +224,14 @@ impl Machine<'_, '_> {
             }
             Memo::New => {}
         }
-        self.slots[row].bodies[at] = Memo::Running;
+        self.slot(row).bodies[at] = Memo::Running;
         self.running.push(reference.clone());
         let typed = self.typed(reference.id);
         let (before, fuel) = (self.diagnostics.len(), self.fuel);
         let result = self.make_body(reference, &typed, at, from);
         self.account(row, before, fuel);
         self.running.pop();
-        self.slots[row].bodies[at] = memo_of(&result);
+        self.slot(row).bodies[at] = memo_of(&result);
         result
     }
 
@@ -254,55 +275,64 @@ impl Machine<'_, '_> {
                 self.set(&mut body, &update.path, value)?;
             }
         }
-        let row = decls.row(reference.id);
-        self.slots[row].layers[at] = before;
+        if !before.is_empty() {
+            let slot = self.slot(decls.row(reference.id));
+            slot.layers.resize(slot.bodies.len(), Layers::new());
+            slot.layers[at] = before;
+        }
         Ok(body)
     }
 
-    /// Evaluates every resource that was not kept; gives all, and what may be kept of the new ones.
-    pub(super) fn resources(&mut self) -> (Vec<Resource>, Vec<(ResourceId, Made)>) {
+    /// Evaluates every resource that was not kept, and gives all.
+    pub(super) fn resources(&mut self) -> Vec<Resource> {
         let decls = self.decls;
         let mut order: Vec<usize> = (0..decls.resources.len()).collect();
         order.sort_by_key(|&row| (decls.resources[row].kind, &decls.resources[row].name));
         let unknown = |row: &usize| self.kept.get(decls.resources[*row].id).is_none();
         let missing: Vec<usize> = order.iter().copied().filter(unknown).collect();
-        let mut forked = self.forked(&missing).map(Vec::into_iter);
-        let (mut resources, mut made) = (Vec::with_capacity(order.len()), Vec::new());
+        let mut partial = self.forked(&missing).unwrap_or_default();
+        let mut resources = Vec::with_capacity(order.len());
         for row in order {
             let decl = &decls.resources[row];
-            let known = self.kept.get(decl.id);
-            let fresh = match &mut forked {
-                _ if known.is_some() => None,
-                Some(forked) => forked.next().and_then(|forked| {
-                    self.slots[row] = forked.slot;
-                    forked.made
-                }),
-                None => self.make(decl.id),
-            };
-            for (reference, body) in known.or(fresh.as_ref()).iter().flat_map(|m| &m.instances) {
+            let known = self.kept.get(decl.id).is_some() || self.fresh.get(decl.id).is_some();
+            let part = if known { None } else { partial.remove(&row).or_else(|| self.make(row)) };
+            let made = self.kept.get(decl.id).or_else(|| self.fresh.get(decl.id)).or(part.as_ref());
+            for (reference, body) in made.iter().flat_map(|made| &made.instances) {
                 let (name, places) = (reference.name.clone(), decls.places.clone());
                 resources.push(Resource::new(decl.kind, name, body.clone(), places));
             }
-            let slot = &self.slots[row];
-            let whole = slot.bodies.iter().all(|body| matches!(body, Memo::Done(_)));
-            made.extend(fresh.filter(|_| whole && !slot.said).map(|fresh| (decl.id, fresh)));
         }
-        (resources, made)
+        resources
     }
 
-    /// Makes all instances of a resource, and drops its tree; those that fail are left out.
-    pub(super) fn make(&mut self, id: ResourceId) -> Option<Made> {
-        let (row, at) = (self.decls.row(id), self.decls.resource(id).at);
-        let instances = self.instances(id);
+    /// Makes all instances of a resource. It is fresh if all of them could be made without a word;
+    /// otherwise those that could be are given.
+    pub(super) fn make(&mut self, row: usize) -> Option<Made> {
+        let decl = &self.decls.resources[row];
+        let instances = self.instances(decl.id);
         let mut made = Vec::new();
         for (index, reference) in instances.iter().flat_map(|all| all.iter()).enumerate() {
-            let Ok(body) = self.body(reference, at) else { continue };
-            let layers = std::mem::take(&mut self.slots[row].layers[index]);
-            made.push((reference.clone(), Arc::new(Body::new(at, body, layers))));
+            let Ok(body) = self.body(reference, decl.at) else { continue };
+            let layers = self.slot(row).layers.get_mut(index).map(std::mem::take);
+            let body = Body::new(decl.at, body, layers.unwrap_or_default());
+            made.push((reference.clone(), Arc::new(body)));
         }
-        let slot = &mut self.slots[row];
+        let slot = self.slot(row);
         slot.typed = None;
-        instances.ok()?;
-        Some(Made { instances: made, cost: slot.cost, passed: Vec::new() })
+        let count = instances.ok()?.len();
+        let whole = made.len() == count && !slot.said;
+        made.shrink_to_fit();
+        let made = Made { instances: made, cost: slot.cost, passed: Vec::new() };
+        if !whole {
+            return Some(made);
+        }
+        self.slots[row] = None;
+        self.fresh.put(decl.id, made);
+        None
+    }
+
+    /// What is known of a resource, by its row.
+    fn slot(&mut self, row: usize) -> &mut Slot {
+        self.slots[row].get_or_insert_default()
     }
 }
