@@ -56,9 +56,14 @@ impl<'s> Search<'s> {
             }
             self.items(a, b)?;
         }
-        while let Some(name) = self.names.pop() {
+        while !self.names.is_empty() {
+            let names = std::mem::take(&mut self.names);
             for file in after.values() {
-                self.mentions(file, &name)?;
+                if names.len() > FEW {
+                    self.words(file, &names)?;
+                } else {
+                    names.iter().try_for_each(|name| self.mentions(file, name))?;
+                }
             }
         }
         Some(())
@@ -170,43 +175,92 @@ impl<'s> Search<'s> {
     /// Reaches every item of a file that mentions a name.
     fn mentions(&mut self, file: &'s ParsedFile, name: &str) -> Option<()> {
         let text = file.source.text().as_bytes();
-        let word =
-            |at: Option<&u8>| at.is_some_and(|&byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let mut last = None;
         for at in memmem::find_iter(text, name.as_bytes()) {
             let before = at.checked_sub(1).and_then(|before| text.get(before));
-            if word(before) || word(text.get(at + name.len())) {
-                continue;
-            }
-            let after = file.items.partition_point(|item| item.start as usize <= at);
-            let Some(index) = after.checked_sub(1).filter(|&index| last != Some(index)) else {
-                continue;
-            };
-            last = Some(index);
-            let text = &file.items[index].text;
-            let Some(item) = text.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
-                continue;
-            };
-            match &item.kind {
-                ItemKind::Resource { .. } if !resource_mentions(item, name) => {}
-                // What is imported keeps its name, so that whoever mentions that is found anyway.
-                ItemKind::Use { .. } | ItemKind::Package { .. } => {}
-                ItemKind::Overlay { fields, .. } => self.overlay(fields, name),
-                ItemKind::Resource { .. }
-                | ItemKind::Data { .. }
-                | ItemKind::Environment { .. }
-                | ItemKind::Let { .. }
-                | ItemKind::Input { .. }
-                | ItemKind::Secret { .. }
-                | ItemKind::Type { .. }
-                | ItemKind::Enum { .. }
-                | ItemKind::Fn { .. }
-                | ItemKind::Policy(_)
-                | ItemKind::Test(_) => self.reach(text.id, item)?,
+            let inside = |byte: Option<&u8>| byte.is_some_and(|&byte| in_word(byte));
+            if !inside(before) && !inside(text.get(at + name.len())) {
+                self.mention(file, at, name, &mut last)?;
             }
         }
         Some(())
     }
+
+    /// Reaches every item of a file that mentions one of many names, in one walk over its words.
+    fn words(&mut self, file: &'s ParsedFile, names: &[Arc<str>]) -> Option<()> {
+        let mut sorted: Vec<&str> = names.iter().map(|name| &**name).collect();
+        sorted.sort_unstable();
+        // Most words are none of them: a bit says so.
+        let mut seen = vec![false; 1 << 16];
+        sorted.iter().for_each(|name| seen[sketch(name.as_bytes())] = true);
+        let mut last = BTreeMap::new();
+        let mut start = 0;
+        for word in file.source.text().split(|c: char| !(c.is_ascii() && in_word(c as u8))) {
+            let at = start;
+            start += word.len();
+            // What ended it may be longer than a byte.
+            start += file.source.text()[start..].chars().next().map_or(0, char::len_utf8);
+            if seen[sketch(word.as_bytes())]
+                && let Ok(found) = sorted.binary_search(&word)
+            {
+                self.mention(file, at, word, last.entry(found).or_default())?;
+            }
+        }
+        Some(())
+    }
+
+    /// Reaches the item that mentions a name at a byte, unless it was the last to do so.
+    fn mention(
+        &mut self,
+        file: &'s ParsedFile,
+        at: usize,
+        name: &str,
+        last: &mut Option<usize>,
+    ) -> Option<()> {
+        let after = file.items.partition_point(|item| item.start as usize <= at);
+        let Some(index) = after.checked_sub(1).filter(|&index| *last != Some(index)) else {
+            return Some(());
+        };
+        *last = Some(index);
+        let text = &file.items[index].text;
+        let Some(item) = text.tree.as_ref().and_then(|tree| tree.item.as_ref()) else {
+            return Some(());
+        };
+        match &item.kind {
+            ItemKind::Resource { .. } if !resource_mentions(item, name) => Some(()),
+            // What is imported keeps its name, so that whoever mentions that is found anyway.
+            ItemKind::Use { .. } | ItemKind::Package { .. } => Some(()),
+            ItemKind::Overlay { fields, .. } => {
+                self.overlay(fields, name);
+                Some(())
+            }
+            ItemKind::Resource { .. }
+            | ItemKind::Data { .. }
+            | ItemKind::Environment { .. }
+            | ItemKind::Let { .. }
+            | ItemKind::Input { .. }
+            | ItemKind::Secret { .. }
+            | ItemKind::Type { .. }
+            | ItemKind::Enum { .. }
+            | ItemKind::Fn { .. }
+            | ItemKind::Policy(_)
+            | ItemKind::Test(_) => self.reach(text.id, item),
+        }
+    }
+}
+
+/// Names that are looked for one by one.
+const FEW: usize = 4;
+
+fn in_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// 16 bits of a word (FNV-1a, folded).
+fn sketch(word: &[u8]) -> usize {
+    let step = |hash: u32, &byte: &u8| (hash ^ u32::from(byte)).wrapping_mul(16_777_619);
+    let hash = word.iter().fold(2_166_136_261, step);
+    (hash >> 16 ^ hash & 0xFFFF) as usize
 }
 
 fn kind(text: &ItemText) -> Option<&ItemKind> {
