@@ -7,6 +7,7 @@ use crate::places::Places;
 use crate::print;
 use crate::span::Span;
 use crate::value::{Value, write_json_string};
+use crate::workspace::ParsedFile;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -41,8 +42,8 @@ pub struct Program {
     pub secrets: Vec<Secret>,
     /// Breaches of policies that somebody has waived.
     pub waived: Vec<Waived>,
-    /// Every file of the project that was read, with its SHA-256, sorted by path.
-    pub sources: Vec<(String, [u8; 32])>,
+    /// The files of the project that were read, sorted by path.
+    pub(crate) files: Vec<Arc<ParsedFile>>,
     /// The inputs' values, defaults included, as text.
     pub inputs: BTreeMap<String, String>,
     pub(crate) digest: OnceLock<[u8; 32]>,
@@ -185,6 +186,17 @@ pub struct Waived {
 }
 
 impl Program {
+    /// The files of the project that were read, sorted by path.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| &**file.source.path())
+    }
+
+    /// Every file of the project that was read, with the SHA-256 of its text, sorted by path; each is
+    /// computed when somebody first asks.
+    pub fn sources(&self) -> impl Iterator<Item = (&str, [u8; 32])> {
+        self.files.iter().map(|file| (&**file.source.path(), file.digest()))
+    }
+
     /// SHA-256 over the resources' canonical JSON, the secrets' sources and the inputs; neither
     /// paths nor places count. Computed when somebody first asks.
     pub fn digest(&self) -> [u8; 32] {

@@ -74,7 +74,7 @@ fn said(compiled: &Compiled) -> String {
             out,
             "{}{:?}{:?}{:?}",
             program.print(),
-            program.sources,
+            program.sources().collect::<Vec<_>>(),
             program.inputs,
             program.waived
         );

@@ -41,7 +41,7 @@ fn sources_are_what_was_read() {
     workspace.set_file("lib/unused.berth", "this is not read");
     let program =
         workspace.snapshot().compile(&CompileRequest::default()).program.expect("a program");
-    let paths: Vec<&str> = program.sources.iter().map(|(path, _)| &**path).collect();
+    let paths: Vec<&str> = program.paths().collect();
     assert_eq!(paths, ["a.berth", "b.berth", "lib/y.berth"]);
 }
 

@@ -156,7 +156,7 @@ impl Lowering {
     fn project<'a>(&mut self, program: &'a Program) -> Option<&'a Resource> {
         let mut projects = of_kind(program, ResourceKind::Project);
         let Some(project) = projects.next() else {
-            let file = program.sources.first().map_or("project.berth", |(path, _)| path.as_str());
+            let file = program.paths().next().unwrap_or("project.berth");
             let start = Span { file: file.into(), start: 0, end: 0 };
             let span = program.resources.first().map_or(start, |first| first.span());
             self.report(

@@ -134,11 +134,10 @@ impl Snapshot {
         diagnostics.dedup();
         let failed = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         let program = (!failed).then(|| {
-            let user_files = decls.files.iter().skip(1);
-            let mut sources: Vec<(String, [u8; 32])> =
-                user_files.map(|file| (file.source.path().to_string(), file.digest())).collect();
-            sources.sort();
-            Program { resources, secrets, waived, sources, inputs, digest: OnceLock::new() }
+            let read = decls.files.iter().skip(1).map(|file| file.source.path());
+            let mut files: Vec<_> = read.filter_map(|path| self.files.get(path).cloned()).collect();
+            files.sort_by(|a, b| a.source.path().cmp(b.source.path()));
+            Program { resources, secrets, waived, files, inputs, digest: OnceLock::new() }
         });
         (Compiled { program, diagnostics }, Remains { made, judged, spent })
     }
