@@ -3,4 +3,5 @@
 pub mod cases;
 pub mod drive;
 pub mod fleets;
+pub mod nesting;
 pub mod project;

@@ -1,25 +1,12 @@
 //! Valid nesting costs what it is long: twice the depth, about twice the time, for every kind of bracket.
 
 use berth_lang::{CompileRequest, Workspace};
+use berth_tests::nesting;
 use std::time::{Duration, Instant};
-
-/// Each kind: what opens, what stands inside, what closes. Interpolations count twice, as a text and as
-/// an expression, so that 64 of them are refused.
-const KINDS: [(&str, &str, &str); 8] = [
-    ("[", "1", "]"),
-    ("(", "1", ")"),
-    ("{ a: ", "1", " }"),
-    ("f(", "1", ")"),
-    ("f(x: ", "1", ")"),
-    ("if true then ", "1", " else 2"),
-    ("let x = 1 in ", "1", ""),
-    ("match 1 { _ -> ", "1", " }"),
-];
 
 /// The least of several times that parsing an item of so much nesting takes.
 fn parse(kind: (&str, &str, &str), depth: usize) -> Duration {
-    let (open, inside, close) = kind;
-    let text = format!("let a = {}{inside}{}\n", open.repeat(depth), close.repeat(depth));
+    let text = nesting::text(kind, depth);
     let once = |text: String| {
         let mut workspace = Workspace::new();
         let start = Instant::now();
@@ -28,13 +15,13 @@ fn parse(kind: (&str, &str, &str), depth: usize) -> Duration {
     };
     let compiled = once(text.clone()).1.snapshot().compile(&CompileRequest::default());
     let syntax = compiled.diagnostics.iter().find(|found| found.code.starts_with("E01"));
-    assert!(syntax.is_none(), "{open} {depth}: {syntax:?}");
+    assert!(syntax.is_none(), "{text}: {syntax:?}");
     (0..40).map(|_| once(text.clone()).0).min().unwrap_or_default()
 }
 
 #[test]
 fn nesting_costs_what_it_is_long() {
-    for kind in KINDS {
+    for kind in nesting::KINDS {
         let (half, whole) = (parse(kind, 32), parse(kind, 64));
         // What is read again at each level would cost 2^32 times as much; a tenth of a millisecond is noise.
         let bound = half * 8 + Duration::from_micros(100);

@@ -2,7 +2,7 @@
 //! installed here, and one edit of a large project; prints tables in Markdown, which
 //! `docs/benchmarks/language.md` keeps.
 //!
-//! `cargo run --release -p berth-tests --example language [compile|edits|peers]`; `peers` wants the
+//! `cargo run --release -p berth-tests --example language [compile|edits|nesting|peers]`; `peers` wants the
 //! command line built (`cargo build --release`), and takes the peers that it finds on the path.
 
 #![allow(
@@ -15,6 +15,7 @@
 
 mod compile;
 mod edits;
+mod nesting;
 mod peers;
 mod workload;
 
@@ -30,10 +31,12 @@ fn main() {
         Some("once") => compile::once(args.next().and_then(|n| n.parse().ok()).unwrap_or(1000)),
         Some("compile") => compile::table(),
         Some("edits") => edits::table(),
+        Some("nesting") => nesting::table(),
         Some("peers") => peers::table(),
         _ => {
             compile::table();
             edits::table();
+            nesting::table();
             peers::table();
         }
     }
