@@ -59,6 +59,35 @@ pub(crate) fn map<T: Send, U: Send>(
     mapped
 }
 
+/// Makes a text of every element on all cores, and hands the texts over in order, some elements' at a
+/// time: neither more than a few of them nor the whole is ever held.
+///
+/// # Errors
+///
+/// The first that `write` gives; nothing is made or written after it.
+pub fn write_in_order<T: Sync, E>(
+    all: &[T],
+    make: impl Fn(&mut String, usize, &T) + Sync,
+    mut write: impl FnMut(&str) -> Result<(), E>,
+) -> Result<(), E> {
+    let shares: Vec<(usize, &[T])> =
+        all.chunks(TEXTS).enumerate().map(|(share, part)| (share * TEXTS, part)).collect();
+    for round in shares.chunks(count()) {
+        let texts = map(round.to_vec(), 1, |(first, part)| {
+            let mut text = String::new();
+            for (index, one) in part.iter().enumerate() {
+                make(&mut text, first + index, one);
+            }
+            text
+        });
+        texts.iter().try_for_each(|text| write(text))?;
+    }
+    Ok(())
+}
+
+/// Elements whose text one thread makes at once.
+const TEXTS: usize = 256;
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -66,5 +95,14 @@ mod tests {
         let doubled = super::map((0..1000).collect(), 7, |n: i32| n * 2);
         assert_eq!(doubled, (0..1000).map(|n| n * 2).collect::<Vec<_>>());
         assert_eq!(super::on_each(3, || 1), [1, 1, 1]);
+        let (all, mut texts) = ((0..1000).collect::<Vec<_>>(), String::new());
+        let make = |text: &mut String, index: usize, n: &i32| *text += &format!("{index}:{n} ");
+        let write = |text: &str| {
+            texts += text;
+            Ok::<(), i32>(())
+        };
+        assert_eq!(super::write_in_order(&all, make, write), Ok(()));
+        assert!(texts.starts_with("0:0 1:1 ") && texts.ends_with("998:998 999:999 "));
+        assert_eq!(super::write_in_order(&all, make, |_| Err(1)), Err(1));
     }
 }

@@ -45,6 +45,7 @@ mod testing;
 mod value;
 mod workspace;
 
+pub use cores::write_in_order;
 pub use decimal::Decimal;
 pub use diagnostic::{Diagnostic, Fix, Label, Severity};
 pub use doc::{Docs, document};

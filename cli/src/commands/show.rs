@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use berth_lang::{Program, Resource};
+use berth_lang::{Program, Resource, write_in_order};
 use serde_json::{Value as Json, json};
 
 use super::Ended;
@@ -38,39 +38,34 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let chosen = choose(&compiled.program, args.resource.as_deref())?;
     // A reader that went away is not missed.
     let _ = write(&chosen, &compiled, args);
+    // The process ends here: the system takes back memory faster than it can be given back by parts.
+    std::mem::forget(compiled);
     Ok(Exit::Done)
 }
-
-/// Bytes after which what was made so far is written: ten thousand resources are many megabytes.
-const CHUNK: usize = 1 << 16;
 
 fn write(chosen: &[&Resource], compiled: &Compiled, args: &Args) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     if args.yaml {
         return stdout.write_all(yaml(chosen, compiled, args.origin).print().as_bytes());
     }
-    let mut out = String::with_capacity(2 * CHUNK);
     if args.json {
-        let _ = write!(out, "{{\"schema\":\"{SCHEMA}\",\"resources\":[");
+        write!(stdout, "{{\"schema\":\"{SCHEMA}\",\"resources\":[")?;
     }
-    for (index, resource) in chosen.iter().enumerate() {
+    let make = |out: &mut String, index: usize, resource: &&Resource| {
         if args.json {
             out.push_str(if index > 0 { ",\n" } else { "\n" });
-            write_json(&mut out, resource, compiled, args.origin);
+            write_json(out, resource, compiled, args.origin);
         } else if args.origin {
-            write_origins(&mut out, resource, compiled);
+            write_origins(out, resource, compiled);
         } else {
             out.push_str(&resource.print());
         }
-        if out.len() >= CHUNK {
-            stdout.write_all(out.as_bytes())?;
-            out.clear();
-        }
-    }
+    };
+    write_in_order(chosen, make, |text| stdout.write_all(text.as_bytes()))?;
     if args.json {
-        out.push_str("\n]}\n");
+        stdout.write_all(b"\n]}\n")?;
     }
-    stdout.write_all(out.as_bytes())
+    Ok(())
 }
 
 /// The resources that a word names.

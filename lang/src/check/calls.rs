@@ -10,7 +10,6 @@ use crate::pattern::Pattern;
 use crate::resolve::{Def, FieldTy, Ty};
 use crate::syntax::ast::{Arg, Expr, ExprKind, Name};
 use crate::value::Scalar;
-use std::sync::Arc;
 
 impl Checker<'_, '_> {
     pub(super) fn infer_call(
@@ -45,17 +44,10 @@ impl Checker<'_, '_> {
                 let given = self.arguments(&decl.params, args, &decl.name, at, &mut solved);
                 self.settle(&mut solved, &decl.result, hint);
                 self.bounds(&solved, &decl.name, &decl.generics_at, at);
-                self.check_pattern(decl.builtin, &given);
+                self.check_pattern(decl.builtin, &decl.params, &given);
                 let (result, _) = solved.fill(&decl.result);
                 let types = if decl.builtin.is_some() { solved.types() } else { Vec::new() };
-                let args = given
-                    .into_iter()
-                    .filter_map(|(name, typed)| {
-                        let slot = decl.params.iter().position(|param| param.name == name)?;
-                        Some((slot, typed))
-                    })
-                    .collect();
-                (Typed { kind: Kind::Call { of: id, args, types }, at }, result)
+                (Typed { kind: Kind::Call { of: id, args: given, types }, at }, result)
             }
             Some(Def::Broken) => (self.poison(at), Ty::Error),
             Some(
@@ -74,9 +66,17 @@ impl Checker<'_, '_> {
     }
 
     /// A pattern that is written down is judged where it stands.
-    fn check_pattern(&mut self, builtin: Option<Builtin>, given: &[(Arc<str>, Typed)]) {
-        let pattern = given.iter().find(|(name, _)| &**name == "pattern");
-        let (Some(Builtin::Matches), Some((_, typed))) = (builtin, pattern) else { return };
+    fn check_pattern(
+        &mut self,
+        builtin: Option<Builtin>,
+        params: &[FieldTy],
+        given: &[(usize, Typed)],
+    ) {
+        if builtin != Some(Builtin::Matches) {
+            return;
+        }
+        let is_pattern = |slot: usize| params.get(slot).is_some_and(|p| &*p.name == "pattern");
+        let Some((_, typed)) = given.iter().find(|(slot, _)| is_pattern(*slot)) else { return };
         if let Kind::Constant(Scalar::Str(text)) = &typed.kind
             && let Err(bad) = Pattern::new(text)
         {
@@ -118,11 +118,14 @@ impl Checker<'_, '_> {
             return self.poison(at);
         };
         let mut none = Solved::new(&[]);
-        let fields = self.arguments(&decl.params, args, &decl.name, at, &mut none);
+        let given = self.arguments(&decl.params, args, &decl.name, at, &mut none);
+        let named = |(slot, typed)| Some((decl.params.get::<usize>(slot)?.name.clone(), typed));
+        let fields = given.into_iter().filter_map(named).collect();
         Typed { kind: Kind::Case { of, case, fields }, at }
     }
 
-    /// Arguments against parameters; what is missing is reported here.
+    /// Arguments against parameters, each with its parameter's position; what is missing is reported
+    /// here.
     fn arguments(
         &mut self,
         params: &[FieldTy],
@@ -130,14 +133,14 @@ impl Checker<'_, '_> {
         callee: &str,
         at: Loc,
         solved: &mut Solved,
-    ) -> Vec<(Arc<str>, Typed)> {
+    ) -> Vec<(usize, Typed)> {
         let decls = self.decls;
-        let mut given: Vec<(Arc<str>, Typed)> = Vec::new();
-        let mut places: Vec<(Arc<str>, Loc)> = Vec::new();
+        let mut given: Vec<(usize, Typed)> = Vec::with_capacity(args.len());
+        let mut places: Vec<(usize, Loc)> = Vec::with_capacity(args.len());
         let mut complete = true;
         for (index, arg) in args.iter().enumerate() {
             let value_at = self.loc(arg.value.at);
-            let (param, place) = match &arg.name {
+            let (slot, place) = match &arg.name {
                 None if places.len() < index
                     || args[..index].iter().any(|arg| arg.name.is_some()) =>
                 {
@@ -149,7 +152,7 @@ impl Checker<'_, '_> {
                     continue;
                 }
                 None => match params.get(index) {
-                    Some(param) => (param, value_at),
+                    Some(_) => (index, value_at),
                     None => {
                         let diagnostic = decls.too_many_arguments(value_at, callee, params.len());
                         self.report(diagnostic);
@@ -158,8 +161,8 @@ impl Checker<'_, '_> {
                 },
                 Some(name) => {
                     let name_at = self.loc(name.at);
-                    match params.iter().find(|param| param.name == name.text) {
-                        Some(param) => (param, name_at),
+                    match params.iter().position(|param| param.name == name.text) {
+                        Some(slot) => (slot, name_at),
                         None => {
                             let near = nearest(&name.text, params.iter().map(|param| &*param.name));
                             let diagnostic =
@@ -171,18 +174,19 @@ impl Checker<'_, '_> {
                     }
                 }
             };
-            if let Some((_, first)) = places.iter().find(|(name, _)| *name == param.name) {
+            let Some(param) = params.get(slot) else { continue };
+            if let Some((_, first)) = places.iter().find(|(other, _)| *other == slot) {
                 let diagnostic = decls.field_twice(place, &param.name, *first);
                 self.report(diagnostic);
                 continue;
             }
-            places.push((param.name.clone(), place));
+            places.push((slot, place));
             let why = Why { at: param.at, text: "the parameter is declared here" };
             let typed = self.argument(&arg.value, &param.ty, Some(why), solved);
-            given.push((param.name.clone(), typed));
+            given.push((slot, typed));
         }
-        for param in params.iter().filter(|_| complete) {
-            if self.required(param) && places.iter().all(|(name, _)| *name != param.name) {
+        for (slot, param) in params.iter().enumerate().filter(|_| complete) {
+            if self.required(param) && places.iter().all(|(other, _)| *other != slot) {
                 let diagnostic = decls.missing_argument(at, param, callee);
                 self.report(diagnostic);
             }

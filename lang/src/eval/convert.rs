@@ -1,6 +1,5 @@
 //! Conversions that checking asked for.
 
-use super::fields::Fields;
 use super::machine::{Eval, Machine, Stop};
 use super::traced::{Data, Traced};
 use crate::check::typed::Conversion;
@@ -19,8 +18,15 @@ impl Machine<'_, '_> {
         let at = value.at;
         match conversion {
             Conversion::Registry => {
-                let fields = Fields::new(vec![("ref".into(), value)]);
-                Ok(Traced::case(at, "registry".into(), fields))
+                let (of, case) = self.checked.image.ok_or(Stop)?;
+                let decls = self.decls;
+                let Some(TypeBody::Enum(cases)) = decls.type_decl(of).map(|decl| &decl.body) else {
+                    return Err(Stop);
+                };
+                let case = cases.get(case).ok_or(Stop)?;
+                let given = case.params.first().map(|param| (&param.name, value));
+                let fields = self.filled(given.into_iter().collect(), &case.params)?;
+                Ok(Traced::case(at, self.name(&case.name), fields))
             }
             Conversion::Read(notation) => {
                 let Data::Scalar(Scalar::Str(text)) = &value.data else { return Err(Stop) };

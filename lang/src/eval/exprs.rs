@@ -19,7 +19,12 @@ impl Machine<'_, '_> {
     pub(super) fn eval(&mut self, typed: &Typed, frame: &mut Vec<Traced>) -> Eval<Traced> {
         self.pay(1, typed.at)?;
         if let Kind::Constant(value) = &typed.kind {
-            return Ok(Traced::scalar(typed.at, value.clone()));
+            let value = if let Scalar::Str(text) = value {
+                Scalar::Str(self.text(text))
+            } else {
+                value.clone()
+            };
+            return Ok(Traced::scalar(typed.at, value));
         }
         self.deeper(typed.at, |machine| machine.eval_kind(typed, frame))
     }
@@ -40,7 +45,8 @@ impl Machine<'_, '_> {
             Kind::Map(entries) => {
                 let mut map = BTreeMap::new();
                 for (name, entry) in entries {
-                    map.insert(name.clone(), self.eval(entry, frame)?);
+                    let entry = self.eval(entry, frame)?;
+                    map.insert(self.text(name), entry);
                 }
                 Data::Map(Arc::new(map))
             }
@@ -66,7 +72,7 @@ impl Machine<'_, '_> {
                     return Err(Stop);
                 };
                 let fields = self.filled(given, &case.params)?;
-                return Ok(Traced::case(at, case.name.clone(), fields));
+                return Ok(Traced::case(at, self.name(&case.name), fields));
             }
             Kind::Local(slot) => return frame.get(*slot).cloned().ok_or(Stop),
             Kind::Let(id) => return self.binding(*id),
@@ -360,7 +366,12 @@ impl Machine<'_, '_> {
         }
         match decl.builtin {
             Some(builtin) => self.builtin(builtin, &inner, types, at),
-            None => self.eval(body, &mut inner),
+            None => {
+                self.calls += 1;
+                let result = self.eval(body, &mut inner);
+                self.calls -= 1;
+                result
+            }
         }
     }
 

@@ -9,12 +9,39 @@ use super::machine::Machine;
 use super::resources::{Kept, Made, Slot};
 use crate::cores;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Resources below which one thread makes all.
 const FEW: usize = 256;
 /// Rows that a thread takes at once.
 const SHARE: usize = 32;
+
+/// Texts of functions' bodies that a thread has for itself: all threads would count the users of the
+/// same few, which takes longer than everything else that a copy of one takes.
+pub(super) struct Texts {
+    /// By the last bits of the original's address: that, and the copy.
+    known: Vec<Option<(usize, Arc<str>)>>,
+}
+
+impl Texts {
+    /// How many it remembers.
+    const SLOTS: usize = 256;
+
+    pub(super) fn new() -> Self {
+        Self { known: vec![None; Self::SLOTS] }
+    }
+
+    /// A copy of a text.
+    pub(super) fn own(&mut self, text: &Arc<str>) -> Arc<str> {
+        let address = text.as_ptr() as usize;
+        let slot = &mut self.known[address / 16 % Self::SLOTS];
+        match slot {
+            Some((known, copy)) if *known == address && *copy == *text => copy.clone(),
+            Some(_) | None => slot.insert((address, Arc::from(&**text))).1.clone(),
+        }
+    }
+}
 
 /// What one thread has made.
 struct Part {

@@ -2,6 +2,7 @@
 
 use super::environment::{Selected, select};
 use super::fields::Shapes;
+use super::forks::Texts;
 use super::resources::{Kept, Made, Slot};
 use super::traced::{Reference, Traced};
 use crate::check::typed::{Checked, Condition, Constant};
@@ -73,6 +74,8 @@ pub(super) fn prepare<'m, 's>(
         defaults: vec![Memo::New; decls.defaults.len()],
         shared: vec![None; checked.shared],
         shapes: Shapes::default(),
+        texts: None,
+        calls: 0,
         inputs: Vec::new(),
         judged: Vec::new(),
         slots: vec![None; decls.resources.len()],
@@ -114,6 +117,10 @@ pub(super) struct Machine<'m, 's> {
     /// By its number: what is the same in every call of a function.
     pub(super) shared: Vec<Option<Traced>>,
     pub(super) shapes: Shapes,
+    /// In a fork: its own copies of texts.
+    texts: Option<Texts>,
+    /// How many functions and defaults are being evaluated.
+    pub(super) calls: u32,
     /// Which policies looked at which resources alone, and whether they had nothing to say.
     pub(super) judged: Vec<(ResourceId, ItemId, bool)>,
     /// What is known of the resources that something is made of, by row.
@@ -147,9 +154,12 @@ impl<'s> Machine<'_, 's> {
             diagnostics,
             inputs: self.inputs.clone(),
             lets: self.lets.clone(),
-            defaults: self.defaults.clone(),
-            shared: self.shared.clone(),
-            shapes: self.shapes.clone(),
+            // What all threads would share is made by each of them.
+            defaults: vec![Memo::New; self.defaults.len()],
+            shared: vec![None; self.shared.len()],
+            shapes: Shapes::default(),
+            texts: Some(Texts::new()),
+            calls: 0,
             judged: Vec::new(),
             slots: vec![None; self.decls.resources.len()],
             kept: self.kept,
@@ -208,6 +218,22 @@ impl Machine<'_, '_> {
             self.diagnostics.push(diagnostic);
         }
         Err(Stop)
+    }
+
+    /// A name of the declarations, which are used by all threads.
+    pub(super) fn name(&mut self, name: &Arc<str>) -> Arc<str> {
+        match &mut self.texts {
+            Some(texts) => texts.own(name),
+            None => name.clone(),
+        }
+    }
+
+    /// A text of the typed trees. Those of functions and defaults are used by all threads.
+    pub(super) fn text(&mut self, text: &Arc<str>) -> Arc<str> {
+        match &mut self.texts {
+            Some(texts) if self.calls > 0 => texts.own(text),
+            Some(_) | None => text.clone(),
+        }
     }
 
     /// Starts counting anew, with so much work to do at most.
@@ -276,7 +302,9 @@ impl Machine<'_, '_> {
             Memo::New => self.defaults[id.index()] = Memo::Running,
         }
         let typed = &checked.defaults[id.index()];
+        self.calls += 1;
         let result = self.eval(typed, &mut Vec::new()).and_then(|value| self.bounded(value));
+        self.calls -= 1;
         self.defaults[id.index()] = memo_of(&result);
         result
     }
