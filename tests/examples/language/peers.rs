@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 5;
 const SIZES: [usize; 4] = [100, 1_000, 10_000, 100_000];
 /// A run that takes longer is not repeated, and its language not tried at a larger size.
-const PATIENCE: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A program of the run, with what it has shown so far.
 struct Runner {
