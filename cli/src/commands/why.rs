@@ -11,8 +11,8 @@ use crate::provenance::{Field, Set, fields};
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A field, such as `web.replicas`, `n[1].ssh.port` or `web.ports.0`; a resource, for all of its
-    /// fields; or a replica, such as `web[1]`, for its place
+    /// A field, such as `web.replicas`, `n[1].ssh.port` (`n.ssh.port` for every instance) or
+    /// `web.ports.0`; a resource, for all of its fields; or a replica, such as `web[1]`, for its place
     what: String,
     /// Of a replica: only this node
     node: Option<String>,
@@ -44,20 +44,38 @@ fn is_replica(compiled: &Compiled, what: &str) -> bool {
         && names().all(|name| name != bare)
 }
 
+/// Tells of a field; of a keyed resource's, for every instance.
 fn field(compiled: &Compiled, what: &str, json: bool) -> Ended {
     let (name, path) = split(compiled, what);
-    let mut chosen = choose(&compiled.program, Some(name))?.into_iter();
-    let (Some(resource), None) = (chosen.next(), chosen.next()) else {
-        return Err(format!("`{name}` has several instances; name one of them").into());
-    };
-    let all = fields(resource, &compiled.snapshot);
-    let Some(found) = all.iter().find(|field| field.path == path) else {
-        return Err(unset(&all, name, path).into());
-    };
-    if json {
-        say!("{}", serde_json::to_string_pretty(&answer(what, found))?);
-        return Ok(Exit::Done);
+    let chosen = choose(&compiled.program, Some(name))?;
+    let keyed = chosen.len() > 1;
+    let mut answers = Vec::new();
+    for (index, resource) in chosen.into_iter().enumerate() {
+        let all = fields(resource, &compiled.snapshot);
+        let Some(found) = all.iter().find(|field| field.path == path) else {
+            return Err(unset(&all, name, path).into());
+        };
+        let dot = if path.is_empty() { "" } else { "." };
+        let own = if keyed { format!("{}{dot}{path}", resource.name) } else { what.to_owned() };
+        if json {
+            answers.push(answer(&own, found));
+            continue;
+        }
+        if index > 0 {
+            say!("");
+        }
+        tell(&own, found, &all, compiled);
     }
+    if json {
+        let shown = if keyed { answers.into() } else { answers.pop().unwrap_or_default() };
+        say!("{}", serde_json::to_string_pretty(&shown)?);
+    }
+    Ok(Exit::Done)
+}
+
+/// What a field is, what set it, and the fields within it.
+fn tell(what: &str, found: &Field, all: &[Field], compiled: &Compiled) {
+    let path = &found.path;
     say!("{}", crate::paint::bold(&format!("{what} = {}", found.value)));
     for (index, set) in found.set.iter().enumerate() {
         explain(index, set, compiled);
@@ -66,10 +84,9 @@ fn field(compiled: &Compiled, what: &str, json: bool) -> Ended {
     let below = all.iter().filter(|field| {
         field.leaf && !field.path.is_empty() && (path.is_empty() || field.path.starts_with(&within))
     });
-    for field in below.filter(|field| field.path != path) {
+    for field in below.filter(|field| field.path != *path) {
         say!("  {} = {}  {}", field.path, field.value, crate::paint::dim(&said(field)));
     }
-    Ok(Exit::Done)
 }
 
 /// The same for machines.
