@@ -4,7 +4,7 @@
 //! ` ```berth web.berth ` sets a file. ` ```world ` does something to the nodes, a line each
 //! (`never-ready images/web`, `stop web-0.g1`, `cut n3`, `heal n3`, `pressure n1 high`, `listen n1 80/tcp`,
 //! `tenant n2 berth.other.default 80/tcp`). ` ```plan ` is the
-//! plan's text; ` ```why web[1] n2 `, ` ```capacity `, both also with `--json`, and ` ```what-if --without n1 ` are what those
+//! plan's text, ` ```markdown ` the same for a comment; ` ```why web[1] n2 `, ` ```capacity `, both also with `--json`, and ` ```what-if --without n1 ` are what those
 //! commands say; ` ```apply ` applies it and lists the steps done, in order, and the outcome.
 
 use std::collections::BTreeMap;
@@ -196,6 +196,10 @@ fn run(case: &mut [Part]) -> Vec<String> {
                     Ok((_, seen, body)) => render::text(&body, &seen.observation),
                     Err(why) => why,
                 },
+                "markdown" => match stage.plan().await {
+                    Ok((_, seen, body)) => render::markdown(&body, &seen.observation),
+                    Err(why) => why,
+                },
                 "capacity" => stage
                     .look(|inputs, body| capacity::text(&capacity::capacity(inputs, body)))
                     .await
@@ -240,4 +244,33 @@ fn run(case: &mut [Part]) -> Vec<String> {
 #[test]
 fn plans_hold() {
     run_all("cases/plan", run);
+}
+
+/// However much a plan does, its comment is no longer than a comment may be, and names what is destroyed.
+#[test]
+fn a_comment_is_never_too_long() {
+    simulate(async {
+        let mut stage =
+            Stage { workspace: Workspace::new(), twin: Twin::new(), nodes: Default::default() };
+        let fleet = "project shop {}\nnode n1 { host: \"10.0.0.1\" }\n";
+        let service = |n: usize| {
+            format!(
+                "service s{n} {{ image: local(layout: \"images/a\"), replicas: 1, resources: {{ cpu: 1m, memory: 1MiB }} }}\n"
+            )
+        };
+        let many: String = (0..150).map(service).collect();
+        stage.workspace.set_file("fleet.berth", format!("{fleet}{many}"));
+        let (_, seen, body) = stage.plan().await.expect("a plan");
+        let comment = render::markdown(&body, &seen.observation);
+        assert!(comment.chars().count() <= render::MARKDOWN_LIMIT, "{}", comment.chars().count());
+        assert!(comment.contains("too long") && comment.contains("+ service/s0"), "{comment}");
+        stage.apply().await.expect("applied");
+        stage.workspace.set_file("fleet.berth", fleet);
+        let (_, seen, body) = stage.plan().await.expect("a plan");
+        let comment = render::markdown(&body, &seen.observation);
+        assert!(comment.chars().count() <= render::MARKDOWN_LIMIT, "{}", comment.chars().count());
+        for n in 0..150 {
+            assert!(comment.contains(&format!("> - `service/s{n}`\n")), "s{n}");
+        }
+    });
 }

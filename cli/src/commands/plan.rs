@@ -29,6 +29,10 @@ pub(crate) struct Args {
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
+    /// Print the plan as Markdown, for a comment on a change: at most 65,536 characters, with everything
+    /// that is destroyed in the open
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
     /// Show what `berth destroy` would do
     #[arg(long, conflicts_with = "out")]
     destroy: bool,
@@ -71,9 +75,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         };
         host.close().await;
         if !suppose.is_empty() && !args.json {
-            say!("WHAT IF: nothing of this can be applied");
+            say!(
+                "WHAT IF: nothing of this can be applied{}",
+                if args.markdown { "\n" } else { "" }
+            );
         }
-        if args.json {
+        if args.markdown {
+            put!("{}", render::markdown(&body, &seen.observation));
+        } else if args.json {
             say!("{}", serde_json::to_string_pretty(&body)?);
         } else {
             put!("{}", crate::paint::plan(&render::text(&body, &seen.observation)));

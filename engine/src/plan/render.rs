@@ -2,6 +2,8 @@
 //!
 //! Plain text without colour; the terminal adds that. A destroy is never folded away.
 
+mod markdown;
+
 use std::fmt::Write as _;
 
 use super::body::{Blocked, Branch, Change, Goal, Move, PlanBody, Rejection, Verb, Work};
@@ -9,6 +11,8 @@ use super::change::{self, bytes, millis, strategy_words};
 use super::graph::OnFail;
 use super::names::{NodeName, WorkloadName};
 use super::observation::Observation;
+
+pub use markdown::{LIMIT as MARKDOWN_LIMIT, markdown};
 
 /// Columns of the wave table that hold pods.
 const POD_COLUMN: usize = 22;
@@ -32,16 +36,7 @@ pub fn text(body: &PlanBody, observation: &Observation) -> String {
     let mut out = String::new();
     head(&mut out, body, observation);
     for change in &body.changes {
-        self::change(&mut out, change);
-        let changes = match change.verb {
-            Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => true,
-            Verb::Held(_) | Verb::Released(_) => false,
-        };
-        let mut branches = body.branches.iter().filter(|_| changes);
-        let branch = branches.find(|(name, _)| change.resource == format!("service/{name}"));
-        if let Some((_, branch)) = branch {
-            self::branch(&mut out, branch);
-        }
+        change_and_waves(&mut out, change, body);
     }
     nodes(&mut out, body);
     for blocked in &body.blocked {
@@ -60,9 +55,23 @@ pub fn text(body: &PlanBody, observation: &Observation) -> String {
             "Nothing to do on the nodes that answered.\n"
         });
     } else {
-        summary(&mut out, body);
+        let _ = writeln!(out, "{}", counts(body));
     }
     out
+}
+
+/// A change, and the waves that bring it about.
+fn change_and_waves(out: &mut String, change: &Change, body: &PlanBody) {
+    self::change(out, change);
+    let changes = match change.verb {
+        Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => true,
+        Verb::Held(_) | Verb::Released(_) => false,
+    };
+    let mut branches = body.branches.iter().filter(|_| changes);
+    let branch = branches.find(|(name, _)| change.resource == format!("service/{name}"));
+    if let Some((_, branch)) = branch {
+        self::branch(out, branch);
+    }
 }
 
 fn head(out: &mut String, body: &PlanBody, observation: &Observation) {
@@ -325,7 +334,8 @@ pub fn rejection(rejection: &Rejection) -> String {
     }
 }
 
-fn summary(out: &mut String, body: &PlanBody) {
+/// How much of what there is, in a line.
+fn counts(body: &PlanBody) -> String {
     let count =
         |test: &dyn Fn(&Verb) -> bool| body.changes.iter().filter(|c| test(&c.verb)).count();
     let add = count(&|verb| matches!(verb, Verb::Add));
@@ -344,13 +354,7 @@ fn summary(out: &mut String, body: &PlanBody) {
     let steps = body.steps.len();
     let nodes =
         body.steps.iter().map(|step| &step.node).collect::<std::collections::BTreeSet<_>>().len();
-    let _ = writeln!(
-        out,
-        "{}; {steps} step{} on {nodes} node{}",
-        parts.join(", "),
-        plural(steps),
-        plural(nodes)
-    );
+    format!("{}; {steps} step{} on {nodes} node{}", parts.join(", "), plural(steps), plural(nodes))
 }
 
 fn plural(count: usize) -> &'static str {
