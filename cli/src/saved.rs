@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use berth_engine::plan::body::{Goal, PlanBody};
+use berth_engine::plan::canon::digest_of;
 use berth_engine::plan::ledger::Head;
 use berth_engine::plan::observation::Observation;
 use berth_engine::plan::planner::{Inputs, plan};
@@ -15,14 +16,14 @@ use serde::{Deserialize, Serialize};
 use crate::project::Project;
 
 /// The format's version.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How long a saved plan may be applied, in milliseconds: a day.
 const LIFETIME_MS: u64 = 24 * 3600 * 1000;
 /// The largest plan file that is read, in bytes.
 const SIZE_LIMIT: u64 = 256 << 20;
 
 /// A plan and its envelope.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Saved {
     version: u32,
     /// The body's digest.
@@ -38,6 +39,9 @@ pub(crate) struct Saved {
     /// Who made it; information only.
     pub(crate) who: String,
     expires_ms: u64,
+    /// The digest of all the above: a file that was damaged on its way is refused, whichever part of it
+    /// that is.
+    seal: String,
 }
 
 /// Why a saved plan is refused.
@@ -79,7 +83,36 @@ impl Saved {
         who: String,
     ) -> Self {
         let (digest, expires_ms) = (body.digest(), body.now_ms.saturating_add(LIFETIME_MS));
-        Self { version: VERSION, digest, body, observation, head, commit, who, expires_ms }
+        let (version, seal) = (VERSION, String::new());
+        let mut saved =
+            Self { version, digest, body, observation, head, commit, who, expires_ms, seal };
+        saved.seal = saved.sealed();
+        saved
+    }
+
+    /// What the seal must be.
+    fn sealed(&self) -> String {
+        let Self { version, digest, body, observation, head, commit, who, expires_ms, seal: _ } =
+            self;
+        let all = (version, digest, body, observation, head, commit, who, expires_ms);
+        digest_of("berth-plan-file/2", &all)
+    }
+
+    /// Reads what a file holds: all of it as it was written, or words why not.
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version } = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        if version != VERSION {
+            return Err(format!("its version is {version}"));
+        }
+        let saved: Self = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        if saved.seal != saved.sealed() {
+            return Err("it was damaged or altered".to_owned());
+        }
+        Ok(saved)
     }
 
     /// Writes the file, whole or not at all.
@@ -102,10 +135,7 @@ impl Saved {
             return Err(unreadable("it is larger than 256 MiB".to_owned()));
         }
         let bytes = std::fs::read(path).map_err(file)?;
-        let saved: Self = serde_json::from_slice(&bytes).map_err(|e| unreadable(e.to_string()))?;
-        if saved.version != VERSION {
-            return Err(unreadable(format!("its version is {}", saved.version)));
-        }
+        let saved = Self::parse(&bytes).map_err(unreadable)?;
         if now_ms > saved.expires_ms {
             return Err(SavedError::Expired(crate::paint::time(saved.expires_ms)));
         }
@@ -128,6 +158,51 @@ impl Saved {
         match saved.body.goal {
             Goal::Converge => Ok(saved),
             Goal::Destroy => Err(SavedError::Differs("it destroys, which is not done from a file")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Saved;
+    use berth_engine::plan::body::Goal;
+    use berth_engine::plan::graph::Strategy;
+    use berth_tests::{drive, project};
+
+    /// A file with a real plan in it.
+    fn file() -> (Saved, Vec<u8>) {
+        let rolling = Strategy::Rolling { surge: 1, unavailable: 0 };
+        let web = project::web(project::image('a'), 2, rolling);
+        let graph = project::with(project::fleet(2), "web", web);
+        let saved = drive::simulate(async {
+            let twin = project::world(&graph);
+            let (seen, body) = drive::plan(&twin, &graph, Goal::Converge).await;
+            let commit = Some("0123abc".to_owned());
+            Saved::new(body, seen.observation, seen.ledger.head, commit, "ana@desk".to_owned())
+        });
+        let bytes = serde_json::to_vec(&saved).expect("JSON");
+        (saved, bytes)
+    }
+
+    /// Whatever happens to a file on its way, it is read as it was written or refused.
+    #[test]
+    fn a_damaged_file_is_refused() {
+        let (saved, bytes) = file();
+        assert_eq!(Saved::parse(&bytes).as_ref(), Ok(&saved));
+        let believed = |bytes: &[u8]| Saved::parse(bytes).is_ok_and(|found| found != saved);
+        for end in 0..bytes.len() {
+            assert!(Saved::parse(&bytes[..end]).is_err(), "cut after {end} of {}", bytes.len());
+        }
+        let mut damaged = bytes.clone();
+        // Every bit by hand (BERTH_BITS=8), one of each byte in every run.
+        let bits = std::env::var("BERTH_BITS").ok().and_then(|bits| bits.parse().ok()).unwrap_or(1);
+        for at in 0..bytes.len() {
+            for bit in 0..bits {
+                let flip = 1 << ((at + bit) % 8);
+                damaged[at] ^= flip;
+                assert!(!believed(&damaged), "byte {at}, bits {flip:08b}");
+                damaged[at] ^= flip;
+            }
         }
     }
 }

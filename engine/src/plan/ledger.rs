@@ -228,6 +228,11 @@ pub fn parse(bytes: &[u8]) -> Result<Ledger, LedgerError> {
     for (index, raw) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let line = index + 1;
         let Some(raw) = raw.strip_suffix(b"\n") else {
+            // A line that is whole but for its line end was not torn: that byte was damaged.
+            let whole = raw.split_last().and_then(|(_, rest)| serde_json::from_slice(rest).ok());
+            if whole.is_some_and(|line: Line| line.hash == line.compute_hash()) {
+                return Err(LedgerError::Broken { line });
+            }
             ledger.length -= raw.len() as u64;
             ledger.torn = true;
             break;
