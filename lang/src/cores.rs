@@ -1,6 +1,6 @@
 //! Work on every core. Who does what never shows: results come back in the order of what was asked.
 
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::thread;
 
 /// Threads at most, however many cores there are.
@@ -9,9 +9,11 @@ const MOST: usize = 8;
 /// it takes memory.
 const STACK: usize = 8 << 20;
 
-/// How many threads are worth starting.
+/// How many threads are worth starting. The system is asked once: it reads several files to answer.
 pub(crate) fn count() -> usize {
-    thread::available_parallelism().map_or(1, usize::from).min(MOST)
+    static COUNT: LazyLock<usize> =
+        LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from).min(MOST));
+    *COUNT
 }
 
 /// Does the same on so many threads, of which the calling one is the first; fewer if there are no more.

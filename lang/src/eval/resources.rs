@@ -286,13 +286,12 @@ impl Machine<'_, '_> {
     /// Evaluates every resource that was not kept, and gives all.
     pub(super) fn resources(&mut self) -> Vec<Resource> {
         let decls = self.decls;
-        let mut order: Vec<usize> = (0..decls.resources.len()).collect();
-        order.sort_by_key(|&row| (decls.resources[row].kind, &decls.resources[row].name));
+        let order = &decls.order;
         let unknown = |row: &usize| self.kept.get(decls.resources[*row].id).is_none();
         let missing: Vec<usize> = order.iter().copied().filter(unknown).collect();
         let mut partial = self.forked(&missing).unwrap_or_default();
         let mut resources = Vec::with_capacity(order.len());
-        for row in order {
+        for &row in order {
             let decl = &decls.resources[row];
             let known = self.kept.get(decl.id).is_some() || self.fresh.get(decl.id).is_some();
             let part = if known { None } else { partial.remove(&row).or_else(|| self.make(row)) };

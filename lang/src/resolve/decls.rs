@@ -55,6 +55,8 @@ pub(crate) struct Decls<'s> {
     pub(crate) policies: Vec<PolicyDecl<'s>>,
     pub(crate) tests: Vec<TestDecl<'s>>,
     pub(crate) resources: Vec<ResourceDecl<'s>>,
+    /// The rows of the resources by kind, and by name within a kind.
+    pub(crate) order: Vec<usize>,
     /// By [`ResourceId`]: the row among the resources.
     pub(crate) rows: Vec<u32>,
     pub(crate) defaults: Vec<DefaultDecl<'s>>,

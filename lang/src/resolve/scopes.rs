@@ -49,6 +49,7 @@ pub(crate) fn resolve<'s>(snapshot: &'s Snapshot, roots: Roots) -> (Decls<'s>, V
         policies: Vec::new(),
         tests: Vec::new(),
         resources: Vec::new(),
+        order: Vec::new(),
         rows: vec![0; snapshot.ids.count()],
         defaults: Vec::new(),
         local_types: BTreeMap::new(),
@@ -79,7 +80,9 @@ struct Declared<'s> {
 
 fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Declared<'s>> {
     let mut declared = Vec::new();
-    let mut offers = Vec::new();
+    let count = decls.files.iter().map(|file| file.items.len()).sum();
+    let mut offers = Vec::with_capacity(count);
+    decls.resources.reserve(count);
     let mut seen = Seen::new();
     for (index, file) in decls.files.clone().into_iter().enumerate() {
         let id = FileId(index as u32);
@@ -170,6 +173,15 @@ struct Offer<'s> {
 fn share(decls: &mut Decls<'_>, mut offers: Vec<Offer<'_>>, diagnostics: &mut Vec<Diagnostic>) {
     // The order of equal names stays that of the files and their items.
     offers.sort_by(|a, b| a.name.cmp(b.name));
+    let resource = |offer: &Offer<'_>| match offer.entry.def {
+        Def::Resource(id) => Some(decls.row(id)),
+        Def::Let(_) | Def::Input(_) | Def::Secret(_) | Def::Fn(_) | Def::Type(_) | Def::Broken => {
+            None
+        }
+    };
+    let mut order: Vec<usize> = offers.iter().filter_map(resource).collect();
+    order.sort_by_key(|&row| decls.resources[row].kind);
+    decls.order = order;
     let mut taken: Vec<Loc> = Vec::new();
     for same in offers.chunk_by(|a, b| a.name == b.name) {
         let mut first: Option<Loc> = None;

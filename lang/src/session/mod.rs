@@ -132,21 +132,20 @@ impl Session {
             Touched::Everything => self.graph.keys().cloned().collect(),
             Touched::Names(names) => names.clone(),
         };
-        let mut words: Vec<&str> = match &touched {
-            Touched::Everything => Vec::new(),
-            Touched::Names(names) => names.iter().map(|(_, name)| &**name).collect(),
-        };
-        words.sort_unstable();
-        for resource in &program.resources {
-            let looked_at = match &touched {
-                Touched::Everything => true,
-                Touched::Names(names) => {
-                    words.binary_search(&&*resource.name).is_ok() && names.contains(&key(resource))
-                }
-            };
-            if !looked_at {
-                continue;
+        let all = &program.resources;
+        let looked_at: Vec<&Resource> = match &touched {
+            Touched::Everything => all.iter().collect(),
+            Touched::Names(names) => {
+                let declared: BTreeSet<_> =
+                    names.iter().map(|(kind, name)| (*kind, own(name))).collect();
+                let instances = declared.into_iter().flat_map(|of| {
+                    let first = all.partition_point(|each| (each.kind, own(&each.name)) < of);
+                    all[first..].iter().take_while(move |each| (each.kind, own(&each.name)) == of)
+                });
+                instances.filter(|each| names.contains(&key(each))).collect()
             }
+        };
+        for resource in looked_at {
             let key = key(resource);
             gone.remove(&key);
             let body = resource.body();
@@ -163,4 +162,9 @@ impl Session {
         }
         Some(delta)
     }
+}
+
+/// The name in the declaration of `n[1]`: `n`. A program's resources are in its order.
+fn own(name: &str) -> &str {
+    name.split_once('[').map_or(name, |(own, _)| own)
 }

@@ -256,7 +256,7 @@ impl<'f> Reused<'f> {
 }
 
 /// Items that a thread parses at once.
-const ITEMS: usize = 64;
+const ITEMS: usize = 16;
 
 /// Parses what was cut out, as far as it is new. An item whose text is new, too, gets a new identity.
 fn parse_all(
