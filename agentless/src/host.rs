@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use berth_engine::plan::action::{Action, Write};
+use berth_engine::plan::action::{Action, Peer, Write};
 use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::NodeObservation;
 use berth_engine::run::host::{Host, HostError, Layer, LockClaim, ProbeTarget};
@@ -89,9 +89,14 @@ impl SshHost {
     }
 }
 
-async fn perform(writer: &Writer<'_>, action: &Action, options: &Options) -> Result<(), Fault> {
+async fn perform(
+    writer: &Writer<'_>,
+    action: &Action,
+    peers: &[Peer],
+    options: &Options,
+) -> Result<(), Fault> {
     match action {
-        Action::EnsureNetwork { network } => network::ensure(writer, network).await,
+        Action::EnsureNetwork { network } => network::ensure(writer, network, peers).await,
         Action::InstallReflex { reflex, version } => {
             reflex::install(writer, *reflex, *version).await
         }
@@ -143,6 +148,7 @@ impl Host for SshHost {
         &self,
         node: &NodeName,
         action: &Action,
+        peers: &[Peer],
         deadline: Duration,
     ) -> Result<(), HostError> {
         let link = self.link(node)?;
@@ -152,7 +158,8 @@ impl Host for SshHost {
         let what = write.to_string();
         let done = async {
             let writer = link.writer(write)?;
-            match tokio::time::timeout(deadline, perform(&writer, action, &self.options)).await {
+            let write = perform(&writer, action, peers, &self.options);
+            match tokio::time::timeout(deadline, write).await {
                 Ok(done) => done,
                 Err(_) => Err(Fault::Lost(format!("{what}: no answer in {deadline:?}"))),
             }

@@ -9,7 +9,8 @@
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use berth_engine::plan::action::NodeNetwork;
+use berth_engine::plan::action::{NodeNetwork, Peer};
+use berth_engine::plan::peers::named;
 use berth_engine::run::host::Refusal;
 
 use crate::endpoint::{MARK, SLOTS};
@@ -21,14 +22,24 @@ use crate::session::quote::Call;
 const HAIRPIN: u32 = MARK + 0xffff;
 
 /// Makes the node's network what it should be, and writes the files that boot rebuilds it from.
-pub(crate) async fn ensure(writer: &Writer<'_>, network: &NodeNetwork) -> Result<(), Fault> {
+///
+/// # Errors
+/// Refused if `peers` are not those that the network names.
+pub(crate) async fn ensure(
+    writer: &Writer<'_>,
+    network: &NodeNetwork,
+    peers: &[Peer],
+) -> Result<(), Fault> {
+    if network.peers != named(peers) {
+        return Err(Fault::failed("network", "the plan's nodes are not those that it names"));
+    }
     let json = serde_json::to_string(network)
         .map_err(|error| Fault::failed("network", &error.to_string()))?;
     let call = Call::new("network_up")
         .arg(json)
         .arg(line(network))
         .data(&table(network))
-        .arg(routes(network));
+        .arg(routes(network, peers));
     let output = writer.run(&call).await?;
     match output.status {
         0 => Ok(()),
@@ -68,9 +79,10 @@ fn line(network: &NodeNetwork) -> String {
     format!("{gateway4} {gateway6} {range4} {range6} {endpoints4} {endpoints6}")
 }
 
-fn routes(network: &NodeNetwork) -> String {
+/// Routes to every other node's pods.
+fn routes(network: &NodeNetwork, peers: &[Peer]) -> String {
     let mut out = String::new();
-    for peer in &network.peers {
+    for peer in peers.iter().filter(|peer| peer.range4 != network.range4) {
         if let Some(via) = peer.address4 {
             let _ = writeln!(out, "4 {} {via}", peer.range4);
         }

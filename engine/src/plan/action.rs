@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -49,14 +50,14 @@ pub enum Action {
     /// Creates and starts a pod: namespaces, addresses, snapshot, container, task.
     EnsurePod {
         /// The whole of it.
-        pod: PodSpec,
+        pod: Arc<PodSpec>,
     },
     /// Makes an endpoint's address lead to exactly these backends, in one kernel transaction.
     SwapEndpoint {
         /// Whose.
         tenant: Tenant,
-        /// The endpoint as it should be.
-        endpoint: Endpoint,
+        /// The endpoint as it should be; the same one for every node of a wave.
+        endpoint: Arc<Endpoint>,
     },
     /// Stops a pod (term signal, grace, kill signal) and removes all that belongs to it.
     RemovePod {
@@ -134,11 +135,21 @@ pub struct NodeNetwork {
     pub endpoints4: Ipv4Net,
     /// The same for IPv6.
     pub endpoints6: Ipv6Net,
-    /// Every other node of the fleet whose address is known.
-    pub peers: Vec<Peer>,
+    /// The nodes of the fleet whose addresses are known.
+    pub peers: PeerList,
 }
 
-/// Another node, as a route's next hop.
+/// The nodes that a network has routes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PeerList {
+    /// The list of the whole fleet, which [`super::peers`] makes of a plan's claims, by its digest.
+    Digest(String),
+    /// The other nodes one by one, as plans of version 1 said it; read, and not written any more.
+    Listed(Vec<Peer>),
+}
+
+/// A node, as a route's next hop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Its name.

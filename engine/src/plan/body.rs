@@ -8,10 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Backend, Endpoint, NodePort, PodSpec, Write};
+use super::after::After;
 use super::canon::digest_of;
 use super::graph::{Over, Probe, Rollout, Rule, Taint, Workload};
 use super::ledger::{Claims, Pin};
@@ -19,7 +21,7 @@ use super::names::{NodeName, PodId, SpecDigest, Tenant, WorkloadName};
 use super::observation::Requests;
 
 /// The plan format's version.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +95,7 @@ pub struct Step {
     /// What.
     pub work: Work,
     /// Steps that must be done before.
-    pub after: Vec<StepId>,
+    pub after: After,
 }
 
 /// What a step does.
@@ -140,8 +142,8 @@ pub struct Branch {
     pub endpoint: Option<Endpoint>,
     /// The endpoint that an undo goes back to, without backends.
     pub endpoint_before: Option<Endpoint>,
-    /// The nodes that hold the endpoint's tables.
-    pub tables: Vec<NodeName>,
+    /// The nodes that hold the endpoint's tables; none if there is no endpoint, before or after.
+    pub tables: Arc<[NodeName]>,
     /// The endpoint's backends before the first wave.
     pub backends: BTreeSet<PodId>,
     /// Those of them that no wave replaces.
@@ -168,11 +170,11 @@ pub struct Move {
     /// Pods that leave, with their places.
     pub out: Vec<(PodId, Placed)>,
     /// The pod that comes: created if `create`, else it is there and waits for its gate.
-    pub into: Option<(NodeName, PodSpec)>,
+    pub into: Option<(NodeName, Arc<PodSpec>)>,
     /// Whether `into` has to be created.
     pub create: bool,
     /// The pod that would stand in for `out` if the release is turned down.
-    pub restore: Option<(NodeName, PodSpec)>,
+    pub restore: Option<(NodeName, Arc<PodSpec>)>,
     /// Whether the new pod starts before the old one stops.
     pub start_first: bool,
     /// Why this node.

@@ -15,7 +15,7 @@ use super::graph::Workload;
 use super::names::{NodeName, PodId, SpecDigest, WorkloadName};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 2;
+pub const LEDGER_VERSION: u32 = 3;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

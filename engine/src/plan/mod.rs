@@ -1,12 +1,12 @@
 //! Pure planning: desired graph, observation and ledger head into a plan that can be read.
 
 pub mod action;
+pub mod after;
 pub mod body;
 pub mod canon;
 pub mod capacity;
 pub mod change;
 pub mod check;
-mod check_place;
 pub mod drift;
 pub mod explain;
 pub mod freshness;
@@ -16,6 +16,7 @@ pub mod lockfile;
 pub mod lower;
 pub mod names;
 pub mod observation;
+pub mod peers;
 pub mod place;
 pub mod planner;
 pub mod render;

@@ -8,26 +8,24 @@ mod claim;
 mod decide;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use self::claim::{addresses, claim, ranges};
-use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, Peer, Reflex};
-use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId, Work};
+use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, PeerList, Reflex};
+use super::after::After;
+use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId};
 use super::change;
 use super::freshness;
 use super::graph::{Graph, Placement, PodTemplate, Workload};
 use super::ledger::{Claims, Head, NodeAddresses};
 use super::names::{ImageDigest, NodeName, PodId, WorkloadName};
-use super::observation::{NodeView, Observation};
+use super::observation::{NodeObservation, NodeView, Observation};
+use super::peers;
 use super::rollout::{Case, Decision};
 use super::steps::{Builder, Track};
 use super::world::World;
 
 pub(super) use self::decide::fleet;
-
-/// Prefix length of a node's slice of the IPv4 pod pool.
-const NODE_PREFIX4: u8 = 24;
-/// Prefix length of a node's slice of the IPv6 pod pool.
-const NODE_PREFIX6: u8 = 64;
 
 /// All that a plan is made from.
 #[derive(Clone, Copy, Debug)]
@@ -163,49 +161,40 @@ struct Planning<'a, 'b> {
     yielding: BTreeMap<PodId, WorkloadName>,
 }
 
-/// The steps by which pods make room for a workload, with their nodes.
-fn yielded(
-    steps: &[super::body::Step],
-    yielding: &BTreeMap<PodId, WorkloadName>,
-    name: &WorkloadName,
-) -> Vec<(NodeName, StepId)> {
-    let step = |step: &super::body::Step| match &step.work {
-        Work::Act(Action::RemovePod { pod, .. }) if yielding.get(pod) == Some(name) => {
-            Some((step.node.clone(), step.id))
-        }
-        Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
-    };
-    steps.iter().filter_map(step).collect()
-}
-
-/// The steps by which pods leave that hold a port of their node which a workload asks for.
+/// By node, the steps by which pods leave that make room for a workload, or that hold a port of
+/// their node which it asks for.
 fn vacated(
-    steps: &[super::body::Step],
+    builder: &Builder,
+    yielding: &BTreeMap<PodId, WorkloadName>,
     world: &World,
+    name: &WorkloadName,
     workload: &Workload,
-) -> Vec<(NodeName, StepId)> {
+) -> BTreeMap<NodeName, Vec<StepId>> {
     let asked = &workload.template.publish;
-    let held = |pod: &PodId| world.pods.get(pod).map(|here| &here.placed.requests.ports);
-    let step = |step: &super::body::Step| match &step.work {
-        Work::Act(Action::RemovePod { pod, .. })
-            if held(pod).is_some_and(|held| held.iter().any(|port| asked.contains_key(port))) =>
+    let mut vacated: BTreeMap<NodeName, Vec<StepId>> = BTreeMap::new();
+    if asked.is_empty() && yielding.is_empty() {
+        return vacated;
+    }
+    for (step, pod) in builder.leaving() {
+        let held = || world.pods.get(pod).map(|here| &here.placed.requests.ports);
+        if yielding.get(pod) == Some(name)
+            || held().is_some_and(|held| held.iter().any(|port| asked.contains_key(port)))
         {
-            Some((step.node.clone(), step.id))
+            vacated.entry(step.node.clone()).or_default().push(step.id);
         }
-        Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
-    };
-    steps.iter().filter_map(step).collect()
+    }
+    vacated
 }
 
 impl Planning<'_, '_> {
     fn run(&mut self, wanted: &BTreeMap<WorkloadName, Workload>) {
         let fleet = fleet(self.inputs, self.world, &self.body.claims, wanted);
-        let tables: Vec<NodeName> = self.seen().map(|(name, _)| name.clone()).collect();
+        let tables: Arc<[NodeName]> = self.seen().map(|(name, _)| name.clone()).collect();
         let decisions = self.decide(wanted, &tables, &fleet);
         let mut builder = Builder::default();
         let prepared = self.prepare(&mut builder);
         let images = self.images(wanted, &decisions, &prepared, &mut builder);
-        let mut ends: BTreeMap<NodeName, Vec<StepId>> = BTreeMap::new();
+        let endpoints = self.endpoints();
         // Whoever yields comes before whom it yields to, whose steps wait for it.
         let priority = |name: &WorkloadName| wanted.get(name).map_or(0, |w| w.placement.priority);
         // What leaves for good comes first, so that others can wait for the ports that it held.
@@ -218,18 +207,18 @@ impl Planning<'_, '_> {
                 decision,
                 &prepared,
                 &images,
+                endpoints.get(&name).map(Vec::as_slice).unwrap_or_default(),
                 &mut builder,
-                &mut ends,
             );
         }
         match self.inputs.goal {
-            Goal::Destroy => self.leave(&mut builder, &ends),
+            Goal::Destroy => self.leave(&mut builder),
             Goal::Converge => {}
         }
         self.body.steps = builder.finish();
     }
 
-    fn seen(&self) -> impl Iterator<Item = (&NodeName, &super::observation::NodeObservation)> {
+    fn seen(&self) -> impl Iterator<Item = (&NodeName, &NodeObservation)> {
         let observation = self.inputs.observation;
         self.inputs
             .graph
@@ -238,50 +227,59 @@ impl Planning<'_, '_> {
             .filter_map(move |name| observation.seen(name).map(|seen| (name, seen)))
     }
 
+    /// The nodes that have an endpoint of each workload.
+    fn endpoints(&self) -> BTreeMap<WorkloadName, Vec<NodeName>> {
+        let mut endpoints: BTreeMap<WorkloadName, Vec<NodeName>> = BTreeMap::new();
+        for (node, seen) in self.seen() {
+            for workload in seen.spec.endpoints.keys() {
+                match endpoints.get_mut(workload) {
+                    Some(nodes) => nodes.push(node.clone()),
+                    None => {
+                        endpoints.insert(workload.clone(), vec![node.clone()]);
+                    }
+                }
+            }
+        }
+        endpoints
+    }
+
     /// Steps that make the nodes themselves ready; what later steps on each node wait for.
-    fn prepare(&self, builder: &mut Builder) -> BTreeMap<NodeName, Vec<StepId>> {
+    fn prepare(&self, builder: &mut Builder) -> BTreeMap<NodeName, StepId> {
         let mut prepared = BTreeMap::new();
         match self.inputs.goal {
             Goal::Destroy => return prepared,
             Goal::Converge => {}
         }
+        let graph = self.inputs.graph;
+        let pools = (graph.pools.pods4, graph.pools.pods6);
+        let peers = peers::named(&peers::peers(&self.body.claims, pools));
         for (name, seen) in self.seen() {
-            let mut last = Vec::new();
-            let Some(network) = self.network(name) else { continue };
+            let mut last: Option<StepId> = None;
+            let Some(network) = self.network(name, &peers) else { continue };
             if seen.spec.network.as_ref() != Some(&network) {
-                last = vec![builder.node(name, Action::EnsureNetwork { network }, &last)];
+                let action = Action::EnsureNetwork { network };
+                last = Some(builder.node(name, action, After::default()));
             }
             for (reflex, version) in Reflex::CURRENT {
                 if seen.spec.reflexes.get(&reflex) != Some(&version) {
                     let action = Action::InstallReflex { reflex, version };
-                    last = vec![builder.node(name, action, &last)];
+                    last = Some(builder.node(name, action, After::of(last)));
                 }
             }
             if !seen.spec.tenant {
                 let tenant = self.inputs.graph.tenant.clone();
-                last = vec![builder.node(name, Action::EnsureTenant { tenant }, &last)];
+                last = Some(builder.node(name, Action::EnsureTenant { tenant }, After::of(last)));
             }
-            prepared.insert(name.clone(), last);
+            if let Some(last) = last {
+                prepared.insert(name.clone(), last);
+            }
         }
         prepared
     }
 
-    fn network(&self, name: &NodeName) -> Option<NodeNetwork> {
+    fn network(&self, name: &NodeName, peers: &PeerList) -> Option<NodeNetwork> {
         let graph = self.inputs.graph;
-        let claims = &self.body.claims;
-        let (range4, range6) = ranges(graph, claims, name)?;
-        let peer = |node: &NodeName| {
-            let known = claims.nodes.get(node)?;
-            let (range4, range6) = ranges(graph, claims, node)?;
-            Some(Peer {
-                node: node.clone(),
-                address4: known.address4,
-                address6: known.address6,
-                range4,
-                range6,
-            })
-        };
-        let others = graph.nodes.keys().filter(|node| *node != name);
+        let (range4, range6) = ranges(graph, &self.body.claims, name)?;
         Some(NodeNetwork {
             range4,
             range6,
@@ -289,7 +287,7 @@ impl Planning<'_, '_> {
             pods6: graph.pools.pods6,
             endpoints4: graph.pools.endpoints4,
             endpoints6: graph.pools.endpoints6,
-            peers: others.filter_map(peer).collect(),
+            peers: peers.clone(),
         })
     }
 
@@ -298,7 +296,7 @@ impl Planning<'_, '_> {
         &self,
         wanted: &BTreeMap<WorkloadName, Workload>,
         decisions: &BTreeMap<WorkloadName, Decision>,
-        prepared: &BTreeMap<NodeName, Vec<StepId>>,
+        prepared: &BTreeMap<NodeName, StepId>,
         builder: &mut Builder,
     ) -> BTreeMap<(NodeName, ImageDigest), StepId> {
         let mut steps = BTreeMap::new();
@@ -318,7 +316,7 @@ impl Planning<'_, '_> {
                     {
                         continue;
                     }
-                    let after = prepared.get(node).map(Vec::as_slice).unwrap_or_default();
+                    let after = After::of(prepared.get(node).copied());
                     let action = Action::EnsureImage {
                         tenant: self.inputs.graph.tenant.clone(),
                         image: pod.image.clone(),
@@ -339,10 +337,10 @@ impl Planning<'_, '_> {
         name: &WorkloadName,
         wanted: Option<&Workload>,
         decision: Decision,
-        prepared: &BTreeMap<NodeName, Vec<StepId>>,
+        prepared: &BTreeMap<NodeName, StepId>,
         images: &BTreeMap<(NodeName, ImageDigest), StepId>,
+        has_endpoint: &[NodeName],
         builder: &mut Builder,
-        ends: &mut BTreeMap<NodeName, Vec<StepId>>,
     ) {
         let Decision {
             branch,
@@ -358,31 +356,25 @@ impl Planning<'_, '_> {
         } = decision;
         let before = self.inputs.head.reached.get(name);
         let first = builder.len();
-        let has_endpoint: Vec<NodeName> = self
-            .seen()
-            .filter(|(_, seen)| seen.spec.endpoints.contains_key(name))
-            .map(|(node, _)| node.clone())
-            .collect();
         match (wanted, &branch) {
             (Some(workload), branch) => {
                 let endpoint = self.endpoint(name, workload);
                 let tables = self.tables(name, endpoint.is_some());
                 let serving = self.serving(name, branch.as_ref(), &kept);
                 let tenant = &self.inputs.graph.tenant;
-                let mut yielded = yielded(builder.since(0), &self.yielding, name);
-                yielded.extend(vacated(builder.since(0), self.world, workload));
+                let vacated = vacated(builder, &self.yielding, self.world, name, workload);
                 let mut track = Track::new(builder, tenant, name, endpoint, tables, serving);
                 let ready_for = |node: &NodeName| {
                     let image = (node.clone(), workload.template.image.clone());
-                    let mut steps = prepared.get(node).cloned().unwrap_or_default();
-                    steps.extend(images.get(&image));
-                    steps
-                        .extend(yielded.iter().filter(|(on, _)| on == node).map(|(_, step)| *step));
+                    // The image's step waits for the node's own.
+                    let mut steps: Vec<StepId> =
+                        images.get(&image).or_else(|| prepared.get(node)).copied().into_iter().collect();
+                    steps.extend(vacated.get(node).into_iter().flatten());
                     steps
                 };
                 track.start_after(prepared);
                 if workload.ports.is_empty() {
-                    track.drop_endpoint(&has_endpoint);
+                    track.drop_endpoint(has_endpoint);
                 }
                 for (number, wave) in branch.iter().flat_map(|b| &b.waves).enumerate() {
                     let number = u32::try_from(number).unwrap_or(u32::MAX);
@@ -396,12 +388,9 @@ impl Planning<'_, '_> {
                 let tenant = &self.inputs.graph.tenant;
                 let mut track =
                     Track::new(builder, tenant, name, None, BTreeMap::new(), BTreeMap::new());
-                track.remove(0, &moves, &has_endpoint);
+                track.remove(0, &moves, has_endpoint);
             }
             (None, None) => {}
-        }
-        for step in builder.since(first) {
-            ends.entry(step.node.clone()).or_default().push(step.id);
         }
         let has_steps = builder.len() > first;
         self.body.blocked.extend(blocked);
@@ -430,7 +419,7 @@ impl Planning<'_, '_> {
             world: self.world,
             head: self.inputs.head,
             revision: self.body.revision,
-            tables: &[],
+            tables: &Arc::default(),
             addresses: addresses(self.inputs.graph, &self.body.claims, name),
             nodes: &self.inputs.graph.nodes,
             yielding: &self.yielding,
@@ -438,9 +427,16 @@ impl Planning<'_, '_> {
         case.endpoint(&workload.ports)
     }
 
-    fn tables(&self, name: &WorkloadName, wanted: bool) -> BTreeMap<NodeName, Option<Endpoint>> {
-        let tables = self.seen().filter(|_| wanted);
-        tables.map(|(node, seen)| (node.clone(), seen.spec.endpoints.get(name).cloned())).collect()
+    fn tables(
+        &self,
+        name: &WorkloadName,
+        wanted: bool,
+    ) -> BTreeMap<NodeName, Option<Arc<Endpoint>>> {
+        if !wanted {
+            return BTreeMap::new();
+        }
+        let table = |seen: &NodeObservation| seen.spec.endpoints.get(name).cloned().map(Arc::new);
+        self.seen().map(|(node, seen)| (node.clone(), table(seen))).collect()
     }
 
     /// Who serves before the first wave: pods that a table leads to and that run.
@@ -463,32 +459,37 @@ impl Planning<'_, '_> {
     }
 
     /// Takes everything of the tenant, then of Berth, off the nodes.
-    fn leave(&mut self, builder: &mut Builder, ends: &BTreeMap<NodeName, Vec<StepId>>) {
+    fn leave(&mut self, builder: &mut Builder) {
         let tenant = &self.inputs.graph.tenant;
+        let mut ends: BTreeMap<NodeName, Vec<StepId>> = BTreeMap::new();
+        for step in builder.since(0) {
+            ends.entry(step.node.clone()).or_default().push(step.id);
+        }
         for (name, seen) in self.seen() {
-            let mut last = ends.get(name).cloned().unwrap_or_default();
+            let mut last = After::of(ends.remove(name).unwrap_or_default());
             let images = seen
                 .spec
                 .images
                 .iter()
                 .map(|image| Action::RemoveImage { tenant: tenant.clone(), image: image.clone() });
-            let images: Vec<_> = images.map(|action| builder.node(name, action, &last)).collect();
+            let images: Vec<_> =
+                images.map(|action| builder.node(name, action, last.clone())).collect();
             if !images.is_empty() {
-                last = images;
+                last = After::of(images);
             }
             if seen.spec.tenant {
                 let action = Action::RemoveTenant { tenant: tenant.clone() };
-                last = vec![builder.node(name, action, &last)];
+                last = After::of([builder.node(name, action, last)]);
             }
             if !seen.spec.others.is_empty() {
                 continue;
             }
             for reflex in seen.spec.reflexes.keys() {
                 let action = Action::RemoveReflex { reflex: *reflex };
-                last = vec![builder.node(name, action, &last)];
+                last = After::of([builder.node(name, action, last)]);
             }
             if seen.spec.network.is_some() {
-                builder.node(name, Action::RemoveNetwork, &last);
+                builder.node(name, Action::RemoveNetwork, last);
             }
         }
         self.body.claims = Claims::default();

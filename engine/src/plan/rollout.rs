@@ -8,6 +8,7 @@ mod placing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use self::placing::{Placing, spec_of};
 use super::action::{Backend, Endpoint, EndpointPort};
@@ -32,7 +33,7 @@ pub struct Case<'a> {
     /// The revision that is being planned.
     pub revision: u64,
     /// The nodes that hold endpoint tables.
-    pub tables: &'a [NodeName],
+    pub tables: &'a Arc<[NodeName]>,
     /// The endpoint's addresses, if the pools have them.
     pub addresses: Option<(Ipv4Addr, Ipv6Addr)>,
     /// The nodes, as the text says them.
@@ -49,6 +50,14 @@ impl Case<'_> {
         }
         let node = self.nodes.get(here.node()).filter(|_| here.is_known())?;
         wanted.placement.unwelcome(here.node(), node)
+    }
+
+    /// The nodes that hold the tables of an endpoint that is there, or was.
+    fn tables_of(&self, ports: &[Port], before: Option<&Workload>) -> Arc<[NodeName]> {
+        if ports.is_empty() && before.is_none_or(|before| before.ports.is_empty()) {
+            return Arc::default();
+        }
+        Arc::clone(self.tables)
     }
 
     /// The workload's endpoint, without backends; `None` without ports.
@@ -257,7 +266,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             floor,
             endpoint: case.endpoint(&wanted.ports),
             endpoint_before: before.and_then(|before| case.endpoint(&before.ports)),
-            tables: case.tables.to_vec(),
+            tables: case.tables_of(&wanted.ports, before),
             stays: stays(&by_ordinal, &waves),
             backends,
             waves,
@@ -336,7 +345,7 @@ pub fn decide_removal(case: &Case<'_>) -> Decision {
         floor: 0,
         endpoint: None,
         endpoint_before: None,
-        tables: case.tables.to_vec(),
+        tables: Arc::default(),
         stays: Vec::new(),
         backends,
         waves: if moves.is_empty() { Vec::new() } else { vec![Wave { moves }] },

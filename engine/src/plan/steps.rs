@@ -4,9 +4,11 @@
 //! replaced replica takes, in which order. Forward plans and undos are both built here, so that
 //! what goes back goes the same way as what came.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::action::{Action, Backend, Endpoint, PodSpec};
+use super::after::After;
 use super::body::{Move, Placed, Step, StepId, Work};
 use super::graph::{Probe, Rollout};
 use super::names::{NodeName, PodId, Tenant, WorkloadName};
@@ -19,16 +21,18 @@ const DRAIN_DEADLINE_MS: u64 = 15_000;
 pub struct Builder {
     first: u32,
     steps: Vec<Step>,
+    /// Where in `steps` pods leave.
+    leaving: Vec<usize>,
 }
 
 impl Builder {
     /// Starts numbering at `first`, for steps that come after others.
     pub fn starting_at(first: StepId) -> Self {
-        Self { first: first.0, steps: Vec::new() }
+        Self { first: first.0, ..Self::default() }
     }
 
     /// Adds a step for a node itself.
-    pub fn node(&mut self, node: &NodeName, action: Action, after: &[StepId]) -> StepId {
+    pub fn node(&mut self, node: &NodeName, action: Action, after: After) -> StepId {
         self.push(node, None, None, Work::Act(action), after)
     }
 
@@ -47,6 +51,17 @@ impl Builder {
         self.steps.get(first..).unwrap_or_default()
     }
 
+    /// Lists the steps by which pods leave, with the pods.
+    pub fn leaving(&self) -> impl Iterator<Item = (&Step, &PodId)> {
+        let step = |index: &usize| match self.steps.get(*index) {
+            Some(step @ Step { work: Work::Act(Action::RemovePod { pod, .. }), .. }) => {
+                Some((step, pod))
+            }
+            Some(_) | None => None,
+        };
+        self.leaving.iter().filter_map(step)
+    }
+
     /// Hands the steps over.
     pub fn finish(self) -> Vec<Step> {
         self.steps
@@ -58,19 +73,15 @@ impl Builder {
         branch: Option<&WorkloadName>,
         wave: Option<u32>,
         work: Work,
-        after: &[StepId],
+        after: After,
     ) -> StepId {
         let count = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
         let id = StepId(self.first.saturating_add(count));
-        let after: BTreeSet<_> = after.iter().copied().collect();
-        self.steps.push(Step {
-            id,
-            node: node.clone(),
-            branch: branch.cloned(),
-            wave,
-            work,
-            after: after.into_iter().collect(),
-        });
+        if matches!(work, Work::Act(Action::RemovePod { .. })) {
+            self.leaving.push(self.steps.len());
+        }
+        let (node, branch) = (node.clone(), branch.cloned());
+        self.steps.push(Step { id, node, branch, wave, work, after });
         id
     }
 }
@@ -83,11 +94,13 @@ pub struct Track<'a> {
     /// The endpoint without its backends; `None` if the workload has no ports.
     endpoint: Option<Endpoint>,
     /// What each table node's endpoint is at this point of the plan.
-    tables: BTreeMap<NodeName, Option<Endpoint>>,
+    tables: BTreeMap<NodeName, Option<Arc<Endpoint>>>,
     /// Who serves at this point of the plan.
     serving: BTreeMap<PodId, Backend>,
     /// What every further step waits for.
-    last: Vec<StepId>,
+    last: After,
+    /// The last step of what each node itself needs.
+    prepared: Option<&'a BTreeMap<NodeName, StepId>>,
     wave: Option<u32>,
 }
 
@@ -98,16 +111,17 @@ impl<'a> Track<'a> {
         tenant: &'a Tenant,
         workload: &'a WorkloadName,
         endpoint: Option<Endpoint>,
-        tables: BTreeMap<NodeName, Option<Endpoint>>,
+        tables: BTreeMap<NodeName, Option<Arc<Endpoint>>>,
         serving: BTreeMap<PodId, Backend>,
     ) -> Self {
-        Self { builder, tenant, workload, endpoint, tables, serving, last: Vec::new(), wave: None }
+        let (last, prepared, wave) = (After::default(), None, None);
+        Self { builder, tenant, workload, endpoint, tables, serving, last, prepared, wave }
     }
 
-    /// Makes the first steps wait for every node's own steps, since endpoints' tables and routes
-    /// lie on all of them.
-    pub fn start_after(&mut self, prepared: &BTreeMap<NodeName, Vec<StepId>>) {
-        self.last = prepared.values().flatten().copied().collect();
+    /// Makes each step wait for its own node's steps, not for other nodes': a pod needs its node's
+    /// network, and a table the network of the node that it is on, routes to all pods among it.
+    pub fn start_after(&mut self, prepared: &'a BTreeMap<NodeName, StepId>) {
+        self.prepared = Some(prepared);
     }
 
     /// Replaces a wave's replicas. `ready_for` names what a node needs before a pod is created
@@ -144,7 +158,6 @@ impl<'a> Track<'a> {
 
     /// Takes the endpoint off the nodes that have it.
     pub fn drop_endpoint(&mut self, has_endpoint: &[NodeName]) {
-        let last = self.last.clone();
         let removed: Vec<_> = has_endpoint
             .iter()
             .map(|node| {
@@ -152,14 +165,15 @@ impl<'a> Track<'a> {
                     tenant: self.tenant.clone(),
                     endpoint: self.workload.clone(),
                 };
-                self.push(node, Work::Act(action), &last)
+                self.push(node, Work::Act(action), self.ready(node))
             })
             .collect();
         if !removed.is_empty() {
-            self.last = removed;
+            self.last = After::of(removed);
         }
     }
 
+    /// All pods, then all gates: so what waits for every gate of a wave waits for one run of steps.
     fn bring_in(
         &mut self,
         moves: &[Move],
@@ -167,28 +181,33 @@ impl<'a> Track<'a> {
         rollout: &Rollout,
         ready_for: &dyn Fn(&NodeName) -> Vec<StepId>,
     ) {
-        let mut gates = Vec::new();
+        let mut coming: Vec<(&NodeName, &Arc<PodSpec>, After)> = Vec::new();
         for one in moves {
             let Some((node, pod)) = &one.into else { continue };
-            let mut after = self.last.clone();
-            if one.create {
-                after.extend(ready_for(node));
-                let action = Action::EnsurePod { pod: pod.clone() };
-                after = vec![self.push(node, Work::Act(action), &after)];
-            }
+            let after = if one.create {
+                let after = self.last.and(&After::of(ready_for(node)));
+                let action = Action::EnsurePod { pod: Arc::clone(pod) };
+                After::of([self.push(node, Work::Act(action), after)])
+            } else {
+                self.ready(node)
+            };
+            coming.push((node, pod, after));
+        }
+        let mut gates = Vec::with_capacity(coming.len());
+        for (node, pod, after) in coming {
             let gate = Work::AwaitReady {
                 pod: pod.id.clone(),
                 ip4: pod.ip4,
                 probe: health.cloned(),
                 deadline_ms: rollout.deadline_ms,
             };
-            gates.push(self.push(node, gate, &after));
+            gates.push(self.push(node, gate, after));
             self.serving.insert(pod.id.clone(), backend(pod));
         }
         if gates.is_empty() {
             return;
         }
-        self.last = gates;
+        self.last = After::of(gates);
         // What a start-first replacement takes out leaves in the same transaction.
         for one in moves.iter().filter(|one| one.start_first) {
             for (pod, _) in &one.out {
@@ -207,20 +226,26 @@ impl<'a> Track<'a> {
             self.serving.remove(pod);
         }
         self.swap();
-        let last = self.last.clone();
-        self.last = out
+        let drained: Vec<StepId> = out
             .iter()
             .map(|(pod, placed)| {
                 let drain = Work::AwaitDrained { pod: pod.clone(), deadline_ms: DRAIN_DEADLINE_MS };
-                let drained = self.push(&placed.node, drain, &last);
+                self.push(&placed.node, drain, self.ready(&placed.node))
+            })
+            .collect();
+        let removed: Vec<StepId> = out
+            .iter()
+            .zip(drained)
+            .map(|((pod, placed), drained)| {
                 let action = Action::RemovePod {
                     tenant: self.tenant.clone(),
                     pod: pod.clone(),
                     grace_ms: placed.grace_ms,
                 };
-                self.push(&placed.node, Work::Act(action), &[drained])
+                self.push(&placed.node, Work::Act(action), After::of([drained]))
             })
             .collect();
+        self.last = After::of(removed);
     }
 
     fn swap(&mut self) {
@@ -230,26 +255,33 @@ impl<'a> Track<'a> {
         let stale: Vec<NodeName> = self
             .tables
             .iter()
-            .filter(|(_, table)| !same_table(table.as_ref(), &wanted))
+            .filter(|(_, table)| !same_table(table.as_deref(), &wanted))
             .map(|(node, _)| node.clone())
             .collect();
         if stale.is_empty() {
             return;
         }
-        let last = self.last.clone();
-        self.last = stale
+        let wanted = Arc::new(wanted);
+        let swapped: Vec<StepId> = stale
             .into_iter()
             .map(|node| {
-                let action =
-                    Action::SwapEndpoint { tenant: self.tenant.clone(), endpoint: wanted.clone() };
-                let step = self.push(&node, Work::Act(action), &last);
-                self.tables.insert(node, Some(wanted.clone()));
+                let endpoint = Arc::clone(&wanted);
+                let action = Action::SwapEndpoint { tenant: self.tenant.clone(), endpoint };
+                let step = self.push(&node, Work::Act(action), self.ready(&node));
+                self.tables.insert(node, Some(Arc::clone(&wanted)));
                 step
             })
             .collect();
+        self.last = After::of(swapped);
     }
 
-    fn push(&mut self, node: &NodeName, work: Work, after: &[StepId]) -> StepId {
+    /// What a step on a node waits for, unless it follows another one there.
+    fn ready(&self, node: &NodeName) -> After {
+        let prepared = self.prepared.and_then(|prepared| prepared.get(node));
+        self.last.and(&After::of(prepared.copied()))
+    }
+
+    fn push(&mut self, node: &NodeName, work: Work, after: After) -> StepId {
         self.builder.push(node, Some(self.workload), self.wave, work, after)
     }
 }

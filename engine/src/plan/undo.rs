@@ -5,6 +5,7 @@
 //! done, latest first. What was there before comes back under generations that the plan fixed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::action::{Backend, Endpoint};
 use super::body::{Branch, Move, Placed, PlanBody, Step, StepId, Wave};
@@ -27,9 +28,9 @@ pub fn undo_steps(
     let Some(wave) = branch.waves.get(done) else { return Vec::new() };
     let mut builder = Builder::starting_at(first);
     let serving = serving_at(branch, done);
-    let now = branch.endpoint.as_ref().map(|endpoint| Endpoint {
-        backends: serving.values().cloned().collect(),
-        ..endpoint.clone()
+    let now = branch.endpoint.as_ref().map(|endpoint| {
+        let backends = serving.values().cloned().collect();
+        Arc::new(Endpoint { backends, ..endpoint.clone() })
     });
     let tables = branch.tables.iter().map(|node| (node.clone(), now.clone())).collect();
     let after = branch.endpoint_before.clone();

@@ -17,7 +17,8 @@ use super::event::{Event, Watch};
 use super::host::{Host, HostError, ProbeTarget, Refusal};
 use super::journal::{Journal, Record};
 use super::tenure::{Tenure, TenureError};
-use crate::plan::action::Action;
+use crate::plan::action::{Action, Peer};
+use crate::plan::after::Run;
 use crate::plan::body::{PlanBody, Step, StepId, Work};
 use crate::plan::graph::Probe;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
@@ -99,8 +100,12 @@ struct Progress {
     /// The number of the next undo's first step.
     next: StepId,
     steps: BTreeMap<StepId, Step>,
-    waiting: BTreeMap<StepId, BTreeSet<StepId>>,
-    followers: BTreeMap<StepId, Vec<StepId>>,
+    /// How many runs of steps each step still waits for.
+    waiting: BTreeMap<StepId, usize>,
+    /// For each run that somebody waits for, how many of its steps are not done, and who waits.
+    runs: BTreeMap<Run, (usize, Vec<StepId>)>,
+    /// The runs that each step is in.
+    in_runs: BTreeMap<StepId, Vec<Run>>,
     ready: BTreeSet<StepId>,
     running: BTreeMap<StepId, u64>,
     /// Branches in which nothing further starts, with the wave and reason of a failed gate.
@@ -121,6 +126,8 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         let mut report = Report::default();
         let mut progress = Progress { next: body.next_step(), ..Progress::default() };
         progress.add(&body.steps);
+        let peers = body.peers();
+        let peers = peers.as_slice();
         let mut running = FuturesUnordered::new();
         let mut records: Vec<Record> = Vec::new();
         loop {
@@ -161,7 +168,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 progress.running.insert(step.id, self.clock.now_ms());
                 self.watch.event(Event::Started(step.clone()));
                 running.push(async move {
-                    let end = self.perform(body, &step).await;
+                    let end = self.perform(body, peers, &step).await;
                     (step, end)
                 });
             }
@@ -274,9 +281,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         }
     }
 
-    async fn perform(&self, body: &PlanBody, step: &Step) -> End {
+    async fn perform(&self, body: &PlanBody, peers: &[Peer], step: &Step) -> End {
         match &step.work {
-            Work::Act(action) => self.act(body, step, action).await,
+            Work::Act(action) => self.act(body, peers, step, action).await,
             Work::AwaitReady { pod, ip4, probe, deadline_ms } => {
                 let deadline = Duration::from_millis(*deadline_ms);
                 match probe {
@@ -296,8 +303,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
 
     /// Performs a write. A lost answer, or a lost session, means: lock again if that may be, then
     /// read again.
-    async fn act(&self, body: &PlanBody, step: &Step, action: &Action) -> End {
-        let mut result = self.host.perform(&step.node, action, deadline_of(action)).await;
+    async fn act(&self, body: &PlanBody, peers: &[Peer], step: &Step, action: &Action) -> End {
+        let deadline = deadline_of(action);
+        let mut result = self.host.perform(&step.node, action, peers, deadline).await;
         for _ in 0..MAX_READ_BACKS {
             match &result {
                 Err(
@@ -318,7 +326,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
             match self.host.observe(&step.node, &body.tenant).await {
                 Ok(seen) if is_satisfied(action, &seen) => result = Ok(()),
                 Ok(_) => {
-                    result = self.host.perform(&step.node, action, deadline_of(action)).await;
+                    result = self.host.perform(&step.node, action, peers, deadline).await;
                 }
                 Err(error) => result = Err(error),
             }
@@ -461,24 +469,37 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
 impl Progress {
     fn add(&mut self, steps: &[Step]) {
         for step in steps {
-            let waits: BTreeSet<_> = step.after.iter().copied().collect();
-            for id in &waits {
-                self.followers.entry(*id).or_default().push(step.id);
+            let runs = step.after.runs();
+            for run in runs {
+                let (_, followers) = self.runs.entry(*run).or_insert_with(|| {
+                    for id in run.first.0..=run.last.0 {
+                        self.in_runs.entry(StepId(id)).or_default().push(*run);
+                    }
+                    (run.len(), Vec::new())
+                });
+                followers.push(step.id);
             }
-            if waits.is_empty() {
+            if runs.is_empty() {
                 self.ready.insert(step.id);
             } else {
-                self.waiting.insert(step.id, waits);
+                self.waiting.insert(step.id, runs.len());
             }
             self.steps.insert(step.id, step.clone());
         }
     }
 
     fn unlock(&mut self, done: StepId) {
-        for follower in self.followers.remove(&done).unwrap_or_default() {
-            if let Some(waits) = self.waiting.get_mut(&follower) {
-                waits.remove(&done);
-                if waits.is_empty() {
+        for run in self.in_runs.remove(&done).unwrap_or_default() {
+            let Some((left, _)) = self.runs.get_mut(&run) else { continue };
+            *left -= 1;
+            if *left > 0 {
+                continue;
+            }
+            let (_, followers) = self.runs.remove(&run).unwrap_or_default();
+            for follower in followers {
+                let Some(waits) = self.waiting.get_mut(&follower) else { continue };
+                *waits -= 1;
+                if *waits == 0 {
                     self.waiting.remove(&follower);
                     self.ready.insert(follower);
                 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::action::Action;
+use crate::plan::action::{Action, Peer};
 use crate::plan::graph::Probe;
 use crate::plan::names::{NodeName, PodId, Tenant};
 use crate::plan::observation::NodeObservation;
@@ -42,7 +42,8 @@ pub trait Host: Send + Sync + 'static {
     /// given back ends with the session.
     fn unlock(&self, node: &NodeName) -> impl Future<Output = ()> + Send;
 
-    /// Performs a write under the node's lock.
+    /// Performs a write under the node's lock. `peers` is the list that a network names by its
+    /// digest.
     ///
     /// # Errors
     /// [`HostError::Lost`] if it may or may not have happened; any other error says that the
@@ -51,6 +52,7 @@ pub trait Host: Send + Sync + 'static {
         &self,
         node: &NodeName,
         action: &Action,
+        peers: &[Peer],
         deadline: Duration,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
 

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Refusal};
-use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, PodSpec, Reflex, Write};
+use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, Peer, PodSpec, Reflex, Write};
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, WorkloadName};
+use crate::plan::peers;
 use crate::plan::observation::{
     Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, PodSeen, PodStatus, Pressure, Requests,
 };
@@ -419,7 +420,7 @@ impl World {
                         .push(format!("{} takes port {port} of {name}, which {by} holds", pod.id));
                 }
                 node.pods.entry(pod.id.clone()).or_insert_with(|| TwinPod {
-                    spec: pod.clone(),
+                    spec: PodSpec::clone(pod),
                     started: tokio::time::Instant::now(),
                     running: true,
                     by_hand: false,
@@ -427,7 +428,7 @@ impl World {
             }
             Action::SwapEndpoint { tenant: _, endpoint } => {
                 node.stale.remove(&endpoint.workload);
-                node.endpoints.insert(endpoint.workload.clone(), endpoint.clone());
+                node.endpoints.insert(endpoint.workload.clone(), Endpoint::clone(endpoint));
             }
             Action::RemovePod { tenant: _, pod, grace_ms: _ } => {
                 node.pods.remove(pod);
@@ -589,6 +590,7 @@ impl Host for Twin {
         &self,
         node: &NodeName,
         action: &Action,
+        peers: &[Peer],
         _deadline: Duration,
     ) -> Result<(), HostError> {
         let takes = match action {
@@ -596,7 +598,14 @@ impl Host for Twin {
             _ => WRITE,
         };
         let fault = self.call(node, takes).await?;
-        self.write(node, |world| world.act(node, action))?;
+        self.write(node, |world| {
+            if let Action::EnsureNetwork { network } = action
+                && network.peers != peers::named(peers)
+            {
+                world.violations.push(format!("{node} would have routes to other nodes"));
+            }
+            world.act(node, action)
+        })?;
         self.after(fault, node, "write").await
     }
 

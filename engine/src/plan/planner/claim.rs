@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{NODE_PREFIX4, NODE_PREFIX6};
 use crate::plan::body::{Blocked, PlanBody};
 use crate::plan::graph::{Graph, Workload};
 use crate::plan::ledger::Claims;
 use crate::plan::names::{NodeName, WorkloadName};
+use crate::plan::peers;
 
 /// Gives every node its range and every endpoint its address; what is claimed stays.
 pub(super) fn claim(graph: &Graph, wanted: &BTreeMap<WorkloadName, Workload>, body: &mut PlanBody) {
@@ -38,28 +38,13 @@ pub(super) fn claim(graph: &Graph, wanted: &BTreeMap<WorkloadName, Workload>, bo
     }
 }
 
+/// A node's slices of the graph's pools.
 pub(super) fn ranges(
     graph: &Graph,
     claims: &Claims,
     node: &NodeName,
 ) -> Option<(ipnet::Ipv4Net, ipnet::Ipv6Net)> {
-    let index = *claims.ranges.get(node)?;
-    let (pool4, pool6) = (graph.pools.pods4, graph.pools.pods6);
-    let most = |prefix: u8, pool: u8| 1_u64 << prefix.saturating_sub(pool).min(32);
-    if pool4.prefix_len() > NODE_PREFIX4
-        || pool6.prefix_len() > NODE_PREFIX6
-        || u64::from(index) >= most(NODE_PREFIX4, pool4.prefix_len())
-        || u64::from(index) >= most(NODE_PREFIX6, pool6.prefix_len())
-    {
-        return None;
-    }
-    // Counted rather than walked to: with many nodes, walking to each is quadratic.
-    let base4 =
-        u32::from(pool4.network()).checked_add(index.checked_mul(1 << (32 - NODE_PREFIX4))?)?;
-    let base6 = u128::from(pool6.network()) + (u128::from(index) << (128 - NODE_PREFIX6));
-    let range4 = ipnet::Ipv4Net::new(base4.into(), NODE_PREFIX4).ok()?;
-    let range6 = ipnet::Ipv6Net::new(base6.into(), NODE_PREFIX6).ok()?;
-    Some((range4, range6))
+    peers::ranges(claims, (graph.pools.pods4, graph.pools.pods6), node)
 }
 
 pub(super) fn addresses(

@@ -1,6 +1,7 @@
 //! Who is placed in which order, and what else is tried where somebody has no place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::claim::{addresses, ranges};
 use super::{Inputs, Planning};
@@ -171,7 +172,7 @@ impl Planning<'_, '_> {
     pub(super) fn decide(
         &mut self,
         wanted: &BTreeMap<WorkloadName, Workload>,
-        tables: &[NodeName],
+        tables: &Arc<[NodeName]>,
         fleet: &Fleet,
     ) -> BTreeMap<WorkloadName, Decision> {
         let usual = self.inputs.graph.fill;
@@ -204,7 +205,7 @@ impl Planning<'_, '_> {
         &self,
         order: Order,
         wanted: &BTreeMap<WorkloadName, Workload>,
-        tables: &[NodeName],
+        tables: &Arc<[NodeName]>,
         fleet: &mut Fleet,
     ) -> Decided {
         let Inputs { graph, head, .. } = *self.inputs;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use super::Case;
 use crate::plan::action::PodSpec;
@@ -235,7 +236,7 @@ pub(super) fn pod_spec(
     id: PodId,
     template: &PodTemplate,
     (ip4, ip6): (Ipv4Addr, Ipv6Addr),
-) -> PodSpec {
+) -> Arc<PodSpec> {
     let PodTemplate {
         image,
         source: _,
@@ -250,7 +251,7 @@ pub(super) fn pod_spec(
     } = template;
     let (cpu_millis, memory_bytes) = (template.cpu_limit(), template.memory_limit());
     let limits = Requests { cpu_millis, memory_bytes, ..Requests::default() };
-    PodSpec {
+    Arc::new(PodSpec {
         id,
         tenant: case.tenant.clone(),
         workload: case.name.clone(),
@@ -267,7 +268,7 @@ pub(super) fn pod_spec(
         ip6,
         grace_ms: *grace_ms,
         revision: case.revision,
-    }
+    })
 }
 
 pub(super) fn spec_of(
@@ -275,6 +276,6 @@ pub(super) fn spec_of(
     id: &PodId,
     placed: &Placed,
     template: &PodTemplate,
-) -> PodSpec {
+) -> Arc<PodSpec> {
     pod_spec(case, id.clone(), template, (placed.ip4, placed.ip6))
 }
