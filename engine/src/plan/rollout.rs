@@ -147,7 +147,10 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                 continue;
             }
             let into = (!gated)
-                .then(|| (pod.node().clone(), spec_of(case, id, &pod.placed, &wanted.template)));
+                .then(|| {
+                    let template = (&wanted.template, &digest);
+                    (pod.node().clone(), spec_of(case, id, &pod.placed, template))
+                });
             let class = if into.is_none() {
                 &mut removals
             } else if out.iter().any(|(_, h)| h.available) {
@@ -214,7 +217,10 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     let mut placing = Placing {
         case,
         wanted,
-        before: before.filter(|_| undo),
+        digest: &digest,
+        before: before
+            .filter(|_| undo)
+            .map(|before| (before, template_digest(&before.template))),
         credit: BTreeMap::new(),
         unchanged: before == Some(wanted),
         blocked: Vec::new(),

@@ -138,6 +138,19 @@ impl World {
         ids.filter_map(|id| self.pods.get_key_value(id))
     }
 
+    /// Lists a replica's pods.
+    pub fn of_replica(
+        &self,
+        workload: &WorkloadName,
+        ordinal: u32,
+    ) -> impl Iterator<Item = &PodId> {
+        let ids = self.by_workload.get(workload).filter(|ids| !ids.is_empty());
+        ids.into_iter().flat_map(move |ids| {
+            let id = |generation| PodId { workload: workload.slug(), ordinal, generation };
+            ids.range(id(0)..=id(u64::MAX))
+        })
+    }
+
     /// Names every workload that has a pod.
     pub fn workloads(&self) -> BTreeSet<&WorkloadName> {
         self.by_workload.keys().collect()

@@ -184,6 +184,11 @@ impl Grid {
         }
     }
 
+    /// The emptiest cell with a node in it: its rank, its lane, and which it is.
+    pub fn top(&self) -> Option<(u32, u16, Cell)> {
+        self.top
+    }
+
     /// Lists the cells; some may be empty.
     pub fn lanes(&self) -> &[Lane] {
         &self.lanes

@@ -12,7 +12,7 @@ use super::fleet::{CPU, Fleet, MEMORY};
 use super::grid::{Cell, Grid};
 use super::preempt::{Change, Yielding, Yields};
 use super::score::{self, Common};
-use super::want::{Domain, Floors, Ticket};
+use super::want::{Domain, Floors, Ticket, Tie};
 use crate::plan::graph::{Intake, Taint};
 use crate::plan::names::ImageDigest;
 use crate::plan::observation::Pressure;
@@ -27,6 +27,8 @@ const MOST_EASED: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     classes: Vec<NodeClass>,
+    /// The best that each class can offer whom nothing else holds back.
+    tops: Vec<Top>,
     position: Vec<usize>,
     class_of: Vec<usize>,
     /// Which nodes have at least one, two, … replicas, by workload; made when first asked for.
@@ -39,6 +41,7 @@ pub struct Index {
     entries: Vec<Entry>,
     heads: Vec<Candidate>,
     lanes: Vec<Candidate>,
+    tied: Vec<Candidate>,
 }
 
 /// Where something was taken away, which may make a node fit again.
@@ -76,6 +79,23 @@ struct NodeClass {
     grid: Grid,
 }
 
+/// A class's emptiest cell, beside those of the other classes, so that many are looked over quickly.
+#[derive(Clone, Copy, Debug)]
+struct Top {
+    pressure: Pressure,
+    /// The cell's rank; the highest there is for a class of which no cell has a node.
+    rank: u32,
+    lane: u16,
+    cell: Cell,
+}
+
+impl Top {
+    fn of(pressure: Pressure, grid: &Grid) -> Self {
+        let (rank, lane, cell) = grid.top().unwrap_or((u32::MAX, 0, Cell::numbered(0)));
+        Self { pressure, rank, lane, cell }
+    }
+}
+
 /// What is decided once for an ask.
 #[derive(Clone, Debug, Default)]
 struct Plan {
@@ -88,6 +108,9 @@ struct Plan {
     /// Where evenness over labels is all that looks at domains: the value of each of an ask's
     /// labels for each of the classes, so that a class costs a look at a counter.
     values: Option<Vec<usize>>,
+    /// Whether nothing but room, evenness over labels and replicas on the node tells nodes of
+    /// equally good classes apart.
+    simple: bool,
     /// While nothing was taken away since, no node with fewer replicas fits.
     level: (u64, u32),
     /// Whether a node that does not take it will do so only after something has left that node.
@@ -142,6 +165,7 @@ impl Index {
             }
             let grid = Grid::new(nodes.iter().map(|node| fleet.cell(*node)).collect());
             let words = nodes.len().div_ceil(64);
+            index.tops.push(Top::of(pressure, &grid));
             index.classes.push(NodeClass { word, nodes, pressure, grid });
             word += words;
         }
@@ -154,6 +178,7 @@ impl Index {
         let class = &mut self.classes[self.class_of[node]];
         let before = class.grid.cell_of(self.position[node] - class.word * 64);
         class.grid.shift(self.position[node] - class.word * 64, cell);
+        self.tops[self.class_of[node]] = Top::of(class.pressure, &class.grid);
         let (before, after) = (before.levels(), cell.levels());
         if after[0] > before[0] || after[1] > before[1] {
             self.eased.push(node);
@@ -308,8 +333,16 @@ impl Index {
         let alone = want.near.is_empty()
             && want.even.is_empty()
             && !want.apart.iter().any(|tie| key(tie.over));
-        let level = (0, 0);
-        let plan = Plan { classes, at: at.clone(), domains, values, level, alone, failed: None };
+        let foreign = |tie: &Tie| tie.other != want.workload;
+        let simple = at.is_none()
+            && (!domains || values.is_some())
+            && want.image.is_none()
+            && want.lean.is_empty()
+            && want.near.is_empty()
+            && !want.apart.iter().any(foreign)
+            && fleet.is_filled_evenly();
+        let (level, at, failed) = ((0, 0), at.clone(), None);
+        let plan = Plan { classes, at, domains, values, simple, level, alone, failed };
         self.plans[ticket.0] = Some(plan);
         let others = ties.filter(|tie| tie.over == Domain::Node).map(|tie| tie.other);
         for workload in others.chain([want.workload]) {

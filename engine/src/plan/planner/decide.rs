@@ -108,16 +108,31 @@ fn in_order_of_choice(
         }
     };
     left.sort_by_key(|name| std::cmp::Reverse((priority(name), size(name))));
-    let mut order: Vec<WorkloadName> = Vec::new();
-    while !left.is_empty() {
-        let waits = |name: &WorkloadName| {
-            let near = wanted.get(name).map(|w| w.placement.near.as_slice()).unwrap_or_default();
-            near.iter()
-                .any(|n| n.weight.is_none() && &n.workload != name && left.contains(&&n.workload))
-        };
-        // Of a circle, the first begins.
-        let next = left.iter().position(|name| !waits(name)).unwrap_or(0);
-        order.push(left.remove(next).clone());
+    let places: BTreeMap<&WorkloadName, usize> =
+        left.iter().enumerate().map(|(place, name)| (*name, place)).collect();
+    // Whom each waits for, and who waits for each, by place in the order so far.
+    let mut waits: Vec<usize> = vec![0; left.len()];
+    let mut followers: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (place, name) in left.iter().enumerate() {
+        let near = wanted.get(*name).map(|w| w.placement.near.as_slice()).unwrap_or_default();
+        let near = near.iter().filter(|n| n.weight.is_none() && &n.workload != *name);
+        let near: BTreeSet<usize> = near.filter_map(|n| places.get(&n.workload).copied()).collect();
+        waits[place] = near.len();
+        near.into_iter().for_each(|other| followers.entry(other).or_default().push(place));
+    }
+    let mut ready: BTreeSet<usize> = (0..left.len()).filter(|place| waits[*place] == 0).collect();
+    let mut rest: BTreeSet<usize> = (0..left.len()).collect();
+    let mut order: Vec<WorkloadName> = Vec::with_capacity(left.len());
+    // Of a circle, the first begins.
+    while let Some(next) = ready.pop_first().or_else(|| rest.first().copied()) {
+        rest.remove(&next);
+        order.push(left[next].clone());
+        for follower in followers.remove(&next).unwrap_or_default() {
+            waits[follower] -= 1;
+            if waits[follower] == 0 && rest.contains(&follower) {
+                ready.insert(follower);
+            }
+        }
     }
     order
 }

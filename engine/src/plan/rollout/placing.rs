@@ -7,9 +7,8 @@ use std::sync::Arc;
 use super::Case;
 use crate::plan::action::PodSpec;
 use crate::plan::body::{Blocked, Move, Placed, Wave};
-use crate::plan::canon::template_digest;
 use crate::plan::graph::{PodTemplate, Workload};
-use crate::plan::names::{NodeName, PodId, WorkloadName};
+use crate::plan::names::{NodeName, PodId, SpecDigest, WorkloadName};
 use crate::plan::observation::Requests;
 use crate::plan::place::{Ask, Fleet, Slot, mend};
 
@@ -17,8 +16,10 @@ use crate::plan::place::{Ask, Fleet, Slot, mend};
 pub(super) struct Placing<'a> {
     pub(super) case: &'a Case<'a>,
     pub(super) wanted: &'a Workload,
-    /// What an undo would restore.
-    pub(super) before: Option<&'a Workload>,
+    /// The digest of its template.
+    pub(super) digest: &'a SpecDigest,
+    /// What an undo would restore, with the digest of its template.
+    pub(super) before: Option<(&'a Workload, SpecDigest)>,
     /// What earlier waves of this rollout freed.
     pub(super) credit: BTreeMap<NodeName, Requests>,
     /// Whether the text says what it said when the workload was last as it should be.
@@ -151,7 +152,7 @@ impl Placing<'_> {
                 one.why = yielded + &place.why;
                 one.into = Some((
                     place.node,
-                    pod_spec(self.case, id, &self.wanted.template, place.addresses),
+                    pod_spec(self.case, id, (&self.wanted.template, self.digest), place.addresses),
                 ));
                 true
             }
@@ -184,7 +185,7 @@ impl Placing<'_> {
 
     /// Fixes, now, the pod that would stand in if the release is turned down.
     fn restore(&mut self, one: &mut Move, fleet: &mut Fleet) {
-        let (Some(before), Some((_, into))) = (self.before, &one.into) else { return };
+        let (Some((before, digest)), Some((_, into))) = (&self.before, &one.into) else { return };
         let Some((_, out)) = one.out.iter().max_by_key(|(id, _)| id.generation) else { return };
         // The address is new, so that no connection of the old pod's can reach the wrong one.
         let Some(addresses) = fleet.slot(&out.node).and_then(Slot::next_addresses) else {
@@ -193,20 +194,15 @@ impl Placing<'_> {
         fleet.take(&out.node, addresses.0);
         let next = self.next_id(one.ordinal).generation;
         let id = PodId { generation: next.max(into.id.generation + 1), ..into.id.clone() };
-        one.restore =
-            Some((out.node.clone(), pod_spec(self.case, id, &before.template, addresses)));
+        let pod = pod_spec(self.case, id, (&before.template, digest), addresses);
+        one.restore = Some((out.node.clone(), pod));
     }
 
     /// The next generation: above everything seen, assumed, or ever planned.
     fn next_id(&self, ordinal: u32) -> PodId {
         let mut id = PodId { workload: self.case.name.slug(), ordinal, generation: 0 };
         let planned = self.case.head.generations.get(&id.replica()).copied().unwrap_or(0);
-        let seen = self
-            .case
-            .world
-            .of_workload(self.case.name)
-            .map(|(id, _)| id)
-            .filter(|i| i.ordinal == ordinal);
+        let seen = self.case.world.of_replica(self.case.name, ordinal);
         id.generation = seen.map(|i| i.generation).fold(planned, u64::max) + 1;
         id
     }
@@ -234,7 +230,7 @@ fn ask<'a>(
 pub(super) fn pod_spec(
     case: &Case<'_>,
     id: PodId,
-    template: &PodTemplate,
+    (template, digest): (&PodTemplate, &SpecDigest),
     (ip4, ip6): (Ipv4Addr, Ipv6Addr),
 ) -> Arc<PodSpec> {
     let PodTemplate {
@@ -255,7 +251,7 @@ pub(super) fn pod_spec(
         id,
         tenant: case.tenant.clone(),
         workload: case.name.clone(),
-        digest: template_digest(template),
+        digest: digest.clone(),
         image: image.clone(),
         command: command.clone(),
         args: args.clone(),
@@ -275,7 +271,7 @@ pub(super) fn spec_of(
     case: &Case<'_>,
     id: &PodId,
     placed: &Placed,
-    template: &PodTemplate,
+    template: (&PodTemplate, &SpecDigest),
 ) -> Arc<PodSpec> {
     pod_spec(case, id.clone(), template, (placed.ip4, placed.ip6))
 }

@@ -85,6 +85,14 @@ impl Fleet {
         }
     }
 
+    /// Says whether the emptiest node is the best one for everybody.
+    pub(in crate::plan::place) fn is_filled_evenly(&self) -> bool {
+        match self.fill {
+            Fill::Even => true,
+            Fill::Dense => false,
+        }
+    }
+
     pub(in crate::plan::place) fn slot_at(&self, node: usize) -> &Slot {
         &self.slots[node]
     }

@@ -5,7 +5,7 @@
 //! room, the best cells are looked into, and where nobody in them lets the replica in, each class
 //! offers its next. Where sets leave only a few nodes, those are looked at instead.
 
-use super::{Index, NodeClass, Plan, Suited, count};
+use super::{Index, NodeClass, Plan, Suited, Top, count};
 use crate::plan::observation::Pressure;
 use crate::plan::place::bits::{Bits, ones};
 use crate::plan::place::filter::{self, At, Reach};
@@ -59,6 +59,13 @@ impl Index {
             return found;
         }
         let floors = self.floors(fleet, ticket);
+        if let Some((node, level)) = self.at_once(fleet, ticket, &floors) {
+            let count = self.eased.count;
+            if let Some(plan) = self.plans[ticket.0].as_mut() {
+                plan.level = (count, level);
+            }
+            return Some(node);
+        }
         let want = fleet.want(ticket);
         let weighed: Vec<(usize, i64)> = want
             .lean
@@ -96,6 +103,81 @@ impl Index {
         self.entries = entries;
         (self.heads, self.lanes) = buffers;
         found.map(|(node, _)| node)
+    }
+
+    /// Where nothing but room, evenness over labels and the number of replicas tells nodes apart:
+    /// the node that takes it, if that is one of the emptiest that each class has. Nothing where
+    /// one has to look further.
+    fn at_once(&mut self, fleet: &Fleet, ticket: Ticket, floors: &Floors) -> Option<(usize, u32)> {
+        let mut tied = std::mem::take(&mut self.tied);
+        let found = self.among_tops(fleet, ticket, floors, &mut tied);
+        self.tied = tied;
+        found
+    }
+
+    fn among_tops(
+        &self,
+        fleet: &Fleet,
+        ticket: Ticket,
+        floors: &Floors,
+        tied: &mut Vec<Candidate>,
+    ) -> Option<(usize, u32)> {
+        let plan = self.plans.get(ticket.0)?.as_ref().filter(|plan| plan.simple)?;
+        let want = fleet.want(ticket);
+        tied.clear();
+        let mut best = (Pressure::High, u32::MAX);
+        let common = {
+            let mut offer = |one: &Suited| {
+                let Top { pressure, rank, lane, cell: _ } = self.tops[one.class];
+                if rank == u32::MAX || (pressure, rank) > best {
+                    return;
+                }
+                if (pressure, rank) < best {
+                    best = (pressure, rank);
+                    tied.clear();
+                }
+                let (class, lane, next) = (one.class, usize::from(lane), usize::MAX);
+                tied.push(Candidate { rank, class, lane, sets: 1, next, least: one.least });
+            };
+            match (&plan.values, want.even.as_slice(), floors.0.as_slice()) {
+                (None, ..) => {
+                    let common = plan.classes.first()?.common;
+                    let group = plan.classes.iter().take_while(|one| one.common == common);
+                    group.for_each(&mut offer);
+                    common
+                }
+                (Some(values), [(over, skew)], [least]) => {
+                    let counts = fleet.counts_of(want.workload, *over);
+                    let most = least.saturating_add(*skew);
+                    let lets = |value: usize| value != 0 && count(counts, value) < most;
+                    let mut open = plan.classes.iter().zip(values).filter(|(_, v)| lets(**v));
+                    let (first, _) = open.next()?;
+                    offer(first);
+                    let group = open.take_while(|(one, _)| one.common == first.common);
+                    group.for_each(|(one, _)| offer(one));
+                    first.common
+                }
+                (Some(_), ..) => return None,
+            }
+        };
+        let group = Group::new(self, fleet, want, Some(plan), floors, &[]);
+        // A hint is only good where all classes are equally good.
+        let one = plan.classes.last().is_some_and(|last| last.common == common);
+        let hint = one && !plan.domains && plan.level.0 == self.eased.count;
+        let level = if hint { plan.level.1 } else { 0 };
+        if level > group.top() {
+            return None;
+        }
+        let pick = group.pick(level, None);
+        let mut found: Option<usize> = None;
+        for one in &*tied {
+            let levels = self.tops[one.class].cell.levels();
+            if levels[0] < one.least[0] || levels[1] < one.least[1] {
+                return None;
+            }
+            found = found.into_iter().chain(group.first(one, pick)).min();
+        }
+        found.map(|node| (node, level))
     }
 
     /// Where no node took such a replica before, and few have lost something since: the best of
@@ -386,42 +468,44 @@ impl<'a> Group<'a> {
         if !near && !named && group.iter().all(|entry| entry.set == 0) {
             return None;
         }
-        let mut few: Vec<(usize, usize, u64)> = Vec::new();
-        let mut nodes = 0;
-        for Entry { one, set, .. } in group {
-            let class = &index.classes[one.class];
-            for local in 0..class.nodes.len().div_ceil(64) {
-                let mask = self.allowed(1 << set, class.word + local) & class.whole(local);
-                if mask != 0 {
-                    nodes += mask.count_ones();
-                    few.push((one.class, local, mask));
-                }
-            }
-            if nodes > FEW {
-                return None;
-            }
-        }
         let image = want.image.as_ref().and_then(|image| index.images.get(image));
         let mut keys = Vec::new();
         for level in 0..=self.top() {
             let pick = self.pick(level, None);
+            let mut nodes = 0;
+            let mut best = None;
             keys.clear();
-            for (number, local, mask) in &few {
-                let class = &index.classes[*number];
-                let global = class.word + local;
+            for Entry { one, set, .. } in group {
+                let class = &index.classes[one.class];
                 let ranker = fleet.ranker(want, class.nodes[0]);
-                for bit in ones(mask & pick.word(global)) {
-                    let place = local * 64 + bit;
-                    let lacks = image.is_some_and(|bits| bits.word(global) >> bit & 1 == 0);
-                    let rank = ranker.rank(class.grid.cell_of(place));
-                    keys.push((class.pressure, lacks, rank, class.nodes[place]));
+                for local in 0..class.nodes.len().div_ceil(64) {
+                    let global = class.word + local;
+                    let mask = self.allowed(1 << set, global) & class.whole(local);
+                    if mask == 0 {
+                        continue;
+                    }
+                    nodes += mask.count_ones();
+                    if nodes > FEW {
+                        return None;
+                    }
+                    for bit in ones(mask & pick.word(global)) {
+                        let place = local * 64 + bit;
+                        let lacks = image.is_some_and(|bits| bits.word(global) >> bit & 1 == 0);
+                        let rank = ranker.rank(class.grid.cell_of(place));
+                        let key = (class.pressure, lacks, rank, class.nodes[place]);
+                        // Nearly always the best lets the replica in, so that the others need not
+                        // be remembered.
+                        if best.is_none_or(|best| key < best) {
+                            best = Some(key);
+                        }
+                    }
                 }
             }
-            // Nearly always the best lets the replica in, so that sorting them would be a waste.
-            let best = keys.iter().min().map(|key| key.3);
-            if let Some(node) = best.filter(|node| self.passes(*node)) {
-                return Some(Some((node, level)));
+            let Some(best) = best else { continue };
+            if self.passes(best.3) {
+                return Some(Some((best.3, level)));
             }
+            self.keys_of(group, pick, image, &mut keys);
             keys.sort_unstable();
             let found = keys.iter().skip(1).map(|key| key.3).find(|node| self.passes(*node));
             if let Some(node) = found {
@@ -431,19 +515,51 @@ impl<'a> Group<'a> {
         Some(None)
     }
 
+    /// Lists the nodes that sets leave, with what decides among them.
+    fn keys_of(
+        &self,
+        group: &[Entry],
+        pick: Pick<'_>,
+        image: Option<&Bits>,
+        keys: &mut Vec<(Pressure, bool, u32, usize)>,
+    ) {
+        let Self { index, fleet, want, .. } = *self;
+        for Entry { one, set, .. } in group {
+            let class = &index.classes[one.class];
+            let ranker = fleet.ranker(want, class.nodes[0]);
+            for local in 0..class.nodes.len().div_ceil(64) {
+                let global = class.word + local;
+                let mask = self.allowed(1 << set, global) & class.whole(local);
+                for bit in ones(mask & pick.word(global)) {
+                    let place = local * 64 + bit;
+                    let lacks = image.is_some_and(|bits| bits.word(global) >> bit & 1 == 0);
+                    let rank = ranker.rank(class.grid.cell_of(place));
+                    keys.push((class.pressure, lacks, rank, class.nodes[place]));
+                }
+            }
+        }
+    }
+
     fn holding(&self, workload: usize, word: usize) -> u64 {
         self.index.levels(workload).first().map_or(0, |bits| bits.word(word))
     }
 
     /// The nodes that fulfil exactly one of the sets of weighed ties.
     fn fulfilling(&self, sets: u32, word: usize) -> u64 {
-        let all = (0..1_u32 << self.weighed.len()).filter(|set| sets >> set & 1 == 1);
-        all.fold(0, |mask, set| {
-            let ties = self.weighed.iter().enumerate();
-            mask | ties.fold(u64::MAX, |one, (tie, (other, _))| {
-                let holding = self.holding(*other, word);
-                one & if set >> tie & 1 == 1 { holding } else { !holding }
-            })
-        })
+        let mut holding = [0; MOST_TIES];
+        for (one, (other, _)) in holding.iter_mut().zip(self.weighed) {
+            *one = self.holding(*other, word);
+        }
+        let mut mask = 0;
+        for set in 0..1_u32 << self.weighed.len() {
+            if sets >> set & 1 == 0 {
+                continue;
+            }
+            let ties = holding.iter().take(self.weighed.len()).enumerate();
+            mask |= ties.fold(u64::MAX, |one, (tie, holding)| {
+                one & if set >> tie & 1 == 1 { *holding } else { !holding }
+            });
+        }
+        mask
     }
 }
