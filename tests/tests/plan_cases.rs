@@ -5,7 +5,8 @@
 //! (`never-ready images/web`, `stop web-0.g1`, `cut n3`, `heal n3`, `pressure n1 high`, `listen n1 80/tcp`,
 //! `tenant n2 berth.other.default 80/tcp`). ` ```plan ` is the
 //! plan's text, ` ```markdown ` the same for a comment; ` ```why web[1] n2 `, ` ```capacity `, both also with `--json`, and ` ```what-if --without n1 ` are what those
-//! commands say; ` ```apply ` applies it and lists the steps done, in order, and the outcome.
+//! commands say; ` ```what-if --without n1 --json /blocked ` is a part of that plan's JSON, by its pointer (the whole
+//! of it would be pages), read back as a plan first; ` ```apply ` applies it and lists the steps done, in order, and the outcome.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -85,10 +86,11 @@ impl Stage {
         Ok(look(&inputs, &body))
     }
 
-    /// `what-if --without n1 --add 8/32GiB --scale web=3`.
+    /// `what-if --without n1 --add 8/32GiB --scale web=3`, also with `--json POINTER` at the end.
     async fn what_if(&mut self, info: &str) -> Result<String, String> {
         let (graph, mut seen, _) = self.plan().await?;
         let mut suppose = Suppose::default();
+        let (info, pointer) = info.split_once(" --json ").map_or((info, None), |(i, p)| (i, Some(p)));
         let words: Vec<_> = info.split(' ').skip(1).collect();
         for pair in words.chunks(2) {
             match *pair {
@@ -104,7 +106,12 @@ impl Stage {
         let body = seen
             .plan(&graph, "program", Goal::Converge, 0)
             .map_err(|violations| format!("turned down: {violations:?}\n"))?;
-        Ok(render::text(&body, &seen.observation))
+        let Some(pointer) = pointer else { return Ok(render::text(&body, &seen.observation)) };
+        let written = serde_json::to_value(&body).expect("JSON");
+        let read: PlanBody = serde_json::from_value(written.clone()).expect("a plan");
+        assert_eq!(read, body, "a plan that was read is the plan that was written");
+        let part = written.pointer(pointer).unwrap_or_else(|| panic!("no part is `{pointer}`"));
+        Ok(json(to_string_pretty(part)))
     }
 
     async fn apply(&mut self) -> Result<String, String> {

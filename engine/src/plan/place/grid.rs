@@ -52,11 +52,11 @@ impl Cell {
 pub struct Grid {
     words: usize,
     lanes: Vec<Lane>,
-    /// The lanes, the emptiest cell first.
+    /// The lanes with a node in them, the emptiest cell first.
     order: Vec<(u32, u16)>,
-    /// The first of them with a node in it, with its rank: what is looked at most.
-    top: Option<(u32, u16, Cell)>,
-    /// Where in `lanes` a cell is, plus one.
+    /// Lanes without a node, for cells that get one.
+    spare: Vec<u16>,
+    /// Where in `lanes` a cell is, plus one; 0 for a cell without a node.
     lane_of: Vec<u16>,
     /// Which cell a node is in.
     cell_of: Vec<Cell>,
@@ -77,11 +77,9 @@ impl Grid {
     pub fn new(cells: Vec<Cell>) -> Self {
         let mut grid = Self {
             words: cells.len().div_ceil(64),
-            lanes: Vec::new(),
-            order: Vec::new(),
-            top: None,
             lane_of: vec![0; CELLS],
             cell_of: cells,
+            ..Self::default()
         };
         for node in 0..grid.cell_of.len() {
             grid.enter(node, grid.cell_of[node]);
@@ -95,14 +93,16 @@ impl Grid {
         if old == cell {
             return;
         }
-        if let Some(lane) = self.lane_of[old.number()].checked_sub(1) {
-            let lane = &mut self.lanes[usize::from(lane)];
+        if let Some(number) = self.lane_of[old.number()].checked_sub(1) {
+            let lane = &mut self.lanes[usize::from(number)];
             lane.bits[node / 64] &= !(1 << (node % 64));
             lane.count -= 1;
-            if lane.count == 0 && self.top.is_some_and(|(_, _, top)| top == old) {
-                self.top = self.first_from(0).map(|(rank, lane, _)| {
-                    (rank, u16::try_from(lane).unwrap_or(u16::MAX), self.lanes[lane].cell)
-                });
+            if lane.count == 0 {
+                self.lane_of[old.number()] = 0;
+                self.spare.push(number);
+                if let Ok(at) = self.order.binary_search(&(even(old), number)) {
+                    self.order.remove(at);
+                }
             }
         }
         self.cell_of[node] = cell;
@@ -114,45 +114,28 @@ impl Grid {
             Some(lane) => usize::from(lane),
             None => self.open(cell),
         };
-        let rank = even(cell);
-        let number = u16::try_from(lane).unwrap_or(u16::MAX);
         let lane = &mut self.lanes[lane];
         lane.bits[node / 64] |= 1 << (node % 64);
         lane.count += 1;
-        if self.top.is_none_or(|(top, other, _)| (rank, number) < (top, other)) {
-            self.top = Some((rank, number, cell));
-        }
-    }
-
-    /// The first cell from there on with a node in it: its rank, its lane, and what comes after.
-    fn first_from(&self, from: usize) -> Option<(u32, usize, usize)> {
-        let rest = self.order.get(from..)?.iter().enumerate();
-        let mut lanes =
-            rest.map(|(step, (rank, lane))| (*rank, usize::from(*lane), from + step + 1));
-        lanes.find(|(_, lane, _)| self.lanes[*lane].count > 0)
     }
 
     /// Finds a lane for a cell: one that has become empty, or a new one.
     fn open(&mut self, cell: Cell) -> usize {
-        let many = self.lanes.len() > 64;
-        let empty = if many { self.lanes.iter().position(|lane| lane.count == 0) } else { None };
-        let index = match empty {
-            Some(index) => {
-                self.order.retain(|(_, lane)| usize::from(*lane) != index);
-                self.lane_of[self.lanes[index].cell.number()] = 0;
-                self.lanes[index].cell = cell;
-                index
+        let number = match self.spare.pop() {
+            Some(number) => {
+                self.lanes[usize::from(number)].cell = cell;
+                number
             }
             None => {
                 self.lanes.push(Lane { cell, count: 0, bits: vec![0; self.words] });
-                self.lanes.len() - 1
+                u16::try_from(self.lanes.len() - 1).unwrap_or(u16::MAX)
             }
         };
-        self.lane_of[cell.number()] = u16::try_from(index + 1).unwrap_or(u16::MAX);
-        let entry = (even(cell), u16::try_from(index).unwrap_or(u16::MAX));
+        self.lane_of[cell.number()] = number.saturating_add(1);
+        let entry = (even(cell), number);
         let at = self.order.partition_point(|other| *other < entry);
         self.order.insert(at, entry);
-        index
+        usize::from(number)
     }
 
     /// The cell that a node is in.
@@ -163,30 +146,19 @@ impl Grid {
     /// Finds the emptiest cell with a node in it and at least these levels, from the `from`-th on:
     /// its rank, its lane, and where to go on from.
     pub fn emptiest(&self, from: usize, least: [u64; 2]) -> Option<(u32, usize, usize)> {
-        let enough = |cell: Cell| {
-            let levels = cell.levels();
+        let rest = self.order.get(from..)?.iter().enumerate();
+        let mut lanes =
+            rest.map(|(step, (rank, lane))| (*rank, usize::from(*lane), from + step + 1));
+        lanes.find(|(_, lane, _)| {
+            let levels = self.lanes[*lane].cell.levels();
             levels[0] >= least[0] && levels[1] >= least[1]
-        };
-        let mut from = from;
-        if from == 0 {
-            let (rank, lane, cell) = self.top?;
-            if enough(cell) {
-                // The lanes before it are empty; whoever goes on from there passes over them.
-                return Some((rank, usize::from(lane), 1));
-            }
-        }
-        loop {
-            let (rank, lane, next) = self.first_from(from)?;
-            if enough(self.lanes[lane].cell) {
-                return Some((rank, lane, next));
-            }
-            from = next;
-        }
+        })
     }
 
     /// The emptiest cell with a node in it: its rank, its lane, and which it is.
     pub fn top(&self) -> Option<(u32, u16, Cell)> {
-        self.top
+        let (rank, lane) = *self.order.first()?;
+        Some((rank, lane, self.lanes[usize::from(lane)].cell))
     }
 
     /// Lists the cells; some may be empty.

@@ -83,7 +83,7 @@ impl Placing<'_> {
             for placed in &out {
                 fleet.recount(&placed.node, self.case.name, &placed.requests);
                 if !one.start_first {
-                    self.credit.entry(placed.node.clone()).or_default().sub(&placed.requests);
+                    self.uncredit(&placed.node, &placed.requests);
                 }
             }
             false
@@ -115,7 +115,7 @@ impl Placing<'_> {
         }
         one.start_first = true;
         for placed in out {
-            self.credit.entry(placed.node.clone()).or_default().sub(&placed.requests);
+            self.uncredit(&placed.node, &placed.requests);
         }
         false
     }
@@ -123,6 +123,17 @@ impl Placing<'_> {
     fn free(&mut self, out: &[Placed]) {
         for placed in out {
             self.credit.entry(placed.node.clone()).or_default().add(&placed.requests);
+        }
+    }
+
+    /// Takes from a node's credit. A node without any is forgotten, since each that has one is
+    /// looked at for every replica.
+    fn uncredit(&mut self, node: &NodeName, requests: &Requests) {
+        if let Some(credit) = self.credit.get_mut(node) {
+            credit.sub(requests);
+            if credit.is_nothing() {
+                self.credit.remove(node);
+            }
         }
     }
 
@@ -144,9 +155,10 @@ impl Placing<'_> {
         match chosen {
             Ok(place) => {
                 let mut left = requests.clone();
-                let credit = self.credit.entry(place.node.clone()).or_default();
-                left.sub(credit);
-                credit.sub(requests);
+                if let Some(credit) = self.credit.get(&place.node) {
+                    left.sub(credit);
+                }
+                self.uncredit(&place.node, requests);
                 fleet.promise(&place.node, self.case.name, &left, place.addresses.0);
                 let id = self.next_id(one.ordinal);
                 one.why = yielded + &place.why;

@@ -44,6 +44,10 @@ pub(super) struct Candidate {
     least: [u64; 2],
 }
 
+/// What decides among nodes with equally many replicas: pressure, whether the image is lacking, the
+/// cell's rank, and the node.
+type Key = (Pressure, bool, u32, usize);
+
 /// A value with its counters, and an evenness with what the emptiest has.
 type Even<'a> = ((&'a usize, &'a Option<&'a [u32]>), (&'a (Domain, u32), &'a u32));
 
@@ -136,7 +140,7 @@ impl Index {
                     best = (pressure, rank);
                     tied.clear();
                 }
-                let (class, lane, next) = (one.class, usize::from(lane), usize::MAX);
+                let (class, lane, next) = (one.class, usize::from(lane), 1);
                 tied.push(Candidate { rank, class, lane, sets: 1, next, least: one.least });
             };
             match (&plan.values, want.even.as_slice(), floors.0.as_slice()) {
@@ -175,7 +179,7 @@ impl Index {
             if levels[0] < one.least[0] || levels[1] < one.least[1] {
                 return None;
             }
-            found = found.into_iter().chain(group.first(one, pick)).min();
+            found = found.into_iter().chain(group.first_of_rank(*one, pick)).min();
         }
         found.map(|node| (node, level))
     }
@@ -402,8 +406,7 @@ impl<'a> Group<'a> {
             let rank = lanes.iter().map(|lane| lane.rank).min()?;
             let mut found: Option<usize> = None;
             for one in lanes.iter().filter(|one| one.rank == rank) {
-                let node = self.first(one, pick);
-                found = found.into_iter().chain(node).min();
+                found = found.into_iter().chain(self.first_of_rank(*one, pick)).min();
             }
             if found.is_some() {
                 return found;
@@ -421,6 +424,21 @@ impl<'a> Group<'a> {
                     None => false,
                 }
             });
+        }
+    }
+
+    /// The first node that lets the replica in, of a class's cells that are equally good.
+    fn first_of_rank(&self, mut one: Candidate, pick: Pick<'_>) -> Option<usize> {
+        let grid = &self.index.classes[one.class].grid;
+        let mut found: Option<usize> = None;
+        loop {
+            found = found.into_iter().chain(self.first(&one, pick)).min();
+            match grid.emptiest(one.next, one.least) {
+                Some((rank, lane, next)) if rank == one.rank => {
+                    one = Candidate { lane, next, ..one };
+                }
+                Some(_) | None => return found,
+            }
         }
     }
 
@@ -462,52 +480,54 @@ impl<'a> Group<'a> {
 
     /// Where sets leave only a few nodes, the best of them; nothing where they leave more.
     fn among_few(&self, group: &[Entry]) -> Option<Option<(usize, u32)>> {
-        let Self { index, fleet, want, .. } = *self;
+        let Self { index, want, .. } = *self;
         let near = want.near.iter().any(|tie| tie.over == Domain::Node);
         let named = self.plan.is_some_and(|plan| plan.at.is_some());
         if !near && !named && group.iter().all(|entry| entry.set == 0) {
             return None;
         }
-        let image = want.image.as_ref().and_then(|image| index.images.get(image));
-        let mut keys = Vec::new();
-        for level in 0..=self.top() {
-            let pick = self.pick(level, None);
-            let mut nodes = 0;
-            let mut best = None;
-            keys.clear();
-            for Entry { one, set, .. } in group {
-                let class = &index.classes[one.class];
-                let ranker = fleet.ranker(want, class.nodes[0]);
-                for local in 0..class.nodes.len().div_ceil(64) {
-                    let global = class.word + local;
-                    let mask = self.allowed(1 << set, global) & class.whole(local);
-                    if mask == 0 {
-                        continue;
-                    }
+        let mut few: Vec<(usize, usize, u64)> = Vec::new();
+        let mut nodes = 0;
+        for Entry { one, set, .. } in group {
+            let class = &index.classes[one.class];
+            for local in 0..class.nodes.len().div_ceil(64) {
+                let mask = self.allowed(1 << set, class.word + local) & class.whole(local);
+                if mask != 0 {
                     nodes += mask.count_ones();
-                    if nodes > FEW {
-                        return None;
-                    }
-                    for bit in ones(mask & pick.word(global)) {
-                        let place = local * 64 + bit;
-                        let lacks = image.is_some_and(|bits| bits.word(global) >> bit & 1 == 0);
-                        let rank = ranker.rank(class.grid.cell_of(place));
-                        let key = (class.pressure, lacks, rank, class.nodes[place]);
-                        // Nearly always the best lets the replica in, so that the others need not
-                        // be remembered.
-                        if best.is_none_or(|best| key < best) {
-                            best = Some(key);
-                        }
-                    }
+                    few.push((one.class, local, mask));
                 }
             }
-            let Some(best) = best else { continue };
-            if self.passes(best.3) {
-                return Some(Some((best.3, level)));
+            if nodes > FEW {
+                return None;
             }
-            self.keys_of(group, pick, image, &mut keys);
+        }
+        let image = want.image.as_ref().and_then(|image| index.images.get(image));
+        let top = self.top();
+        // Nearly always the best lets the replica in, so that sorting them would be a waste.
+        let mut best: Option<(u32, Key)> = None;
+        for few in &few {
+            for level in 0..=best.map_or(top, |best| best.0) {
+                let better = |key: &Key| best.is_none_or(|best| (level, *key) < best);
+                let found = self.keys(few, level, image).min();
+                if let Some(key) = found {
+                    if better(&key) {
+                        best = Some((level, key));
+                    }
+                    break;
+                }
+            }
+        }
+        match best {
+            None => return Some(None),
+            Some((level, (.., node))) if self.passes(node) => return Some(Some((node, level))),
+            Some(_) => {}
+        }
+        let mut keys = Vec::new();
+        for level in 0..=top {
+            keys.clear();
+            keys.extend(few.iter().flat_map(|few| self.keys(few, level, image)));
             keys.sort_unstable();
-            let found = keys.iter().skip(1).map(|key| key.3).find(|node| self.passes(*node));
+            let found = keys.iter().map(|key| key.3).find(|node| self.passes(*node));
             if let Some(node) = found {
                 return Some(Some((node, level)));
             }
@@ -515,29 +535,23 @@ impl<'a> Group<'a> {
         Some(None)
     }
 
-    /// Lists the nodes that sets leave, with what decides among them.
-    fn keys_of(
+    /// The nodes of a word with so many replicas, each with what decides among them.
+    fn keys(
         &self,
-        group: &[Entry],
-        pick: Pick<'_>,
+        (number, local, mask): &(usize, usize, u64),
+        level: u32,
         image: Option<&Bits>,
-        keys: &mut Vec<(Pressure, bool, u32, usize)>,
-    ) {
+    ) -> impl Iterator<Item = Key> {
         let Self { index, fleet, want, .. } = *self;
-        for Entry { one, set, .. } in group {
-            let class = &index.classes[one.class];
-            let ranker = fleet.ranker(want, class.nodes[0]);
-            for local in 0..class.nodes.len().div_ceil(64) {
-                let global = class.word + local;
-                let mask = self.allowed(1 << set, global) & class.whole(local);
-                for bit in ones(mask & pick.word(global)) {
-                    let place = local * 64 + bit;
-                    let lacks = image.is_some_and(|bits| bits.word(global) >> bit & 1 == 0);
-                    let rank = ranker.rank(class.grid.cell_of(place));
-                    keys.push((class.pressure, lacks, rank, class.nodes[place]));
-                }
-            }
-        }
+        let class = &index.classes[*number];
+        let global = class.word + local;
+        let ranker = fleet.ranker(want, class.nodes[0]);
+        let lacking = image.map_or(0, |bits| !bits.word(global));
+        let first = local * 64;
+        ones(mask & self.pick(level, None).word(global)).map(move |bit| {
+            let rank = ranker.rank(class.grid.cell_of(first + bit));
+            (class.pressure, lacking >> bit & 1 == 1, rank, class.nodes[first + bit])
+        })
     }
 
     fn holding(&self, workload: usize, word: usize) -> u64 {
