@@ -90,7 +90,8 @@ impl Stage {
     async fn what_if(&mut self, info: &str) -> Result<String, String> {
         let (graph, mut seen, _) = self.plan().await?;
         let mut suppose = Suppose::default();
-        let (info, pointer) = info.split_once(" --json ").map_or((info, None), |(i, p)| (i, Some(p)));
+        let (info, pointer) =
+            info.split_once(" --json ").map_or((info, None), |(i, p)| (i, Some(p)));
         let words: Vec<_> = info.split(' ').skip(1).collect();
         for pair in words.chunks(2) {
             match *pair {

@@ -367,8 +367,12 @@ impl Planning<'_, '_> {
                 let ready_for = |node: &NodeName| {
                     let image = (node.clone(), workload.template.image.clone());
                     // The image's step waits for the node's own.
-                    let mut steps: Vec<StepId> =
-                        images.get(&image).or_else(|| prepared.get(node)).copied().into_iter().collect();
+                    let mut steps: Vec<StepId> = images
+                        .get(&image)
+                        .or_else(|| prepared.get(node))
+                        .copied()
+                        .into_iter()
+                        .collect();
                     steps.extend(vacated.get(node).into_iter().flatten());
                     steps
                 };

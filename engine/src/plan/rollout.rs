@@ -146,11 +146,10 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             if gated && out.is_empty() {
                 continue;
             }
-            let into = (!gated)
-                .then(|| {
-                    let template = (&wanted.template, &digest);
-                    (pod.node().clone(), spec_of(case, id, &pod.placed, template))
-                });
+            let into = (!gated).then(|| {
+                let template = (&wanted.template, &digest);
+                (pod.node().clone(), spec_of(case, id, &pod.placed, template))
+            });
             let class = if into.is_none() {
                 &mut removals
             } else if out.iter().any(|(_, h)| h.available) {
@@ -218,9 +217,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         case,
         wanted,
         digest: &digest,
-        before: before
-            .filter(|_| undo)
-            .map(|before| (before, template_digest(&before.template))),
+        before: before.filter(|_| undo).map(|before| (before, template_digest(&before.template))),
         credit: BTreeMap::new(),
         unchanged: before == Some(wanted),
         blocked: Vec::new(),

@@ -13,10 +13,10 @@ use std::time::Duration;
 use super::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Refusal};
 use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, Peer, PodSpec, Reflex, Write};
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, WorkloadName};
-use crate::plan::peers;
 use crate::plan::observation::{
     Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, PodSeen, PodStatus, Pressure, Requests,
 };
+use crate::plan::peers;
 
 /// How long a read takes.
 const READ: Duration = Duration::from_millis(5);

@@ -115,8 +115,11 @@ impl<'a> Held<'a> {
         ancestry: &Ancestry,
         violations: &mut Vec<Violation>,
     ) {
-        let most: Vec<Requests> =
-            self.branches.iter().map(|(begins, steps)| self.most(begins, steps, |_| false)).collect();
+        let most: Vec<Requests> = self
+            .branches
+            .iter()
+            .map(|(begins, steps)| self.most(begins, steps, |_| false))
+            .collect();
         // What all branches up to each, and from each on, have at most.
         let mut up_to = vec![self.stays.clone()];
         let mut from = vec![Requests::default()];
