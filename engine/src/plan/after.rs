@@ -75,13 +75,8 @@ impl After {
 
 impl Run {
     /// Counts the steps.
-    pub fn len(self) -> usize {
+    pub fn count(self) -> usize {
         (self.last.0 - self.first.0) as usize + 1
-    }
-
-    /// Says whether there is no step in it, which is never so.
-    pub fn is_empty(self) -> bool {
-        false
     }
 }
 
@@ -89,7 +84,7 @@ impl fmt::Display for After {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, run) in self.0.iter().enumerate() {
             let space = if index == 0 { "" } else { " " };
-            match run.len() {
+            match run.count() {
                 1 => write!(f, "{space}{}", run.first.0)?,
                 _ => write!(f, "{space}{}-{}", run.first.0, run.last.0)?,
             }
@@ -108,7 +103,7 @@ enum Written {
 
 impl Serialize for After {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|run| match run.len() {
+        serializer.collect_seq(self.0.iter().map(|run| match run.count() {
             1 => Written::One(run.first.0),
             _ => Written::Run(run.first.0, run.last.0),
         }))

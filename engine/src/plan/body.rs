@@ -101,7 +101,6 @@ pub struct Step {
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "nearly every step is an action")]
 pub enum Work {
     /// Writes.
     Act(Action),

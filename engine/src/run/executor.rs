@@ -475,7 +475,7 @@ impl Progress {
                     for id in run.first.0..=run.last.0 {
                         self.in_runs.entry(StepId(id)).or_default().push(*run);
                     }
-                    (run.len(), Vec::new())
+                    (run.count(), Vec::new())
                 });
                 followers.push(step.id);
             }

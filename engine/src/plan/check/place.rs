@@ -227,10 +227,13 @@ struct Seen<'a> {
     graph: &'a Graph,
     observation: &'a Observation,
     census: &'a Census<'a>,
-    /// By workload and which of its rules: each domain that could have taken a replica with how
-    /// many it has, and how many domains have so many.
-    least: BTreeMap<(&'a WorkloadName, &'a Even), (Counts<'a>, BTreeMap<u32, u32>)>,
+    /// By workload and which of its rules.
+    least: BTreeMap<(&'a WorkloadName, &'a Even), Domains<'a>>,
 }
+
+/// Each domain that could have taken a replica with how many it has, and how many domains have so
+/// many.
+type Domains<'a> = (Counts<'a>, BTreeMap<u32, u32>);
 
 /// What the text alone says of the node and the workload.
 fn on_the_node(

@@ -137,15 +137,18 @@ impl<'a> Model<'a> {
     }
 }
 
+/// A step, by index, that writes a table, and the number of what it says; nothing for one that takes
+/// the table away.
+type Word = (usize, Option<usize>);
+
 /// What steps do to pods and tables, by index.
 #[derive(Default)]
 struct Deeds<'a> {
     gates: BTreeMap<&'a PodId, Vec<usize>>,
     made: BTreeMap<&'a PodId, Vec<usize>>,
     drained: BTreeMap<&'a PodId, Vec<usize>>,
-    /// For each table, the steps that write it, in order, each with what it says: an index of
-    /// `said`, or nothing for one that takes the table away.
-    words: BTreeMap<&'a WorkloadName, BTreeMap<&'a NodeName, Vec<(usize, Option<usize>)>>>,
+    /// For each table, the steps that write it, in order.
+    words: BTreeMap<&'a WorkloadName, BTreeMap<&'a NodeName, Vec<Word>>>,
     /// What each table says to begin with.
     begins: BTreeMap<&'a WorkloadName, Vec<(&'a NodeName, usize)>>,
     /// How many different things tables say, at the start or by a step.
