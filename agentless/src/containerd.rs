@@ -8,6 +8,7 @@ use berth_engine::run::host::Layer;
 use containerd_client::services::v1::containers_client::ContainersClient;
 use containerd_client::services::v1::content_client::ContentClient;
 use containerd_client::services::v1::diff_client::DiffClient;
+use containerd_client::services::v1::events_client::EventsClient;
 use containerd_client::services::v1::images_client::ImagesClient;
 use containerd_client::services::v1::leases_client::LeasesClient;
 use containerd_client::services::v1::namespaces_client::NamespacesClient;
@@ -64,6 +65,7 @@ impl Containerd {
         containers: ContainersClient,
         content: ContentClient,
         diff: DiffClient,
+        events: EventsClient,
         images: ImagesClient,
         leases: LeasesClient,
         namespaces: NamespacesClient,

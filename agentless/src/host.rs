@@ -64,7 +64,7 @@ impl SshHost {
         while closing.join_next().await.is_some() {}
     }
 
-    fn link(&self, node: &NodeName) -> Result<&Arc<Link>, HostError> {
+    pub(crate) fn link(&self, node: &NodeName) -> Result<&Arc<Link>, HostError> {
         self.links.get(node).ok_or_else(|| HostError::Unreachable {
             node: node.clone(),
             layer: Layer::Dns,
@@ -73,7 +73,7 @@ impl SshHost {
     }
 
     /// Runs a read with the time that reads have.
-    async fn reading<T>(
+    pub(crate) async fn reading<T>(
         &self,
         link: &Link,
         read: impl Future<Output = Result<T, Fault>>,

@@ -48,11 +48,18 @@ pub(crate) struct Live {
     pub(crate) containerd: Containerd,
     /// The address that was reached.
     pub(crate) address: IpAddr,
+    /// Whether the login is root, so that nothing needs sudo.
+    pub(crate) root: bool,
 }
 
 impl Live {
     pub(crate) fn alive(&self) -> bool {
         self.shell.alive() && !self.handle.is_closed()
+    }
+
+    /// Opens another session of the same login.
+    pub(crate) async fn session(&self) -> Result<Channel<Msg>, russh::Error> {
+        self.handle.channel_open_session().await
     }
 
     /// Opens a TCP connection from the node.
@@ -122,7 +129,9 @@ impl Link {
             Ok(containerd) => containerd,
             Err(fault) => self.another_way(&handle, &shell, fault).await?,
         };
-        let live = Arc::new(Live { handle, timeout: self.timeout, shell, containerd, address });
+        let root = self.target.user == "root";
+        let live =
+            Arc::new(Live { handle, timeout: self.timeout, shell, containerd, address, root });
         *slot = Some(live.clone());
         Ok(live)
     }

@@ -18,7 +18,9 @@ Exit codes:
      or `fmt --check` found a file that is not in the style
   3  partly done, blocked, or a node could not be reached
   4  refused: locked by somebody else, or the world has changed since the plan
-  5  a gate failed, and the release was taken back";
+  5  a gate failed, and the release was taken back
+`berth exec` ends with the command's own code; 125 if it could not be run, 126 or 127 if the replica cannot
+start such a program";
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(crate) enum Exit {
     Refused,
     /// Taken back.
     Reverted,
+    /// The code of a command that was run for somebody.
+    Code(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -46,6 +50,7 @@ impl From<Exit> for ExitCode {
             Exit::Partial => 3,
             Exit::Refused => 4,
             Exit::Reverted => 5,
+            Exit::Code(code) => code,
         })
     }
 }
@@ -61,6 +66,9 @@ impl Exit {
                     ApplyError::Lock(host) => Self::of_host(host),
                     ApplyError::Ledger(_) | ApplyError::Journal(_) => Self::Partial,
                 };
+            }
+            if let Some(host) = error.downcast_ref::<HostError>() {
+                return Self::of_host(host);
             }
             if error.is::<LedgerFault>() {
                 return Self::Partial;

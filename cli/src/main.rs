@@ -9,14 +9,18 @@ mod diff;
 mod exit;
 mod findings;
 mod fleet;
+mod lines;
 mod packages;
 mod paint;
 mod pins;
 mod project;
 mod provenance;
+mod replicas;
 mod sarif;
 mod saved;
 mod shown;
+mod table;
+mod terminal;
 mod verdicts;
 mod watch;
 mod yaml;
@@ -91,6 +95,20 @@ enum Command {
     WhyNot(commands::why_placement::NotArgs),
     /// Show what runs
     Status,
+    /// List every replica: where it is, its state, restarts, age, image and address
+    Ps(commands::ps::Args),
+    /// Show what replicas said; -f goes on with what comes
+    Logs(commands::logs::Args),
+    /// Run a command in a replica: berth exec web[1] -- sh
+    Exec(commands::exec::Args),
+    /// Show everything of one replica, down to its process
+    Inspect(commands::inspect::Args),
+    /// Lead ports of this machine to a replica: berth port-forward web[1] 8080:80
+    PortForward(commands::port_forward::Args),
+    /// Show what nodes and replicas use: CPU, memory, disks, and what waits for them
+    Top(commands::top::Args),
+    /// Tell what happens to replicas as it happens: starts, exits, kills for want of memory
+    Events(commands::events::Args),
     /// Tell how the nodes differ from what was last applied (exit code 2 if they do)
     Drift(commands::drift::Args),
     /// List what was applied, when, by whom, and how it ended
@@ -133,6 +151,13 @@ fn main() -> ExitCode {
         Command::Why(args) => commands::why::run(&global, &args),
         Command::WhyNot(args) => commands::why_placement::run_not(&global, &args),
         Command::Status => commands::status::run(&global),
+        Command::Ps(args) => commands::ps::run(&global, &args),
+        Command::Logs(args) => commands::logs::run(&global, &args),
+        Command::Exec(args) => commands::exec::run(&global, &args),
+        Command::Inspect(args) => commands::inspect::run(&global, &args),
+        Command::PortForward(args) => commands::port_forward::run(&global, &args),
+        Command::Top(args) => commands::top::run(&global, &args),
+        Command::Events(args) => commands::events::run(&global, &args),
         Command::Drift(args) => commands::drift::run(&global, &args),
         Command::History(args) => commands::history::run(&global, &args),
         Command::Destroy(args) => commands::destroy::run(&global, &args),

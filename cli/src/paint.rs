@@ -39,6 +39,11 @@ pub(crate) fn bold(text: &str) -> String {
     with("1", text)
 }
 
+/// One of six colours, by a number.
+pub(crate) fn one_of(number: u32, text: &str) -> String {
+    with(["36", "33", "32", "35", "34", "31"][number as usize % 6], text)
+}
+
 /// Colours a plan's lines by what they begin with.
 pub(crate) fn plan(text: &str) -> String {
     if !colour() {

@@ -116,13 +116,13 @@ pod_down() {
   logs_trim "$1"
 }
 
-# Keeps the logs of the last ten pods that are gone.
+# Keeps the logs of the last ten pods that are gone, each with its past.
 logs_trim() {
   local log kept=0
-  find "/var/log/berth/$1" -type f -printf '%T@ %f\n' 2>/dev/null | sort -rn | while read -r _ log; do
-    [ -d "/etc/berth/tenants/$1/pods/${log%%.log*}" ] && continue
+  find "/var/log/berth/$1" -type f -name '*.log' -printf '%T@ %f\n' 2>/dev/null | sort -rn | while read -r _ log; do
+    [ -d "/etc/berth/tenants/$1/pods/${log%.log}" ] && continue
     kept=$((kept + 1))
-    [ "$kept" -le 10 ] || rm -f "/var/log/berth/$1/$log"
+    [ "$kept" -le 10 ] || rm -f "/var/log/berth/$1/$log" "/var/log/berth/$1/$log".*
   done
 }
 

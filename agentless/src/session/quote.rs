@@ -49,6 +49,19 @@ impl Call {
     }
 }
 
+/// Spells an argv for the login's shell, which takes the command of an SSH channel. Only for words
+/// that are an argv on the node in the end.
+pub(crate) fn argv(words: &[String]) -> String {
+    let mut line = String::new();
+    for word in words {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        quote_into(word, &mut line);
+    }
+    line
+}
+
 /// Quotes one word for a POSIX shell, in such a way that it stays on one line where it can. A NUL,
 /// which no shell can hold, is dropped.
 fn quote_into(word: &str, out: &mut String) {

@@ -36,6 +36,7 @@ const LIBRARY: &str = concat!(
     include_str!("../node/wiring.sh"),
     include_str!("../node/verbs.sh"),
     include_str!("../node/observe.sh"),
+    include_str!("../node/operate.sh"),
     "serve\n",
 );
 

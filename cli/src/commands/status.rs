@@ -4,7 +4,7 @@ use berth_engine::plan::change::bytes;
 use berth_engine::plan::graph::{Graph, Workload};
 use berth_engine::plan::ledger::{Entry, Head, Ledger, Outcome};
 use berth_engine::plan::names::{NodeName, PodId, WorkloadName};
-use berth_engine::plan::observation::{NodeObservation, NodeView, Observation, PodSeen, PodStatus};
+use berth_engine::plan::observation::{NodeView, Observation, PodSeen, PodStatus};
 use berth_engine::run::observe::survey;
 
 use super::Ended;
@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::paint;
 use crate::pins::Pins;
 use crate::project::Project;
+use crate::replicas::serves;
 use crate::{Global, fleet};
 
 /// Runs the command.
@@ -145,11 +146,7 @@ fn pods_of<'a>(name: &WorkloadName, observation: &'a Observation) -> Vec<Pod<'a>
     for node in observation.nodes.keys() {
         let Some(seen) = observation.seen(node) else { continue };
         for (id, pod) in seen.spec.pods.iter().filter(|(_, pod)| &pod.workload == name) {
-            let leads = |other: &NodeObservation| {
-                let endpoint = other.spec.endpoints.get(name);
-                endpoint.is_none_or(|endpoint| endpoint.backends.iter().any(|b| &b.pod == id))
-            };
-            let serves = observation.nodes.keys().filter_map(|n| observation.seen(n)).all(leads);
+            let serves = serves(observation, name, id);
             pods.push(Pod { node, id, seen: pod, status: seen.status.pods.get(id), serves });
         }
     }
