@@ -36,6 +36,7 @@ pub use connect::dial::{Options, Target};
 pub use connect::scan::{HostKey, ScanError, scan_host_key};
 pub use host::SshHost;
 pub use operate::channel::{Ending, Heard, Input, Size};
+pub use operate::copy::{Copied, CopyError};
 pub use operate::events::{Event, Happened};
 pub use operate::exec::{Command, Exec};
 pub use operate::forward::Stream;

@@ -105,6 +105,8 @@ enum Command {
     Inspect(commands::inspect::Args),
     /// Lead ports of this machine to a replica: berth port-forward web[1] 8080:80
     PortForward(commands::port_forward::Args),
+    /// Copy files between this machine and a replica: berth cp web[1]:/var/log/app .
+    Cp(commands::cp::Args),
     /// Show what nodes and replicas use: CPU, memory, disks, and what waits for them
     Top(commands::top::Args),
     /// Tell what happens to replicas as it happens: starts, exits, kills for want of memory
@@ -156,6 +158,7 @@ fn main() -> ExitCode {
         Command::Exec(args) => commands::exec::run(&global, &args),
         Command::Inspect(args) => commands::inspect::run(&global, &args),
         Command::PortForward(args) => commands::port_forward::run(&global, &args),
+        Command::Cp(args) => commands::cp::run(&global, &args),
         Command::Top(args) => commands::top::run(&global, &args),
         Command::Events(args) => commands::events::run(&global, &args),
         Command::Drift(args) => commands::drift::run(&global, &args),

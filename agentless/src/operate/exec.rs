@@ -164,7 +164,8 @@ fn line(namespace: &str, pod: &PodId, command: &Command) -> Vec<String> {
     if let Some(directory) = directory {
         line.extend(["--cwd".to_owned(), directory.clone()]);
     }
-    line.extend([pod.to_string(), "--".to_owned()]);
+    // Its options end with the container: what follows may begin with a dash.
+    line.push(pod.to_string());
     line.extend(argv.iter().cloned());
     line
 }

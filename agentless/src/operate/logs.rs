@@ -289,10 +289,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(12))]
+        #![proptest_config(ProptestConfig::with_cases(8))]
         /// Whatever is written between reads, and wherever a log is put away, each byte is read once.
         #[test]
-        fn each_byte_is_read_once(writes in prop::collection::vec(("[a-z\n]{0,90}", any::<bool>()), 1..8)) {
+        fn each_byte_is_read_once(writes in prop::collection::vec(("[a-z\n]{0,90}", any::<bool>()), 1..6)) {
             let folder = tempfile::tempdir().expect("a folder");
             let log = folder.path().join("t/a-0.g1.log");
             std::fs::create_dir(folder.path().join("t")).expect("a folder");
@@ -305,6 +305,9 @@ mod tests {
                 wrote.push_str(text);
                 if *put_away {
                     rotate(folder.path());
+                }
+                let moved = std::fs::metadata(&log).is_ok_and(|log| log.len() == 0);
+                if *put_away && moved {
                     settle(folder.path(), 1000 - 10 * turn as u64);
                 }
                 drain(folder.path(), &mut cursor, &mut read);

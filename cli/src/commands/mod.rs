@@ -3,6 +3,7 @@
 pub(crate) mod apply;
 pub(crate) mod capacity;
 pub(crate) mod check;
+pub(crate) mod cp;
 pub(crate) mod demo;
 pub(crate) mod destroy;
 pub(crate) mod doc;

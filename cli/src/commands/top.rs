@@ -155,7 +155,7 @@ fn lines(before: &Counters, now: &Counters) -> Vec<String> {
     pods.sort_by(|a, b| a.0.cmp(&b.0));
     let pods: Vec<_> = pods.into_iter().map(|(_, row)| row).collect();
     let mut out =
-        render(&["NODE", ">CPU", ">MEMORY", ">LOAD", ">WAITS CPU", ">MEMORY", ">I/O"], &nodes);
+        render(&["NODE", ">CPU", ">MEMORY", ">LOAD", ">WAITS CPU", ">WAITS MEM", ">WAITS I/O"], &nodes);
     if !pods.is_empty() {
         out.push(String::new());
         let heads = [
@@ -168,8 +168,8 @@ fn lines(before: &Counters, now: &Counters) -> Vec<String> {
             ">PROCESSES",
             ">OOM KILLS",
             ">WAITS CPU",
-            ">MEMORY",
-            ">I/O",
+            ">WAITS MEM",
+            ">WAITS I/O",
         ];
         out.extend(render(&heads, &pods));
     }
