@@ -7,6 +7,7 @@ use berth_engine::run::apply::ApplyError;
 use berth_engine::run::host::HostError;
 use berth_engine::run::ledger::LedgerFault;
 
+use crate::replicas::ChoiceError;
 use crate::saved::SavedError;
 
 /// What `berth --help` says of exit codes.
@@ -66,6 +67,11 @@ impl Exit {
                     ApplyError::Lock(host) => Self::of_host(host),
                     ApplyError::Ledger(_) | ApplyError::Journal(_) => Self::Partial,
                 };
+            }
+            if let Some(ChoiceError::Unseen(..) | ChoiceError::NotRunning(..)) =
+                error.downcast_ref()
+            {
+                return Self::Partial;
             }
             if let Some(host) = error.downcast_ref::<HostError>() {
                 return Self::of_host(host);

@@ -61,6 +61,9 @@ pub(crate) enum ChoiceError {
     /// The service has no such replica now.
     #[error("no replica `{}` is on a node that answered; {}", .0.escape_debug(), list("there are", "there is none", .1))]
     NoReplica(String, Vec<String>),
+    /// Not seen, while some nodes did not answer.
+    #[error("`{}` was not seen: it may be on {}, which did not answer", .0.escape_debug(), .1.join(", "))]
+    Unseen(String, Vec<String>),
     /// Several replicas where one is needed.
     #[error("`{}` has several replicas; name one: {}", .0.escape_debug(), .1.join(", "))]
     Several(String, Vec<String>),
@@ -160,6 +163,10 @@ pub(crate) fn choose(
     let all = all(observation);
     let chosen: Vec<Replica> =
         all.iter().filter(|replica| wanted.matches(&replica.pod)).cloned().collect();
+    let silent: Vec<String> = unknown(observation).iter().map(|(n, _)| n.to_string()).collect();
+    if chosen.is_empty() && !silent.is_empty() {
+        return Err(ChoiceError::Unseen(what.to_owned(), silent));
+    }
     if chosen.is_empty() {
         let names: BTreeSet<String> = all.iter().map(Replica::name).collect();
         return Err(ChoiceError::NoReplica(what.to_owned(), names.into_iter().collect()));

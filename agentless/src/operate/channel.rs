@@ -17,6 +17,8 @@ use crate::session::quote::{Call, argv};
 
 /// How often a channel is asked for again once the guarded session has ended.
 const TRIES: u32 = 40;
+/// How long nothing has to come after a process has ended, until nothing more is waited for.
+const QUIET: Duration = Duration::from_secs(1);
 /// The pause between.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -92,6 +94,8 @@ pub(super) struct Running {
     pub(super) reader: ChannelReadHalf,
     pub(super) input: Input,
     ended: Option<Ending>,
+    /// Nothing more is said.
+    silent: bool,
 }
 
 impl Running {
@@ -111,27 +115,38 @@ impl Running {
         channel.exec(false, command(&live, words)).await.map_err(|error| broken(&error))?;
         let (reader, writer) = channel.split();
         let input = Input { writer: Arc::new(writer), live, pid: None };
-        Ok(Self { reader, input, ended: None })
+        Ok(Self { reader, input, ended: None, silent: false })
     }
 
-    /// Waits for what comes next.
+    /// Waits for what comes next. A process that it left behind may hold the streams for ever: once
+    /// it has ended, only what comes without a pause still counts.
     pub(super) async fn next(&mut self) -> Heard {
         loop {
-            match self.reader.wait().await {
-                Some(ChannelMsg::Data { data }) => return Heard::Out(data.to_vec()),
-                Some(ChannelMsg::ExtendedData { data, ext: _ }) => {
+            if self.silent
+                && let Some(ended) = self.ended.take()
+            {
+                return Heard::Ended(ended);
+            }
+            let waited = match self.ended {
+                Some(_) => tokio::time::timeout(QUIET, self.reader.wait()).await,
+                None => Ok(self.reader.wait().await),
+            };
+            match waited {
+                Ok(Some(ChannelMsg::Data { data })) => return Heard::Out(data.to_vec()),
+                Ok(Some(ChannelMsg::ExtendedData { data, ext: _ })) => {
                     return Heard::Err(data.to_vec());
                 }
-                Some(ChannelMsg::ExitStatus { exit_status }) => {
+                Ok(Some(ChannelMsg::ExitStatus { exit_status })) => {
                     self.ended = Some(Ending::Code(exit_status));
                 }
-                Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+                Ok(Some(ChannelMsg::ExitSignal { signal_name, .. })) => {
                     self.ended = Some(Ending::Code(128 + number(&signal_name)));
                 }
-                Some(ChannelMsg::Close) | None => {
+                Ok(Some(ChannelMsg::Eof)) => self.silent = true,
+                Ok(Some(ChannelMsg::Close) | None) | Err(_) => {
                     return Heard::Ended(self.ended.take().unwrap_or(Ending::Lost));
                 }
-                Some(_) => {}
+                Ok(Some(_)) => {}
             }
         }
     }

@@ -151,7 +151,7 @@ impl SshHost {
         let stream = self.copying(node, tenant, pod, "put", path).await?;
         let (reader, writer) = tokio::io::split(stream);
         let mut writer = BufWriter::with_capacity(PART, writer);
-        let sent = send(&mut writer, from).await;
+        let sending = send(&mut writer, from);
         let answer = async {
             let mut reader = BufReader::new(reader);
             let head = head(&peer, &mut reader).await?;
@@ -159,6 +159,12 @@ impl SshHost {
                 b'E' => Ok(()),
                 _ => Err(peer.there(&take(&peer, &mut reader, head.size.min(NAME_LIMIT)).await?)),
             }
+        };
+        tokio::pin!(sending, answer);
+        // A failure there comes while we may still wait for it to take more.
+        let sent = tokio::select! {
+            early = &mut answer => return Err(early.err().unwrap_or_else(|| peer.cut())),
+            sent = &mut sending => sent,
         };
         match sent {
             Ok(copied) => answer.await.map(|()| copied),

@@ -163,7 +163,8 @@ async fn read(host: &Arc<SshHost>, project: &Project, args: &Args) -> Ended {
     let pods: Vec<(&NodeName, &PodId)> =
         logs.iter().flat_map(|(node, seen)| seen.keys().map(move |pod| (node, pod))).collect();
     if pods.is_empty() && !args.follow {
-        return Err(nothing(args, whole).into());
+        hint!("{} {}", paint::error("error:"), nothing(args, whole));
+        return Ok(if whole { Exit::Mistake } else { Exit::Partial });
     }
     let several = pods.len() > 1 || args.follow && !ask.one_pod();
     let mut lines = Lines::new(args.json, several && !args.no_prefix, &pods);

@@ -46,6 +46,11 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             tokio::time::sleep(Duration::from_secs(args.interval)).await;
             let now = read(&host, &project).await;
             let whole = now.values().all(Result::is_ok);
+            if !args.json {
+                for why in now.values().filter_map(|usage| usage.as_ref().err()) {
+                    hint!("{} {why}", paint::notice("note:"));
+                }
+            }
             let shown = if args.json {
                 let answer = answer(&before, &now);
                 if args.watch { answer.to_string() } else { serde_json::to_string_pretty(&answer)? }
@@ -56,7 +61,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
                 // To the top, and nothing below what is written now.
                 put!("\x1b[H\x1b[J");
             }
-            say!("{shown}");
+            if !shown.is_empty() {
+                say!("{shown}");
+            }
             if !args.watch {
                 host.close().await;
                 return Ok(if whole { Exit::Done } else { Exit::Partial });
@@ -135,15 +142,8 @@ fn before_of<'a>(before: &'a Counters, node: &NodeName) -> Option<&'a Usage> {
 fn lines(before: &Counters, now: &Counters) -> Vec<String> {
     let mut nodes = Vec::new();
     let mut pods: Vec<(PodId, Vec<Cell>)> = Vec::new();
-    let mut silent = Vec::new();
     for (node, usage) in now {
-        let usage = match usage {
-            Ok(usage) => usage,
-            Err(why) => {
-                silent.push(format!("{} {node} is unknown: {why}", paint::notice("note:")));
-                continue;
-            }
-        };
+        let Ok(usage) = usage else { continue };
         let earlier = before_of(before, node);
         nodes.push(node_row(node, &node_rates(earlier, usage), usage));
         for (pod, used) in &usage.pods {
@@ -154,8 +154,10 @@ fn lines(before: &Counters, now: &Counters) -> Vec<String> {
     }
     pods.sort_by(|a, b| a.0.cmp(&b.0));
     let pods: Vec<_> = pods.into_iter().map(|(_, row)| row).collect();
-    let mut out =
-        render(&["NODE", ">CPU", ">MEMORY", ">LOAD", ">WAITS CPU", ">WAITS MEM", ">WAITS I/O"], &nodes);
+    let mut out = render(
+        &["NODE", ">CPU", ">MEMORY", ">LOAD", ">WAITS CPU", ">WAITS MEM", ">WAITS I/O"],
+        &nodes,
+    );
     if !pods.is_empty() {
         out.push(String::new());
         let heads = [
@@ -173,7 +175,6 @@ fn lines(before: &Counters, now: &Counters) -> Vec<String> {
         ];
         out.extend(render(&heads, &pods));
     }
-    out.extend(silent);
     out
 }
 
@@ -181,7 +182,7 @@ fn node_row(node: &NodeName, rates: &NodeRates, usage: &Usage) -> Vec<Cell> {
     let used = usage.memory.saturating_sub(usage.available);
     let mut row = vec![
         node.to_string().into(),
-        of(rates.cpu_millis.map(millis), Some(usage.cpus * 1000).map(millis)),
+        of(rates.cpu_millis.map(millis), Some(millis(usage.cpus * 1000))),
         of(Some(bytes(used)), Some(bytes(usage.memory))),
         format!("{}.{:02}", usage.load / 100, usage.load % 100).into(),
     ];
