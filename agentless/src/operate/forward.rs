@@ -62,10 +62,10 @@ impl SshHost {
     }
 }
 
-/// Carries bytes between the channel and a socket; what the pod still sends once we are done, for a
-/// minute at most.
-const RELAY: &str = "exec 3<>\"/dev/tcp/$1/$2\" || exit 1; echo; cat <&3 & \
-    cat >&3; exec 3>&-; timeout 60 tail --pid=$! -f /dev/null; kill $! 2>/dev/null";
+/// Carries bytes between the channel and a socket, until the socket ends; if the channel ends first, a
+/// minute longer at most.
+const RELAY: &str = "exec 3<>\"/dev/tcp/$1/$2\" || exit 1; exec 4<&0; echo; \
+    { cat <&4 >&3; sleep 60; kill $$; } >/dev/null 2>&1 & cat <&3; kill $!";
 
 /// Carries the bytes through a shell in the pod's network namespace.
 async fn relay(
