@@ -480,11 +480,11 @@ mod tests {
             "F 644 0 1 99999\na".to_owned(),
             "Q 0 0 0 1\na".to_owned(),
             "nonsense\n".to_owned(),
-            String::new(),
         ];
         for case in cases {
             assert!(received(&format!("{case}E 0 0 0 0\n"), &at("to")).await.is_err(), "{case}");
         }
+        assert!(received("", &at("to")).await.is_err(), "what is cut off is no whole copy");
         // A file replaces a link instead of writing through it.
         let over = format!("{link}F 644 0 1 1\nlxE 0 0 0 0\n");
         received(&over, &at("to")).await.expect("copied");
