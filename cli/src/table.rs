@@ -36,8 +36,12 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// Renders rows below their heads, a line each. Heads that begin with `>` are set to the right.
+/// Renders rows below their heads, a line each; nothing without rows. Heads that begin with `>` are set
+/// to the right.
 pub(crate) fn render(heads: &[&str], rows: &[Vec<Cell>]) -> Vec<String> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
     let bare = |head: &&str| head.trim_start_matches('>').to_owned();
     let right: Vec<bool> = heads.iter().map(|head| head.starts_with('>')).collect();
     let head: Vec<Cell> = heads.iter().map(|h| Cell::toned(bare(h), Tone::Dim)).collect();
