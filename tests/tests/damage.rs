@@ -5,6 +5,7 @@
 use berth_engine::plan::body::{Goal, StepId};
 use berth_engine::plan::graph::Strategy;
 use berth_engine::plan::ledger;
+use berth_engine::plan::names::WorkloadName;
 use berth_engine::run::host::Host as _;
 use berth_engine::run::journal::{FileJournal, Journal as _, Record, read};
 use berth_tests::{drive, project};
@@ -88,4 +89,17 @@ fn a_damaged_journal_is_believed_as_far_as_it_holds() {
         assert!(records.starts_with(&found), "{end}");
         assert_eq!(doubtful, end > 0 && bytes[end - 1] != b'\n', "{end}");
     }
+}
+
+/// A ledger that an earlier Berth wrote is read, and an apply goes on from it.
+#[test]
+fn an_earlier_ledger_is_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/ledgers/version-2.jsonl");
+    let bytes = std::fs::read(path).expect("a ledger");
+    assert!(bytes.windows(5).any(|at| at == b"\"v\":2"));
+    let found = ledger::parse(&bytes).expect("a ledger of version 2");
+    assert_eq!((found.lines.len(), found.torn), (4, false));
+    let web = found.head.reached.get(&WorkloadName::new("web")).expect("the service");
+    assert_eq!(web.template.image, project::image('b'));
+    assert_eq!(found.head.placed.len(), 2);
 }

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write};
 
-use berth_agentless::{Command, Ending, Exec, Heard, Input, Size, SshHost};
+use berth_agentless::{Command, Ending, Exec, Heard, Input, SshHost};
 use berth_engine::run::observe::observe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -174,9 +174,12 @@ fn forward_signals(input: &Input, tty: bool) -> std::io::Result<()> {
         let mut resized = signal(SignalKind::window_change())?;
         let to = input.clone();
         tokio::spawn(async move {
-            while let Some(()) = resized.recv().await {
-                let Size { columns, rows } = terminal::size();
-                to.resize(Size { columns, rows }).await;
+            // First what it is now: it may have changed before anybody listened.
+            loop {
+                to.resize(terminal::size()).await;
+                if resized.recv().await.is_none() {
+                    break;
+                }
             }
         });
     }

@@ -109,7 +109,7 @@ pub enum Reflex {
 
 impl Reflex {
     /// Every reflex, with the version that this Berth installs.
-    pub const CURRENT: [(Self, u32); 2] = [(Self::Boot, 2), (Self::Rotate, 1)];
+    pub const CURRENT: [(Self, u32); 2] = [(Self::Boot, 2), (Self::Rotate, 2)];
 
     /// The name that files, units and people use.
     pub fn name(self) -> &'static str {
