@@ -158,7 +158,10 @@ impl<'t> Builder<'t> {
             && last.last().ends_value()
             && !piece.continues_value()
             && !clause;
-        if parted {
+        // What a policy or a test says next may stand on the same line.
+        let block = self.open.last().is_some_and(|(open, _)| open.kind == Kind::Open(b'{'));
+        let entry = block && last.last().ends_value() && starts_entry(piece);
+        if parted || entry {
             level.end(false);
         }
     }
@@ -215,6 +218,11 @@ impl<'t> Level<'t> {
     }
 }
 
+/// Whether an element of a policy or a test starts here, wherever that is.
+fn starts_entry(piece: &Piece<'_>) -> bool {
+    matches!(piece.text, "expect" | "waive")
+}
+
 /// Whether a node is this keyword.
 pub(super) fn is_keyword(node: &Node<'_>, word: &str) -> bool {
     matches!(node, Node::Leaf(piece) if piece.kind == Kind::Keyword && piece.text == word)
@@ -226,7 +234,12 @@ fn group<'t>(open: Piece<'t>, mut level: Level<'t>, close: Piece<'t>) -> Group<'
     let elements = level.elements;
     let own_line_end = |element: &Element<'t>| element.nodes.iter().any(|n| n.gap().newline);
     let comments = close.gap.comments();
+    // A comma between them would be a part of the one before.
+    let entry = |element: &Element<'t>| {
+        element.nodes.first().is_some_and(|node| starts_entry(node.first()))
+    };
     let broken = comments
+        || elements.iter().skip(1).any(entry)
         || elements.iter().any(own_line_end)
         || (close.gap.newline && !elements.is_empty());
     let commas = elements
