@@ -217,8 +217,9 @@ for ns in $(ctr namespaces ls -q); do
   ctr -n "$ns" snapshots ls
 done
 say files
+# The notes of when a log was how long come with the minute, and go with the log and its folder.
 find /etc /usr/local /opt /root /var/lib/cni /var/lib/berth* /var/log/berth* /run/berth* -xdev -printf '%M %U %p %l\n' 2>/dev/null |
-  grep -v -e ' /run/berth $' -e ' /run/berth/lock $' | sort
+  grep -v -e ' /run/berth $' -e ' /run/berth/lock $' -e '\.log\.times $' | sort
 find /etc -xdev -type f -exec sha256sum {} + | sort -k 2
 say settings
 sysctl -a 2>/dev/null | grep -E '^(net\.(ipv[46]|bridge|netfilter)|fs\.inotify)' |
@@ -231,7 +232,8 @@ systemctl list-units --no-legend --plain --no-pager --state active,failed --type
 say mounts
 awk '{ print $5 }' /proc/self/mountinfo | grep -vx /run/netns | sort
 say processes
-node_processes() { ps -eo user:16,args --no-headers | grep -vE ' (ps|bash -s|bash /|sort|grep) ?|systemd|\[|sshd: ' | sort; }
+# A reflex runs for a moment each minute.
+node_processes() { ps -eo user:16,args --no-headers | grep -vE ' (ps|bash -s|bash /|sort|grep) ?|systemd|\[|sshd: |/etc/berth/reflexes/' | sort; }
 node_processes
 TEXT
 }
