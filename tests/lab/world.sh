@@ -233,7 +233,7 @@ say mounts
 awk '{ print $5 }' /proc/self/mountinfo | grep -vx /run/netns | sort
 say processes
 # A reflex runs for a moment each minute.
-node_processes() { ps -eo user:16,args --no-headers | grep -vE ' (ps|bash -s|bash /|sort|grep) ?|systemd|\[|sshd: |/etc/berth/reflexes/' | sort; }
+node_processes() { ps -eo user:16,args --no-headers | grep -vE ' (ps|bash -s|bash /|sort|grep) ?|systemd|\[|sshd: |/etc/berth/reflexes/|/var/log/berth/' | sort; }
 node_processes
 TEXT
 }
