@@ -232,8 +232,11 @@ systemctl list-units --no-legend --plain --no-pager --state active,failed --type
 say mounts
 awk '{ print $5 }' /proc/self/mountinfo | grep -vx /run/netns | sort
 say processes
-# A reflex runs for a moment each minute.
-node_processes() { ps -eo user:16,args --no-headers | grep -vE ' (ps|bash -s|bash /|sort|grep) ?|systemd|\[|sshd: |/etc/berth/reflexes/|/var/log/berth/' | sort; }
+# A reflex runs for a moment each minute, and so does what it calls.
+node_processes() {
+  ps -eo unit:48,user:16,args --no-headers | grep -v '^berth-rotate\.service ' | sed 's/^[^ ]* *//' |
+    grep -vE ' (ps|bash -s|bash /|sort|grep|sed) ?|systemd|\[|sshd: |/etc/berth/reflexes/|/var/log/berth/' | sort
+}
 node_processes
 TEXT
 }
