@@ -20,7 +20,7 @@ use crate::fault::Fault;
 use crate::link::{Link, Writer, said};
 use crate::record::{Record, Recorded};
 use crate::session::quote::Call;
-use crate::{endpoint, image, ledger, network, observe, pod, probe, reflex, tenant};
+use crate::{endpoint, image, ledger, network, observe, pod, probe, reflex, tenant, volume};
 
 /// The most of a log that is read at once.
 const LOG_LIMIT: usize = 4 * 1024 * 1024;
@@ -104,6 +104,10 @@ async fn perform(
         Action::EnsureImage { tenant, image, source } => {
             image::push::ensure(writer, tenant, image, source, &options.project_root).await
         }
+        Action::EnsureVolume { tenant, volume, spec } => {
+            volume::ensure(writer, tenant, volume, spec).await
+        }
+        Action::RemoveVolume { tenant, volume } => volume::remove(writer, tenant, volume).await,
         Action::EnsurePod { pod } => pod::ensure::ensure(writer, pod).await,
         Action::SwapEndpoint { tenant, endpoint } => endpoint::swap(writer, tenant, endpoint).await,
         Action::RemovePod { tenant, pod, grace_ms } => {

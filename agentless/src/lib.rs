@@ -31,6 +31,7 @@ mod record;
 mod reflex;
 mod session;
 mod tenant;
+mod volume;
 
 pub use connect::dial::{Options, Target};
 pub use connect::scan::{HostKey, ScanError, scan_host_key};

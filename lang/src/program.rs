@@ -58,11 +58,13 @@ pub enum ResourceKind {
     Node,
     /// A replicated container with its address.
     Service,
+    /// Data that outlives the containers that use it.
+    Volume,
 }
 
 impl ResourceKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Project, Self::Node, Self::Service];
+    pub const ALL: [Self; 4] = [Self::Project, Self::Node, Self::Service, Self::Volume];
 
     /// The word that declares it.
     pub fn keyword(self) -> &'static str {
@@ -70,6 +72,7 @@ impl ResourceKind {
             Self::Project => "project",
             Self::Node => "node",
             Self::Service => "service",
+            Self::Volume => "volume",
         }
     }
 
@@ -79,6 +82,7 @@ impl ResourceKind {
             Self::Project => "Project",
             Self::Node => "Node",
             Self::Service => "Service",
+            Self::Volume => "Volume",
         }
     }
 }

@@ -6,7 +6,7 @@ use berth_engine::plan::action::{NodePort, Protocol};
 use berth_engine::plan::graph::{
     Effect, Even, Intake, Over, Placement, Preference, Relation, Rule, Taint, Toleration,
 };
-use berth_engine::plan::names::{ImageDigest, NodeName, WorkloadName};
+use berth_engine::plan::names::{ImageDigest, NodeName, VolumeId, WorkloadName};
 use berth_engine::plan::observation::{Pressure, Requests};
 use berth_engine::plan::place::{Fleet, Slot};
 
@@ -169,6 +169,12 @@ pub fn random_placement(dice: &mut Dice, nodes: u32, others: u64) -> Placement {
     if dice.one_in(12) {
         place.at = (0..3).map(|_| node(dice.below(u64::from(nodes)) as u32)).collect();
     }
+    for volume in ["a", "b"] {
+        if dice.one_in(16) {
+            let home = node(dice.below(u64::from(nodes)) as u32);
+            place.held.insert(VolumeId::new(volume), home);
+        }
+    }
     place.priority = dice.pick(&[0, 0, 0, 10, 20]);
     place
 }
@@ -180,6 +186,8 @@ pub struct Job {
     pub name: WorkloadName,
     /// What a replica asks for.
     pub requests: Requests,
+    /// Bytes of disk among that which are for volumes that are made with it.
+    pub volumes_bytes: u64,
     /// Where it may go.
     pub placement: Placement,
     /// Its image.
@@ -197,15 +205,22 @@ pub fn random_fleet(dice: &mut Dice, nodes: u32) -> Fleet {
 
 /// Random workloads, all of which the fleet knows.
 pub fn random_jobs(dice: &mut Dice, fleet: &mut Fleet, nodes: u32, jobs: u64) -> Vec<Job> {
-    let job = |number: u64, dice: &mut Dice| Job {
-        name: WorkloadName::new(format!("w{number}")),
-        requests: random_requests(dice),
-        placement: random_placement(dice, nodes, jobs),
-        image: dice.one_in(2).then(|| image(dice.below(3))),
+    let job = |number: u64, dice: &mut Dice| {
+        let mut requests = random_requests(dice);
+        let volumes_bytes = if dice.one_in(6) { 20 << 30 } else { 0 };
+        requests.disk_bytes += volumes_bytes;
+        Job {
+            name: WorkloadName::new(format!("w{number}")),
+            requests,
+            volumes_bytes,
+            placement: random_placement(dice, nodes, jobs),
+            image: dice.one_in(2).then(|| image(dice.below(3))),
+        }
     };
     let jobs: Vec<Job> = (0..jobs).map(|number| job(number, dice)).collect();
     for job in &jobs {
-        fleet.learn(&job.name, &job.placement, None);
+        let free = Placement { held: BTreeMap::new(), ..job.placement.clone() };
+        fleet.learn(&job.name, &free, None);
     }
     jobs
 }

@@ -47,6 +47,7 @@ pub fn fleet(nodes: u32) -> Graph {
         },
         nodes: (1..=nodes).map(|number| (node(number), server(number))).collect(),
         workloads: BTreeMap::new(),
+        volumes: BTreeMap::new(),
         quota: None,
         fill: Fill::Even,
     }
@@ -65,6 +66,7 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             overhead: Requests::default(),
             limits: Limits::default(),
             publish: BTreeMap::new(),
+            mounts: BTreeMap::new(),
             grace_ms: 10_000,
         },
         replicas,

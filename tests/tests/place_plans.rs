@@ -3,10 +3,15 @@
 //!
 //! `FLEETS=100000 cargo nextest run --release place_plans` runs as many as one likes.
 
+use std::collections::BTreeMap;
+
 use berth_engine::plan::action::NodePort;
 use berth_engine::plan::body::Goal;
-use berth_engine::plan::graph::{Even, Graph, Over, Placement, Quota, Relation, Workload};
-use berth_engine::plan::names::WorkloadName;
+use berth_engine::plan::graph::{
+    Even, Graph, Mount, Over, Placement, Quota, Relation, Volume, Workload,
+};
+use berth_engine::plan::names::{VolumeName, WorkloadName};
+use berth_engine::plan::observation::{OnDelete, VolumeSpec};
 use berth_tests::drive::{plan, simulate, turn};
 use berth_tests::fleets::{Dice, random_placement, random_requests, random_slot};
 use berth_tests::project::{ROLLING, fleet, image, node, web, world};
@@ -41,13 +46,44 @@ fn random_graph(dice: &mut Dice) -> Graph {
         workload.template.resources.disk_bytes = 0;
         workload.placement = random_placement(dice, nodes, workloads);
         workload.template.resources.ports.clear();
-        workload.placement.at = Default::default();
+        tied_to_no_node(&mut workload);
         if dice.one_in(3) {
             publish(dice, &mut workload);
         }
-        graph.workloads.insert(WorkloadName::new(format!("w{number}")), workload);
+        let name = WorkloadName::new(format!("w{number}"));
+        if dice.one_in(3) {
+            mount(dice, &name, &mut workload, &mut graph.volumes);
+        }
+        graph.workloads.insert(name, workload);
     }
     graph
+}
+
+fn tied_to_no_node(workload: &mut Workload) {
+    workload.placement.at = Default::default();
+    workload.placement.held = Default::default();
+}
+
+/// Has a workload mount a volume of its own, or one that is shared, or none any more.
+fn mount(
+    dice: &mut Dice,
+    name: &WorkloadName,
+    workload: &mut Workload,
+    volumes: &mut BTreeMap<VolumeName, Volume>,
+) {
+    workload.template.mounts.clear();
+    let each_replica = dice.one_in(2);
+    let volume = if each_replica { format!("of_{name}") } else { "shared".to_owned() };
+    let volume = VolumeName::new(volume);
+    if dice.one_in(4) {
+        volumes.remove(&volume);
+        return;
+    }
+    let size_bytes = dice.pick(&[0, 5 << 30, 30 << 30]);
+    let on_delete = dice.pick(&[OnDelete::Retain, OnDelete::Destroy]);
+    let spec = VolumeSpec { size_bytes, on_delete, ..VolumeSpec::default() };
+    volumes.insert(volume.clone(), Volume { on: None, each_replica, spec });
+    workload.template.mounts.insert("/data".to_owned(), Mount { volume, each_replica });
 }
 
 /// Has a workload with ports take one of its nodes', or another one, or none any more.
@@ -64,7 +100,8 @@ fn change(dice: &mut Dice, graph: &mut Graph) {
     let others = names.len() as u64;
     let nodes = graph.nodes.len() as u32;
     let workload = graph.workloads.get_mut(name).expect("a workload");
-    match dice.below(7) {
+    match dice.below(8) {
+        7 => mount(dice, name, workload, &mut graph.volumes),
         6 => publish(dice, workload),
         0 => {
             workload.template.env.insert("TURN".to_owned(), dice.below(100).to_string());
@@ -72,7 +109,7 @@ fn change(dice: &mut Dice, graph: &mut Graph) {
         1 => workload.replicas = dice.below(5) as u32,
         2 => {
             workload.placement = random_placement(dice, nodes, others);
-            workload.placement.at = Default::default();
+            tied_to_no_node(workload);
         }
         3 => workload.placement.priority = dice.pick(&[0, 10, 30]),
         4 => {
@@ -93,6 +130,9 @@ fn every_plan_keeps_every_constraint() {
         let mut dice = Dice::new(seed ^ 0xb0a7);
         let mut graph = random_graph(&mut dice);
         let twin = world(&graph);
+        for node in graph.nodes.keys() {
+            twin.world().set_disk(node, dice.pick(&[0, 40 << 30]));
+        }
         simulate(async {
             for _ in 0..3 {
                 let applied = turn(&twin, &graph, Goal::Converge).await;

@@ -21,6 +21,7 @@ fn ask<'a>(job: &'a Job, credit: &'a BTreeMap<NodeName, Requests>) -> Ask<'a> {
     Ask {
         workload: &job.name,
         requests: &job.requests,
+        volumes_bytes: job.volumes_bytes,
         placement: &job.placement,
         image: job.image.as_ref(),
         stay: None,
@@ -152,6 +153,9 @@ fn by_hand(part: &Part, node: &NodeName, fleet: &mut Fleet, job: &mut Job) {
             "disk" => job.requests.disk_bytes = *most,
             name => *job.requests.named.get_mut(name).expect("it asks for it") = *most,
         },
+        Part::SmallerVolumes { most, now } => {
+            job.requests.disk_bytes = job.requests.disk_bytes - now + most;
+        }
         Part::Label { key, value: Some(value) } => fleet.alter(node, |slot| {
             slot.labels.insert(key.clone(), value.clone());
         }),

@@ -3,10 +3,10 @@
 //!
 //! ` ```berth web.berth ` sets a file. ` ```world ` does something to the nodes, a line each
 //! (`never-ready images/web`, `stop web-0.g1`, `cut n3`, `heal n3`, `pressure n1 high`, `listen n1 80/tcp`,
-//! `tenant n2 berth.other.default 80/tcp`). ` ```plan ` is the
+//! `tenant n2 berth.other.default 80/tcp`, `disk n1 40` in GiB, `lose data-0 n1`, `copy data n1 n2`). ` ```plan ` is the
 //! plan's text, ` ```markdown ` the same for a comment; ` ```why web[1] n2 `, ` ```capacity `, both also with `--json`, and ` ```what-if --without n1 ` are what those
 //! commands say; ` ```what-if --without n1 --json /blocked ` is a part of that plan's JSON, by its pointer (the whole
-//! of it would be pages), read back as a plan first; ` ```apply ` applies it and lists the steps done, in order, and the outcome.
+//! of it would be pages), read back as a plan first; ` ```drift ` is what drift finds; ` ```apply ` applies it and lists the steps done, in order, and the outcome.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -14,10 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_engine::plan::body::{Goal, PlanBody};
 use berth_engine::plan::capacity;
+use berth_engine::plan::drift;
 use berth_engine::plan::graph::Graph;
 use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::lower::{self, ImageName};
-use berth_engine::plan::names::{ImageDigest, NodeName};
+use berth_engine::plan::names::{ImageDigest, NodeName, VolumeId};
 use berth_engine::plan::observation::{Pressure, Requests};
 use berth_engine::plan::planner::Inputs;
 use berth_engine::plan::render;
@@ -172,6 +173,16 @@ impl Stage {
                 world.add_tenant(&NodeName::new(node), namespace, &asks);
             }
             ["cut", node] => world.set_cut(&NodeName::new(node), true),
+            ["lose", volume, node] => {
+                world.lose_volume(&NodeName::new(node), &VolumeId::new(volume));
+            }
+            ["copy", volume, from, to] => {
+                world.copy_volume(&NodeName::new(from), &VolumeId::new(volume), &NodeName::new(to));
+            }
+            ["disk", node, gib] => {
+                let gib: u64 = gib.parse().expect("GiB");
+                world.set_disk(&NodeName::new(node), gib << 30);
+            }
             ["heal", node] => world.set_cut(&NodeName::new(node), false),
             _ => panic!("the world does not know `{line}`"),
         }
@@ -208,6 +219,16 @@ fn run(case: &mut [Part]) -> Vec<String> {
                     Ok((_, seen, body)) => render::markdown(&body, &seen.observation),
                     Err(why) => why,
                 },
+                "drift" => stage
+                    .look(|inputs, _| {
+                        let line = |finding: drift::Finding| {
+                            let drift::Finding { kind, subject, words } = finding;
+                            format!("{}  {subject}  {words}\n", kind.word())
+                        };
+                        drift::drift(inputs).into_iter().map(line).collect()
+                    })
+                    .await
+                    .unwrap_or_else(|why| why),
                 "capacity" => stage
                     .look(|inputs, body| capacity::text(&capacity::capacity(inputs, body)))
                     .await

@@ -7,8 +7,9 @@
 //! A failure of the random histories prints its seed; `BERTH_SEED=177 BERTH_HISTORIES=1` tells it.
 
 use berth_engine::plan::body::Goal;
-use berth_engine::plan::graph::{Graph, Strategy};
-use berth_engine::plan::names::{ImageDigest, WorkloadName};
+use berth_engine::plan::graph::{Graph, Mount, Strategy, Volume};
+use berth_engine::plan::names::{ImageDigest, VolumeName, WorkloadName};
+use berth_engine::plan::observation::{OnDelete, VolumeSpec};
 use berth_engine::plan::planner::{self, Inputs};
 use berth_engine::plan::render;
 use berth_engine::run::observe::survey;
@@ -190,6 +191,16 @@ fn text(dice: &mut Dice) -> Graph {
             let mut workload = web(image, replicas, dice.pick(&strategies));
             if dice.roll(4) == 0 {
                 workload.ports.clear();
+            }
+            if dice.roll(3) == 0 {
+                let own = VolumeName::new(format!("{name}_own"));
+                let shared = VolumeName::new("shared");
+                let (each_replica, volume) = dice.pick(&[(true, own), (false, shared)]);
+                let on_delete = dice.pick(&[OnDelete::Retain, OnDelete::Destroy]);
+                let spec = VolumeSpec { on_delete, ..VolumeSpec::default() };
+                graph.volumes.insert(volume.clone(), Volume { on: None, each_replica, spec });
+                let mount = Mount { volume, each_replica };
+                workload.template.mounts.insert("/data".to_owned(), mount);
             }
             graph = with(graph, name, workload);
         }

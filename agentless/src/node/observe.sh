@@ -36,6 +36,12 @@ observe() {
     [ -d "$file" ] || continue
     if [ -e "/run/netns/$1-$name" ]; then printf 'wired %s\n' "$name"; else printf 'unwired %s\n' "$name"; fi
   done
+  for file in /var/lib/berth/volumes/*/*/note.json; do
+    [ -r "$file" ] && IFS= read -r line <"$file" || continue
+    name=${file#/var/lib/berth/volumes/}
+    name=${name%/note.json}
+    printf 'volume %s %s %s\n' "${name%%/*}" "${name#*/}" "$line"
+  done
   stat -c 'started %.3Y %n' /run/containerd/io.containerd.runtime.v2.task/"$1"/*/init.pid 2>/dev/null
   printf 'end\n'
 }

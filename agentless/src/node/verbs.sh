@@ -53,6 +53,27 @@ tenant_up() {
   mkdir -p "/etc/berth/tenants/$1/pods" "/etc/berth/tenants/$1/endpoints" "/var/log/berth/$1" /run/berth
 }
 
+# volume_up NAMESPACE ID USER GROUP NOTE: a volume's folder, and what is noted of it; never its data.
+volume_up() {
+  local root=/var/lib/berth/volumes/$1 folder=/var/lib/berth/volumes/$1/$2
+  mkdir -p "$folder" || return
+  [ -d "$folder/data" ] || mkdir -m 755 "$folder/data" || return
+  chown "$3:$4" "$folder/data" || return
+  printf '%s\n' "$5" >"$folder/note.new" && sync "$folder/note.new" || return
+  mv -f "$folder/note.new" "$folder/note.json" && sync "$folder" "$root" /var/lib/berth/volumes /var/lib/berth
+}
+
+# volume_down NAMESPACE ID: first it is no volume any more, then its data goes.
+volume_down() {
+  local root=/var/lib/berth/volumes/$1 gone=/var/lib/berth/volumes/$1/.gone-$2
+  if [ -e "$root/$2" ]; then
+    rm -rf "$gone" && mv "$root/$2" "$gone" || return
+  fi
+  rm -rf "$gone" || return
+  rmdir "$root" /var/lib/berth/volumes /var/lib/berth 2>/dev/null
+  return 0
+}
+
 # Everything of a tenant that has no containers any more, wiring that was cut off half-way included.
 tenant_down() {
   local left group

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use berth_engine::plan::action::{Endpoint, NodeNetwork, NodePort, Protocol, Reflex};
-use berth_engine::plan::names::WorkloadName;
+use berth_engine::plan::names::{VolumeId, WorkloadName};
+use berth_engine::plan::observation::VolumeSpec;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_till, take_till1};
 use nom::character::complete::{char, digit1};
@@ -41,6 +42,8 @@ pub(crate) struct Kernel {
     pub(crate) endpoints: BTreeMap<WorkloadName, Endpoint>,
     /// Pods that have files here, and whether their namespaces are pinned.
     pub(crate) wired: BTreeMap<String, bool>,
+    /// Volumes of every tenant, by namespace.
+    pub(crate) volumes: BTreeMap<String, BTreeMap<VolumeId, VolumeSpec>>,
     /// When each task started, in milliseconds since 1970.
     pub(crate) started_ms: BTreeMap<String, u64>,
 }
@@ -69,6 +72,7 @@ enum Fact<'a> {
     Endpoint(Box<Endpoint>),
     Wired(&'a str, bool),
     Started(u64, &'a str),
+    Volume(&'a str, &'a str, Box<VolumeSpec>),
     End,
 }
 
@@ -109,6 +113,10 @@ pub(crate) fn parse(text: &str) -> Result<Kernel, Cut> {
             }
             Fact::Started(ms, id) => {
                 kernel.started_ms.insert(id.to_owned(), ms);
+            }
+            Fact::Volume(namespace, id, spec) => {
+                let volumes = kernel.volumes.entry(namespace.to_owned()).or_default();
+                volumes.insert(VolumeId::new(id), *spec);
             }
             Fact::End => whole = true,
         }
@@ -221,6 +229,10 @@ fn fact(line: &str) -> IResult<&str, Fact<'_>> {
             map(preceded(tag("started "), separated_pair(seconds, char(' '), task)), |(ms, id)| {
                 Fact::Started(ms, id)
             }),
+            map(
+                preceded(tag("volume "), (word, char(' '), word, char(' '), json)),
+                |(namespace, _, id, _, spec)| Fact::Volume(namespace, id, spec),
+            ),
             map(tag("tenant"), |_| Fact::Tenant),
             map(tag("end"), |_| Fact::End),
         )),
@@ -262,6 +274,8 @@ tenant
 wired web-0.g1
 unwired web-1.g2
 network {broken
+volume berth.shop.default data-0 {\"size_bytes\":7,\"user\":9,\"on_delete\":\"destroy\"}
+volume berth.shop.default data-1 {\"size_bytes\":-7}
 started 1795000000.5 /run/containerd/io.containerd.runtime.v2.task/berth.shop.default/web-0.g1/init.pid
 end
 ";
@@ -281,6 +295,9 @@ end
         assert_eq!(kernel.claims.len(), 1);
         assert!(kernel.tenant && kernel.network.is_none());
         assert!(!kernel.wired["web-1.g2"]);
+        let volumes: Vec<_> = kernel.volumes["berth.shop.default"].iter().collect();
+        assert_eq!(volumes.len(), 1);
+        assert_eq!((volumes[0].0.as_str(), volumes[0].1.size_bytes), ("data-0", 7));
         assert_eq!(kernel.started_ms["web-0.g1"], 1_795_000_000_500);
     }
 
@@ -296,10 +313,10 @@ end
         }
 
         #[test]
-        fn no_line_with_a_known_key_panics(key in 0..19_usize, text in ".{0,80}") {
+        fn no_line_with_a_known_key_panics(key in 0..20_usize, text in ".{0,80}") {
             let key = ["machine", "memory", "cpus", "os", "now", "disk", "addr", "missing", "epoch",
                 "network", "reflex", "claim", "endpoint", "wired", "started", "tenant", "disktotal", "pressure",
-                "listens"][key];
+                "listens", "volume"][key];
             let _ = parse(&format!("{key} {text}\nend"));
         }
     }

@@ -92,6 +92,10 @@ fn assemble(
         }
     }
     let (address4, address6) = addresses(live.address, &kernel);
+    let mut volumes = kernel.volumes;
+    let own = volumes.remove(&ours).unwrap_or_default();
+    let theirs = volumes.values().flat_map(BTreeMap::values).map(|volume| volume.size_bytes);
+    let volumes_of_others_bytes = theirs.fold(0, u64::saturating_add);
     NodeObservation {
         facts: Facts {
             machine_id: kernel.machine_id,
@@ -116,6 +120,8 @@ fn assemble(
             others,
             claimed: kernel.claims,
             foreign,
+            volumes: own,
+            volumes_of_others_bytes,
         },
         status: NodeStatus {
             pods: states,

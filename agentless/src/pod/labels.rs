@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use berth_engine::plan::action::PodSpec;
-use berth_engine::plan::names::{ImageDigest, PodId, SpecDigest, WorkloadName};
+use berth_engine::plan::names::{ImageDigest, PodId, SpecDigest, VolumeId, WorkloadName};
 use berth_engine::plan::observation::{PodSeen, Requests};
 use containerd_client::services::v1::Container;
 
@@ -35,6 +35,7 @@ pub(crate) fn write(pod: &PodSpec, spec: &[u8]) -> HashMap<String, String> {
         asks,
         // What it asks for names the ports of the node; where they lead is the node's files'.
         publish: _,
+        mounts,
         ip4,
         ip6,
         grace_ms,
@@ -59,6 +60,10 @@ pub(crate) fn write(pod: &PodSpec, spec: &[u8]) -> HashMap<String, String> {
         pairs.into_iter().map(|(key, value)| (format!("{OURS}{key}"), value)).collect();
     if let Some(asks) = asks.as_ref().and_then(|asks| serde_json::to_string(asks).ok()) {
         labels.insert(format!("{OURS}asks"), asks);
+    }
+    if !mounts.is_empty() {
+        let ids: Vec<&str> = mounts.values().map(VolumeId::as_str).collect();
+        labels.insert(format!("{OURS}volumes"), ids.join(","));
     }
     let seal = seal(&labels, spec);
     labels.insert(SEAL.to_owned(), seal);
@@ -111,6 +116,9 @@ pub(crate) fn read(container: &Container) -> Option<(PodId, PodSeen)> {
         revision: get("revision")?.parse().ok()?,
         grace_ms: get("grace")?.parse().ok()?,
         intact: intact(container),
+        mounts: get("volumes")
+            .map(|ids| ids.split(',').map(VolumeId::new).collect())
+            .unwrap_or_default(),
     };
     Some((id, seen))
 }

@@ -7,6 +7,7 @@ use berth_engine::plan::action::PodSpec;
 use serde_json::{Value, json};
 
 use crate::image::oci::RunConfig;
+use crate::volume;
 
 /// The search path if an image sets none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -92,6 +93,10 @@ pub(crate) fn runtime(pod: &PodSpec, image: &RunConfig, user: User) -> Value {
         json!({ "destination": format!("/etc/{file}"), "type": "bind",
                 "source": format!("{files}/{file}"), "options": ["rbind", "rprivate", "ro"] })
     };
+    let volumes = pod.mounts.iter().map(|(path, volume)| {
+        json!({ "destination": path, "type": "bind",
+                "source": volume::data(&namespace, volume), "options": ["rbind", "rprivate", "rw"] })
+    });
     let mount = |destination: &str, kind: &str, options: &[&str]| json!({ "destination": destination, "type": kind, "source": kind, "options": options });
     let mut resources = json!({
         "devices": [{ "allow": false, "access": "rwm" }],
@@ -109,7 +114,7 @@ pub(crate) fn runtime(pod: &PodSpec, image: &RunConfig, user: User) -> Value {
         resources["memory"] = json!({ "limit": pod.memory_bytes });
     }
     let cwd = if image.working_dir.is_empty() { "/" } else { &image.working_dir };
-    json!({
+    let mut spec = json!({
         "ociVersion": "1.0.2",
         "process": {
             "user": { "uid": user.uid, "gid": user.gid },
@@ -151,7 +156,12 @@ pub(crate) fn runtime(pod: &PodSpec, image: &RunConfig, user: User) -> Value {
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
         },
-    })
+    });
+    // After everything else, so that nothing hides them; a path comes before those inside it.
+    if let Some(mounts) = spec["mounts"].as_array_mut() {
+        mounts.extend(volumes);
+    }
+    spec
 }
 
 #[cfg(test)]
@@ -162,6 +172,7 @@ pub(crate) mod tests {
     pub(crate) fn pod() -> PodSpec {
         PodSpec {
             publish: std::collections::BTreeMap::new(),
+            mounts: std::collections::BTreeMap::new(),
             id: "web-0.g1".parse().expect("id"),
             tenant: Tenant { project: "shop".into(), environment: "default".into() },
             workload: WorkloadName::new("web"),

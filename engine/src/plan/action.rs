@@ -13,8 +13,8 @@ use std::sync::Arc;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-use super::names::{ImageDigest, NodeName, PodId, SpecDigest, Tenant, WorkloadName};
-use super::observation::Requests;
+use super::names::{ImageDigest, NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName};
+use super::observation::{Requests, VolumeSpec};
 
 /// A write to one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,15 @@ pub enum Action {
         /// Where the engine reads it from.
         source: ImageSource,
     },
+    /// Makes a volume's folder, empty, or changes what is noted of it; never its data.
+    EnsureVolume {
+        /// Whose.
+        tenant: Tenant,
+        /// Which.
+        volume: VolumeId,
+        /// What it should be.
+        spec: VolumeSpec,
+    },
     /// Creates and starts a pod: namespaces, addresses, snapshot, container, task.
     EnsurePod {
         /// The whole of it.
@@ -74,6 +83,13 @@ pub enum Action {
         tenant: Tenant,
         /// Which workload's endpoint.
         endpoint: WorkloadName,
+    },
+    /// Removes a volume, and all data in it. Irreversible.
+    RemoveVolume {
+        /// Whose.
+        tenant: Tenant,
+        /// Which.
+        volume: VolumeId,
     },
     /// Drops an image from the tenant's namespace.
     RemoveImage {
@@ -205,6 +221,9 @@ pub struct PodSpec {
     /// Ports of the node that lead to it, each with the port in the pod.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub publish: BTreeMap<NodePort, u16>,
+    /// Volumes of its node, by their paths in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mounts: BTreeMap<String, VolumeId>,
     /// Its IPv4 address.
     pub ip4: Ipv4Addr,
     /// Its IPv6 address.
@@ -361,6 +380,9 @@ impl Action {
             }
             Self::EnsureImage { tenant, image, .. } | Self::RemoveImage { tenant, image } => {
                 Write::new("image", format_args!("{}/{image}", tenant.namespace()))
+            }
+            Self::EnsureVolume { tenant, volume, .. } | Self::RemoveVolume { tenant, volume } => {
+                Write::new("volume", format_args!("{}/{volume}", tenant.namespace()))
             }
             Self::EnsurePod { pod } => {
                 Write::new("pod", format_args!("{}/{}", pod.tenant.namespace(), pod.id))

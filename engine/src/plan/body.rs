@@ -17,11 +17,11 @@ use super::after::After;
 use super::canon::digest_of;
 use super::graph::{Over, Probe, Rollout, Rule, Taint, Workload};
 use super::ledger::{Claims, Pin};
-use super::names::{NodeName, PodId, SpecDigest, Tenant, WorkloadName};
+use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName};
 use super::observation::Requests;
 
 /// The plan format's version.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,6 +228,8 @@ pub enum Verb {
     Held(Box<Pin>),
     /// A pin held it, and ends with this plan, since its release has changed in the text.
     Released(Box<Pin>),
+    /// A volume that nobody mounts any more, and that stays with its data.
+    Kept,
 }
 
 /// One field's change.
@@ -279,6 +281,29 @@ pub enum Blocked {
         /// The machine id that answered.
         found: String,
     },
+    /// A volume was there, and is not any more.
+    VolumeLost {
+        /// Which.
+        volume: VolumeId,
+        /// Where it was.
+        node: NodeName,
+    },
+    /// A volume is on more than one node, or may be.
+    VolumeTwice {
+        /// Which.
+        volume: VolumeId,
+        /// Where.
+        nodes: BTreeSet<NodeName>,
+    },
+    /// A volume is not where the text says, and data is not moved.
+    VolumeElsewhere {
+        /// Which.
+        volume: VolumeId,
+        /// Where it is.
+        is: NodeName,
+        /// Where the text says.
+        wants: NodeName,
+    },
 }
 
 /// Why a node does not take a replica.
@@ -329,10 +354,17 @@ pub enum Rejection {
         /// The taint.
         taint: Taint,
     },
-    /// It is not one of the nodes that are named, or that hold the volumes.
+    /// It is not one of the nodes that are named.
     Elsewhere {
         /// Those.
         at: BTreeSet<NodeName>,
+    },
+    /// A volume that the replica mounts is on another node.
+    Volume {
+        /// Which.
+        volume: VolumeId,
+        /// Where it is, or will be.
+        on: NodeName,
     },
     /// Not enough of another resource.
     Resource {

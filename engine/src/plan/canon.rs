@@ -71,6 +71,7 @@ fn template_form(template: &PodTemplate) -> Value {
         overhead: _,
         limits: _,
         publish,
+        mounts,
         grace_ms,
     } = template;
     let mut form = Map::new();
@@ -93,6 +94,7 @@ fn template_form(template: &PodTemplate) -> Value {
         form.insert("asks".into(), requests_form(&asks));
     }
     insert_unless_empty(&mut form, "publish", json!(publish));
+    insert_unless_empty(&mut form, "mounts", json!(mounts));
     if *grace_ms != 10_000 {
         form.insert("grace_ms".into(), json!(grace_ms));
     }

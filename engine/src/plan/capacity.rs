@@ -16,6 +16,7 @@ use super::observation::Requests;
 use super::place::Fleet;
 use super::planner::Inputs;
 use super::whatif::Suppose;
+use super::volume::{self, Asks};
 use super::why::{ask, settled};
 
 /// More headroom than this is told as "at least".
@@ -79,7 +80,7 @@ pub fn capacity(inputs: &Inputs<'_>, body: &PlanBody) -> Capacity {
     let nodes = loads(&fleet, inputs, body);
     let headroom: BTreeMap<_, _> = workloads
         .iter()
-        .map(|(name, workload)| (name.clone(), fits(&fleet, name, workload)))
+        .map(|(name, workload)| (name.clone(), fits(inputs, &fleet, name, workload)))
         .collect();
     let one = survival(inputs, body, &fleet, &singles(inputs));
     let add = if one.fatal.is_empty() { None } else { shape_to_add(inputs, body) };
@@ -92,6 +93,11 @@ fn loads(fleet: &Fleet, inputs: &Inputs<'_>, body: &PlanBody) -> BTreeMap<NodeNa
     for (name, slot) in fleet.nodes() {
         let mut used = Requests::default();
         let seen = inputs.observation.seen(name);
+        if let Some(seen) = seen {
+            let volumes = seen.spec.volumes.values().map(|volume| volume.size_bytes);
+            let disk = volumes.fold(seen.spec.volumes_of_others_bytes, u64::saturating_add);
+            used.add(&Requests { disk_bytes: disk, ..Requests::default() });
+        }
         seen.iter().flat_map(|seen| seen.spec.others.values()).for_each(|other| used.add(other));
         let load = Load { room: slot.room.clone(), used, replicas: BTreeMap::new() };
         nodes.insert(name.clone(), load);
@@ -105,15 +111,26 @@ fn loads(fleet: &Fleet, inputs: &Inputs<'_>, body: &PlanBody) -> BTreeMap<NodeNa
     nodes
 }
 
-fn fits(fleet: &Fleet, name: &WorkloadName, workload: &Workload) -> u32 {
+fn fits(inputs: &Inputs<'_>, fleet: &Fleet, name: &WorkloadName, workload: &Workload) -> u32 {
     let mut fleet = fleet.clone();
     let credit = BTreeMap::new();
-    let ticket = fleet.ticket(&ask(name, workload, &workload.template.asks(), &credit));
-    let mut count = 0;
-    while count < MOST_HEADROOM && fleet.place(ticket).is_some() {
-        count += 1;
+    let volumes = &inputs.graph.volumes;
+    let mounts = &workload.template.mounts;
+    let asks = volume::asks(workload, workload.replicas, volumes, &fleet);
+    let mut ticket = fleet.ticket(&ask(name, workload, &asks, &credit));
+    for count in 0..MOST_HEADROOM {
+        let ordinal = workload.replicas.saturating_add(count);
+        // Each replica may have volumes of its own.
+        if count > 0 && !mounts.is_empty() {
+            let asks = volume::asks(workload, ordinal, volumes, &fleet);
+            ticket = fleet.ticket(&ask(name, workload, &asks, &credit));
+        }
+        let Some(node) = fleet.place(ticket) else { return count };
+        if let Some(node) = fleet.name(node).cloned() {
+            mounts.values().for_each(|mount| fleet.house(&mount.id(ordinal), &node, true));
+        }
     }
-    count
+    MOST_HEADROOM
 }
 
 fn singles(inputs: &Inputs<'_>) -> Vec<Vec<NodeName>> {
@@ -169,14 +186,15 @@ fn homeless(
     gone.sort_by_key(|(id, placed)| (std::cmp::Reverse(priority(&placed.workload)), *id));
     let mut homeless = BTreeMap::new();
     let credit = BTreeMap::new();
-    for (_, placed) in gone {
+    for (id, placed) in gone {
         let name = &placed.workload;
         let Some(workload) = workloads.get(name) else { continue };
         // One on every node has nobody to stand in for it.
         if workload.placement.every_node {
             continue;
         }
-        let ticket = fleet.ticket(&ask(name, workload, &workload.template.asks(), &credit));
+        let asks = volume::asks(workload, id.ordinal, &inputs.graph.volumes, &fleet);
+        let ticket = fleet.ticket(&ask(name, workload, &asks, &credit));
         if fleet.place(ticket).is_none() {
             *homeless.entry(name.clone()).or_default() += 1;
         }
@@ -222,10 +240,12 @@ fn stranded(
     let mut usable: BTreeSet<NodeName> = BTreeSet::new();
     for (name, workload) in workloads {
         // Whether it fits is asked of room alone: a constraint may change, a remainder does not.
-        let free = super::graph::Placement::default();
-        let requests = workload.template.asks();
-        let mut asked = ask(name, workload, &requests, &credit);
-        asked.placement = &free;
+        let asks = Asks {
+            requests: workload.template.asks(),
+            volumes_bytes: 0,
+            tied: Some(super::graph::Placement::default()),
+        };
+        let asked = ask(name, workload, &asks, &credit);
         let judged = fleet.clone().judge(&asked);
         usable.extend(judged.into_iter().filter(|(_, v)| v.is_ok()).map(|(node, _)| node));
     }

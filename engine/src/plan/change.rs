@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::action::Protocol;
 use super::body::{Change, FieldChange, Verb};
 use super::graph::{
-    Limits, OnFail, Over, Placement, PodTemplate, Port, Probe, ProbeKind, Relation, Rollout, Rule,
+    Limits, Mount, OnFail, Over, Placement, PodTemplate, Port, Probe, ProbeKind, Relation, Rollout, Rule,
     Strategy, Taint, Toleration, Workload,
 };
 use super::ledger::Pin;
@@ -112,6 +112,7 @@ fn form(workload: &Workload) -> Value {
         overhead,
         limits,
         publish: _,
+        mounts,
         grace_ms,
     } = template;
     let amounts = |requests: &Requests| {
@@ -132,6 +133,7 @@ fn form(workload: &Workload) -> Value {
         "command": optional(command),
         "args": optional(args),
         "env": env,
+        "mounts": mounts.iter().map(|(path, mount)| (path.clone(), json!(self::mount(mount)))).collect::<serde_json::Map<_, _>>(),
         "resources": amounts(resources),
         "overhead": amounts(overhead),
         "limits": {
@@ -164,6 +166,7 @@ fn place(placement: &Placement) -> Value {
         apart,
         tolerate,
         at,
+        held: _,
         every_node: _,
         priority: _,
         keep: _,
@@ -220,6 +223,12 @@ fn toleration(toleration: &Toleration) -> String {
 pub fn taint(taint: &Taint) -> String {
     let Taint { key, value, effect: _ } = taint;
     value.as_ref().map_or_else(|| key.clone(), |value| format!("{key}: {value}"))
+}
+
+fn mount(mount: &Mount) -> String {
+    let Mount { volume, each_replica } = mount;
+    let own = if *each_replica { ", each replica its own" } else { "" };
+    format!("{volume}{own}")
 }
 
 fn port(port: &Port) -> String {

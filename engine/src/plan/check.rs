@@ -11,6 +11,7 @@ mod capacity;
 mod census;
 mod place;
 mod play;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -21,7 +22,7 @@ use super::action::{Action, PodSpec};
 use super::body::{PlanBody, Step, Work};
 use super::graph::Graph;
 use super::ledger::Head;
-use super::names::{NodeName, PodId, WorkloadName};
+use super::names::{NodeName, PodId, VolumeId, WorkloadName};
 use super::observation::Observation;
 use super::undo::undo_steps;
 
@@ -123,6 +124,48 @@ pub enum Violation {
         /// Of what.
         name: String,
     },
+    /// A volume would be made that is, or was, somewhere already.
+    #[error("{volume} would be made on {node}, and there is one already, or was")]
+    VolumeMadeAgain {
+        /// Which volume.
+        volume: VolumeId,
+        /// On which node.
+        node: NodeName,
+    },
+    /// A pod would mount a volume that is not on its node.
+    #[error("{pod} would mount {volume}, which is not on {node} then")]
+    VolumeMissing {
+        /// Which pod.
+        pod: PodId,
+        /// Which volume.
+        volume: VolumeId,
+        /// On which node.
+        node: NodeName,
+    },
+    /// Two pods of one replica would have its volumes at the same time.
+    #[error("{pod} would mount its volumes while {other} may have them")]
+    VolumeShared {
+        /// Which pod.
+        pod: PodId,
+        /// The other one.
+        other: PodId,
+    },
+    /// A volume would be removed that somebody needs, or that is to stay.
+    #[error("{volume} on {node} is not to be removed")]
+    VolumeTaken {
+        /// Which volume.
+        volume: VolumeId,
+        /// On which node.
+        node: NodeName,
+    },
+    /// A new volume has no room.
+    #[error("{volume} does not fit on {node}")]
+    VolumeTooLarge {
+        /// Which volume.
+        volume: VolumeId,
+        /// On which node.
+        node: NodeName,
+    },
     /// A converging plan takes a node's network away.
     #[error("step {0} would take away what a node needs")]
     Dismantles(u32),
@@ -144,6 +187,7 @@ pub fn check(
     addresses(body, observation, head, &mut violations);
     capacity::capacity(body, graph, observation, &ancestry, &mut violations);
     place::placement(body, graph, observation, &ancestry, &mut violations);
+    volumes::volumes(body, graph, (observation, head), &ancestry, &mut violations);
     let mut steps: BTreeMap<&WorkloadName, Vec<&Step>> = BTreeMap::new();
     for step in &body.steps {
         if let Some(branch) = &step.branch {

@@ -13,6 +13,7 @@ use super::ledger::Head;
 use super::names::{NodeName, PodId};
 use super::observation::{NodeObservation, NodeView, Observation, PodStatus};
 use super::planner::{Inputs, plan};
+use super::volume::{self, Home};
 
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +77,20 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
         if node.is_some_and(|seen| !seen.spec.pods.contains_key(pod)) {
             let subject = format!("{pod}@{}", placed.node);
             say(Kind::External, subject, "is gone → will be started again".to_owned());
+        }
+    }
+    for (volume, home) in volume::homes(graph, observation, head) {
+        match home {
+            Home::Lost(node) => {
+                let words = "is gone, with its data → whoever mounts it waits".to_owned();
+                say(Kind::External, format!("{volume}@{node}"), words);
+            }
+            Home::Twice(nodes) => {
+                let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+                let words = format!("is on {}, or may be → whoever mounts it waits", nodes.join(", "));
+                say(Kind::External, format!("volume/{volume}"), words);
+            }
+            Home::Seen(..) | Home::Remembered(_) => {}
         }
     }
     pending(inputs, &mut say);

@@ -12,7 +12,7 @@ macro_rules! pages {
 pages![
     "E0501", "E0502", "E0503", "E0504", "E0505", "E0506", "E0507", "E0508", "E0509", "E0510",
     "E0511", "E0512", "E0513", "E0514", "E0540", "E0541", "E0542", "E0543", "E0544", "E0545",
-    "E0546",
+    "E0546", "E0547", "E0548", "E0549",
 ];
 
 /// The page of a code: what it means, an example, and what to do.

@@ -83,6 +83,9 @@ fn differences(
     if then.spec.endpoints != now.spec.endpoints {
         lines.push(format!("{name}: an endpoint's backends changed"));
     }
+    if then.spec.volumes != now.spec.volumes {
+        lines.push(format!("{name}: its volumes changed"));
+    }
     if then.facts.machine_id != now.facts.machine_id {
         lines.push(format!("{name} is another machine"));
     }

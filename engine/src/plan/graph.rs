@@ -9,8 +9,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::action::{ImageSource, NodePort, Protocol};
-use super::names::{ImageDigest, NodeName, Tenant, WorkloadName};
-use super::observation::Requests;
+use super::names::{ImageDigest, NodeName, Tenant, VolumeId, VolumeName, WorkloadName};
+use super::observation::{Requests, VolumeSpec};
 
 /// A whole project in one environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,12 +25,43 @@ pub struct Graph {
     pub nodes: BTreeMap<NodeName, Node>,
     /// What should run.
     pub workloads: BTreeMap<WorkloadName, Workload>,
+    /// Data that outlives what runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<VolumeName, Volume>,
     /// What all replicas of this environment together may ask for; without bounds if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
     /// How nodes fill up.
     #[serde(default)]
     pub fill: Fill,
+}
+
+/// Data that outlives the containers that use it: a folder on one node, or one for each replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Where it is made, if not where its first user is placed.
+    pub on: Option<NodeName>,
+    /// Whether every replica that mounts it has one of its own.
+    pub each_replica: bool,
+    /// What each folder is.
+    pub spec: VolumeSpec,
+}
+
+/// A volume as a replica sees it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mount {
+    /// Which.
+    pub volume: VolumeName,
+    /// Whether the replica has one of its own.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub each_replica: bool,
+}
+
+impl Mount {
+    /// Names the folder that a replica mounts.
+    pub fn id(&self, ordinal: u32) -> VolumeId {
+        self.volume.id(self.each_replica.then_some(ordinal))
+    }
 }
 
 /// What all replicas of an environment together may ask for; no bound where absent.
@@ -178,6 +209,9 @@ pub struct PodTemplate {
     /// Ports of its node that lead to a replica, each with the port in the pod.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub publish: BTreeMap<NodePort, u16>,
+    /// Volumes, by their paths in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mounts: BTreeMap<String, Mount>,
     /// How long it may take to end by itself, in milliseconds.
     pub grace_ms: u64,
 }
@@ -326,9 +360,13 @@ pub struct Placement {
     /// Taints that do not keep it off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tolerate: Vec<Toleration>,
-    /// The only nodes that it may run on, if any are named: where its volumes are.
+    /// The only nodes that it may run on, if any are named.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub at: BTreeSet<NodeName>,
+    /// The volumes that a replica mounts and that are somewhere already, each with its node. No text
+    /// says it: planning fills it in for one replica at a time.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<VolumeId, NodeName>,
     /// Whether one runs on every node that it may run on; the number of replicas then follows.
     #[serde(default, skip_serializing_if = "is_false")]
     pub every_node: bool,
@@ -499,6 +537,17 @@ impl Placement {
         };
         let taint = node.taints.iter().find(evicts)?;
         Some(format!("{name} has taint {}", taint.key))
+    }
+
+    /// Says whether the nodes that are named, and the volumes that are somewhere, leave a node.
+    pub fn leaves_open(&self, name: &NodeName) -> bool {
+        (self.at.is_empty() || self.at.contains(name))
+            && self.held.values().all(|node| node == name)
+    }
+
+    /// Says whether nodes are told apart by their names.
+    pub fn names_nodes(&self) -> bool {
+        !self.at.is_empty() || !self.held.is_empty()
     }
 
     /// Says whether new replicas may come to a node, by what the text says of both.

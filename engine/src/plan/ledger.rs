@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::body::{Placed, PlanBody};
 use super::canon::{digest_of, release_digest};
 use super::graph::Workload;
-use super::names::{NodeName, PodId, SpecDigest, WorkloadName};
+use super::names::{NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 3;
+pub const LEDGER_VERSION: u32 = 4;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +69,21 @@ pub enum Entry {
         /// Those of them that have passed their gate. Since version 2.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         proven: BTreeSet<PodId>,
+        /// Every volume that is there now, as far as this engine knows. Since version 4.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        volumes: BTreeMap<VolumeId, Remembered>,
     },
+}
+
+/// Where a volume was when an apply ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// On which node.
+    pub node: NodeName,
+    /// Whether it is not known that it was there: the step that makes it, or that removes it, was
+    /// begun and not seen to end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsure: bool,
 }
 
 /// How an apply ended.
@@ -127,6 +141,9 @@ pub struct Head {
     /// Those of them that had passed their gate: what no endpoint's table can say of a workload
     /// without ports, nor of a pod on a node that is silent.
     pub proven: BTreeSet<PodId>,
+    /// Every volume that was there when the last apply ended.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<VolumeId, Remembered>,
     /// The highest generation that any plan has named, by replica (`web-0`).
     pub generations: BTreeMap<String, u64>,
 }
@@ -297,10 +314,11 @@ impl Head {
             Entry::Pin { workload, pin } => {
                 self.pins.insert(workload.clone(), (**pin).clone());
             }
-            Entry::Finish { revision: _, outcome: _, reached, placed, proven } => {
+            Entry::Finish { revision: _, outcome: _, reached, placed, proven, volumes } => {
                 self.in_flight = None;
                 self.placed.clone_from(placed);
                 self.proven.clone_from(proven);
+                self.volumes.clone_from(volumes);
                 for (name, workload) in reached {
                     match workload {
                         Some(workload) => self.reached.insert(name.clone(), (**workload).clone()),

@@ -6,6 +6,7 @@
 //! `berth.lock` and the files beside the project, and [`lower`] only looks digests up.
 
 mod place;
+mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -139,18 +140,21 @@ impl Lowering {
         let pools = self.pools(project);
         let mut workloads = BTreeMap::new();
         let overhead = project.value().get("overhead").map(requests).unwrap_or_default();
+        let own = volume::of_each_replica(program);
         for resource in services(program) {
-            if let Some(mut workload) = self.service(resource, digests) {
+            if let Some(mut workload) = self.service(resource, digests, &own) {
                 workload.template.overhead = overhead.clone();
                 workloads.insert(WorkloadName::new(&*resource.name), workload);
             }
         }
         self.settle(program, &nodes, &mut workloads);
+        self.mounted_once(program, &own);
+        let volumes = self.volumes(program);
         let quota = project.value().get("quota").map(place::quota);
         let fill = place::fill(project.value().get("fill"));
         let tenant =
             Tenant { project: project.name.to_string(), environment: environment.to_owned() };
-        Some(Graph { tenant, keeper, pools: pools?, nodes, workloads, quota, fill })
+        Some(Graph { tenant, keeper, pools: pools?, nodes, workloads, volumes, quota, fill })
     }
 
     fn project<'a>(&mut self, program: &'a Program) -> Option<&'a Resource> {
@@ -252,6 +256,7 @@ impl Lowering {
         &mut self,
         resource: &Resource,
         digests: &BTreeMap<ImageName, ImageDigest>,
+        own: &BTreeSet<&str>,
     ) -> Option<Workload> {
         let value = resource.value();
         let slug = WorkloadName::new(&*resource.name).slug();
@@ -284,6 +289,7 @@ impl Lowering {
         Some(Workload {
             template: PodTemplate {
                 publish: self.published(resource, &ports),
+                mounts: self.mounts(resource, own),
                 image,
                 source,
                 command: list(value.get("command")),

@@ -24,6 +24,7 @@ pub mod rollout;
 pub mod satisfied;
 pub mod steps;
 pub mod undo;
+pub mod volume;
 pub mod whatif;
 pub mod why;
 pub mod world;

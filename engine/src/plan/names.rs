@@ -45,6 +45,14 @@ name!(
     WorkloadName
 );
 name!(
+    /// A volume's name in the text, such as `data`.
+    VolumeName
+);
+name!(
+    /// A folder of a volume on a node: `data`, or `data-0` where each replica has one of its own.
+    VolumeId
+);
+name!(
     /// The digest of an image's manifest or index: `sha256:` and 64 hexadecimal digits.
     ImageDigest
 );
@@ -57,8 +65,36 @@ impl WorkloadName {
     /// Spells the name with the characters that container ids and file names allow: `web[eu]`
     /// becomes `web.eu`. Plain names hold no dot, so two names never share a spelling.
     pub fn slug(&self) -> String {
-        self.0.replace('[', ".").replace([']', '"'], "")
+        slug(&self.0)
     }
+}
+
+impl VolumeName {
+    /// Spells the name as [`WorkloadName::slug`] does.
+    pub fn slug(&self) -> String {
+        slug(&self.0)
+    }
+
+    /// Names the volume's folder: the one that there is, or that of a replica. Lowering refuses names
+    /// that end in a hyphen and digits, so that no two volumes share one.
+    pub fn id(&self, replica: Option<u32>) -> VolumeId {
+        match replica {
+            None => VolumeId::new(self.slug()),
+            Some(ordinal) => VolumeId::new(format!("{}-{ordinal}", self.slug())),
+        }
+    }
+}
+
+impl VolumeId {
+    /// Cuts off the number of the replica, if it ends in one.
+    pub fn replica(&self) -> Option<(&str, u32)> {
+        let (slug, ordinal) = self.0.rsplit_once('-')?;
+        Some((slug, ordinal.parse().ok()?))
+    }
+}
+
+fn slug(name: &str) -> String {
+    name.replace('[', ".").replace([']', '"'], "")
 }
 
 impl ImageDigest {

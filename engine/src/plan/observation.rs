@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use super::action::{Endpoint, NodeNetwork, NodePort, Reflex};
-use super::names::{ImageDigest, NodeName, PodId, SpecDigest, WorkloadName};
+use super::names::{ImageDigest, NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 
 /// Every node of the fleet, as last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +105,40 @@ pub struct NodeSpec {
     pub claimed: BTreeSet<Ipv4Addr>,
     /// Containers that no Berth made.
     pub foreign: BTreeSet<Foreign>,
+    /// Our tenant's volumes, whether the text has them or not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<VolumeId, VolumeSpec>,
+    /// What other tenants' volumes take of the disk, in bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub volumes_of_others_bytes: u64,
+}
+
+/// What a volume's folder is, and what becomes of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct VolumeSpec {
+    /// What placement counts of the node's disk, in bytes. Nothing enforces it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub size_bytes: u64,
+    /// Whom the folder belongs to, by number.
+    #[serde(default)]
+    pub user: u32,
+    /// The group whom it belongs to, by number.
+    #[serde(default)]
+    pub group: u32,
+    /// Whether its data goes with it when it leaves the text.
+    #[serde(default)]
+    pub on_delete: OnDelete,
+}
+
+/// What becomes of a volume's data when the volume leaves the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDelete {
+    /// It stays where it is.
+    #[default]
+    Retain,
+    /// It goes.
+    Destroy,
 }
 
 /// A pod as its labels say it.
@@ -129,6 +163,9 @@ pub struct PodSeen {
     /// Whether container and labels agree with what Berth wrote (its image, its command, its
     /// limits); false after a change by hand.
     pub intact: bool,
+    /// Volumes that it mounts.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub mounts: BTreeSet<VolumeId>,
 }
 
 /// What is asked for, or what there is: the two that the kernel enforces, and what is only counted.

@@ -6,6 +6,7 @@
 
 mod claim;
 mod decide;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::observation::{NodeObservation, NodeView, Observation};
 use super::peers;
 use super::rollout::{Case, Decision};
 use super::steps::{Builder, Track};
+use super::volume;
 use super::world::World;
 
 pub(super) use self::decide::fleet;
@@ -71,7 +73,9 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
     let world = World::of(graph, observation, head);
     let wanted = effective(inputs, &mut body);
     claim(graph, &wanted, &mut body);
-    if body.blocked.is_empty() {
+    let may_plan = body.blocked.is_empty();
+    body.blocked.extend(volume::blocked(graph, &wanted, &world.volumes));
+    if may_plan {
         let yielding = BTreeMap::new();
         Planning { inputs, world: &world, body: &mut body, yielding }.run(&wanted);
     }
@@ -194,23 +198,26 @@ impl Planning<'_, '_> {
         let mut builder = Builder::default();
         let prepared = self.prepare(&mut builder);
         let images = self.images(wanted, &decisions, &prepared, &mut builder);
+        let volumes = self.volumes(wanted, &decisions, &prepared, &mut builder);
         let endpoints = self.endpoints();
         // Whoever yields comes before whom it yields to, whose steps wait for it.
         let priority = |name: &WorkloadName| wanted.get(name).map_or(0, |w| w.placement.priority);
         // What leaves for good comes first, so that others can wait for the ports that it held.
         let mut decisions: Vec<_> = decisions.into_iter().collect();
         decisions.sort_by_key(|(name, _)| (wanted.contains_key(name), priority(name)));
+        let none = BTreeMap::new();
         for (name, decision) in decisions {
             self.branch(
                 &name,
                 wanted.get(&name),
                 decision,
                 &prepared,
-                &images,
+                (&images, volumes.get(&name).unwrap_or(&none)),
                 endpoints.get(&name).map(Vec::as_slice).unwrap_or_default(),
                 &mut builder,
             );
         }
+        self.drop_volumes(wanted, &mut builder);
         match self.inputs.goal {
             Goal::Destroy => self.leave(&mut builder),
             Goal::Converge => {}
@@ -338,7 +345,10 @@ impl Planning<'_, '_> {
         wanted: Option<&Workload>,
         decision: Decision,
         prepared: &BTreeMap<NodeName, StepId>,
-        images: &BTreeMap<(NodeName, ImageDigest), StepId>,
+        (images, volumes): (
+            &BTreeMap<(NodeName, ImageDigest), StepId>,
+            &BTreeMap<NodeName, Vec<StepId>>,
+        ),
         has_endpoint: &[NodeName],
         builder: &mut Builder,
     ) {
@@ -373,6 +383,7 @@ impl Planning<'_, '_> {
                         .copied()
                         .into_iter()
                         .collect();
+                    steps.extend(volumes.get(node).into_iter().flatten());
                     steps.extend(vacated.get(node).into_iter().flatten());
                     steps
                 };
@@ -427,6 +438,7 @@ impl Planning<'_, '_> {
             addresses: addresses(self.inputs.graph, &self.body.claims, name),
             nodes: &self.inputs.graph.nodes,
             yielding: &self.yielding,
+            volumes: &self.inputs.graph.volumes,
         };
         case.endpoint(&workload.ports)
     }

@@ -65,7 +65,7 @@ fn change_and_waves(out: &mut String, change: &Change, body: &PlanBody) {
     self::change(out, change);
     let changes = match change.verb {
         Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => true,
-        Verb::Held(_) | Verb::Released(_) => false,
+        Verb::Held(_) | Verb::Released(_) | Verb::Kept => false,
     };
     let mut branches = body.branches.iter().filter(|_| changes);
     let branch = branches.find(|(name, _)| change.resource == format!("service/{name}"));
@@ -93,7 +93,7 @@ fn mark(verb: &Verb) -> char {
         Verb::Add => '+',
         Verb::Change | Verb::Heal => '~',
         Verb::Destroy => '-',
-        Verb::Held(_) | Verb::Released(_) => '=',
+        Verb::Held(_) | Verb::Released(_) | Verb::Kept => '=',
     }
 }
 
@@ -121,11 +121,17 @@ fn change(out: &mut String, change: &Change) {
             );
             return;
         }
+        Verb::Kept => {
+            let where_ = causes.first().map(String::as_str).unwrap_or_default();
+            let _ = writeln!(out, "= {resource}  stays with its data, {where_}");
+            return;
+        }
         Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => {
             let word = match verb {
                 Verb::Heal => "  heal",
+                Verb::Destroy if resource.starts_with("volume/") => "  DESTROY, with all its data",
                 Verb::Destroy => "  DESTROY",
-                Verb::Add | Verb::Change | Verb::Held(_) | Verb::Released(_) => "",
+                Verb::Add | Verb::Change | Verb::Held(_) | Verb::Released(_) | Verb::Kept => "",
             };
             let _ = writeln!(out, "{} {resource}{word}", mark(verb));
         }
@@ -268,6 +274,26 @@ fn blocked(out: &mut String, blocked: &Blocked) {
                 "! BLOCKED: the address pool `{pool}` has none left for {by}; widen it in `project`"
             );
         }
+        Blocked::VolumeLost { volume, node } => {
+            let _ = writeln!(
+                out,
+                "! volume/{volume}  BLOCKED: it was on {node}, and is not there any more; bring its folder back, or give the volume another name to begin without its data"
+            );
+        }
+        Blocked::VolumeTwice { volume, nodes } => {
+            let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+            let _ = writeln!(
+                out,
+                "! volume/{volume}  BLOCKED: more than one node has it, or may have: {}; take the folders away whose data is not the right one",
+                nodes.join(", ")
+            );
+        }
+        Blocked::VolumeElsewhere { volume, is, wants } => {
+            let _ = writeln!(
+                out,
+                "! volume/{volume}  BLOCKED: it is on {is}, and the text says {wants}; Berth moves no data: write `on: {is}`, or give the volume another name"
+            );
+        }
         Blocked::OtherMachine { node, known, found } => {
             let _ = writeln!(
                 out,
@@ -301,6 +327,7 @@ pub fn rejection(rejection: &Rejection) -> String {
             let at: Vec<_> = at.iter().map(ToString::to_string).collect();
             format!("must be at {}", at.join(" or "))
         }
+        Rejection::Volume { volume, on } => format!("volume {volume} is on {on}"),
         Rejection::Resource { name, needs, free } if name == "disk" => {
             format!("disk needs {}, free {}", bytes(*needs), bytes(*free))
         }

@@ -14,9 +14,9 @@ use self::placing::{Placing, spec_of};
 use super::action::{Backend, Endpoint, EndpointPort};
 use super::body::{Blocked, Branch, Move, Placed, Wave};
 use super::canon::{release_digest, template_digest};
-use super::graph::{Node, OnFail, Port, Rollout, Strategy, Workload};
+use super::graph::{Node, OnFail, Port, Rollout, Strategy, Volume, Workload};
 use super::ledger::Head;
-use super::names::{NodeName, PodId, SpecDigest, Tenant, WorkloadName};
+use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeName, WorkloadName};
 use super::place::Fleet;
 use super::world::{Here, State, World};
 
@@ -40,6 +40,8 @@ pub struct Case<'a> {
     pub nodes: &'a BTreeMap<NodeName, Node>,
     /// Pods that make room for a workload of a higher priority.
     pub yielding: &'a BTreeMap<PodId, WorkloadName>,
+    /// What the text says of volumes.
+    pub volumes: &'a BTreeMap<VolumeName, Volume>,
 }
 
 impl Case<'_> {
@@ -84,8 +86,8 @@ pub struct Decision {
     pub blocked: Vec<Blocked>,
     /// How many replicas wait for room that nothing in the text has changed.
     pub waiting: usize,
-    /// The replicas that were to be placed: for each, the node of the pod that it replaces.
-    pub asked: Vec<Option<NodeName>>,
+    /// The replicas that were to be placed, each with the node of the pod that it replaces.
+    pub asked: Vec<(u32, Option<NodeName>)>,
     /// Pods that do not count beside those that replace them.
     pub replaced: Vec<Placed>,
     /// What is put off, for people.

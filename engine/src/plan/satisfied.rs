@@ -15,6 +15,10 @@ pub fn is_satisfied(action: &Action, node: &NodeObservation) -> bool {
         Action::InstallReflex { reflex, version } => spec.reflexes.get(reflex) == Some(version),
         Action::EnsureTenant { tenant: _ } => spec.tenant,
         Action::EnsureImage { tenant: _, image, source: _ } => spec.images.contains(image),
+        Action::EnsureVolume { tenant: _, volume, spec: wanted } => {
+            spec.volumes.get(volume) == Some(wanted)
+        }
+        Action::RemoveVolume { tenant: _, volume } => !spec.volumes.contains_key(volume),
         Action::EnsurePod { pod } => {
             let made = spec.pods.get(&pod.id).is_some_and(|p| p.intact && p.digest == pod.digest);
             made && match node.status.pods.get(&pod.id) {

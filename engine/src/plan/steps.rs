@@ -36,6 +36,17 @@ impl Builder {
         self.push(node, None, None, Work::Act(action), after)
     }
 
+    /// Adds a write that belongs to a branch, if to any, and to no wave of it.
+    pub fn last(
+        &mut self,
+        node: &NodeName,
+        branch: Option<&WorkloadName>,
+        action: Action,
+        after: After,
+    ) -> StepId {
+        self.push(node, branch, None, Work::Act(action), after)
+    }
+
     /// Counts the steps so far.
     pub fn len(&self) -> usize {
         self.steps.len()

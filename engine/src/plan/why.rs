@@ -16,6 +16,7 @@ use super::observation::Requests;
 use super::place::{Ask, Fleet, mend};
 use super::planner::{self, Inputs};
 use super::render::rejection;
+use super::volume::{self, Asks};
 use super::world::World;
 
 /// How many mends are told.
@@ -102,8 +103,8 @@ pub fn why(
         fleet.remove(node, name, requests, Some(*ip4));
     }
     let credit = BTreeMap::new();
-    let requests = workload.template.asks();
-    let ask = ask(name, workload, &requests, &credit);
+    let asks = volume::asks(workload, ordinal, &inputs.graph.volumes, &fleet);
+    let ask = ask(name, workload, &asks, &credit);
     let mut would = Vec::new();
     let mut rejected = BTreeMap::new();
     for (node, verdict) in fleet.judge(&ask) {
@@ -120,13 +121,16 @@ pub fn why(
         None if rejected.is_empty() => Vec::new(),
         None => mend::mends(&fleet, &ask, MENDS),
     };
+    let homes = volume::homes(inputs.graph, inputs.observation, inputs.head);
+    let barred = volume::barred(workload, ordinal, &homes);
+    let barred = barred.map(|id| format!("volume {id} is lost, or there twice: nothing mounts it"));
     Ok(Why {
         workload: name.clone(),
         ordinal,
         on: mine.map(|(_, placed)| placed.node.clone()),
         would: would.into_iter().map(|(_, node, words)| (node, words)).collect(),
         rejected,
-        mends: mends.iter().map(ToString::to_string).collect(),
+        mends: barred.into_iter().chain(mends.iter().map(ToString::to_string)).collect(),
     })
 }
 
@@ -134,6 +138,9 @@ pub fn why(
 pub fn settled(inputs: &Inputs<'_>, body: &PlanBody) -> Fleet {
     let nobody = World::default();
     let mut fleet = planner::fleet(inputs, &nobody, &body.claims, &inputs.graph.workloads);
+    let homes = volume::homes(inputs.graph, inputs.observation, inputs.head);
+    volume::lay(&mut fleet, inputs.graph, &inputs.graph.workloads, &homes);
+    volume::lay_new(&mut fleet, &body.steps, &homes);
     let mut expected: Vec<(&PodId, &Placed)> = body.expected.iter().collect();
     expected.sort_by_key(|(id, _)| (&id.workload, id.ordinal));
     for (_, Placed { node, workload, requests, ip4, .. }) in expected {
@@ -142,17 +149,18 @@ pub fn settled(inputs: &Inputs<'_>, body: &PlanBody) -> Fleet {
     fleet
 }
 
-/// What one more replica of a workload asks for.
+/// What a replica of a workload asks for, by what its volumes add to that.
 pub fn ask<'a>(
     name: &'a WorkloadName,
     workload: &'a Workload,
-    requests: &'a Requests,
+    asks: &'a Asks,
     credit: &'a BTreeMap<NodeName, Requests>,
 ) -> Ask<'a> {
     Ask {
         workload: name,
-        requests,
-        placement: &workload.placement,
+        requests: &asks.requests,
+        volumes_bytes: asks.volumes_bytes,
+        placement: asks.tied.as_ref().unwrap_or(&workload.placement),
         image: Some(&workload.template.image),
         stay: None,
         credit,
@@ -253,6 +261,7 @@ fn kind(rejection: &Rejection) -> String {
         Rejection::Closed { drained: false } => "cordoned".to_owned(),
         Rejection::Taint { taint } => format!("taint {}", taint.key),
         Rejection::Elsewhere { .. } => "not one of the named nodes".to_owned(),
+        Rejection::Volume { .. } => "not where its volume is".to_owned(),
         Rejection::Port { port, .. } => format!("port {port}"),
         Rejection::Skew { .. } => "uneven".to_owned(),
         Rejection::NotNear { workload, .. } => format!("not near {workload}"),

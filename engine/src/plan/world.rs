@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::body::Placed;
 use super::graph::Graph;
 use super::ledger::Head;
-use super::names::{NodeName, PodId, SpecDigest, WorkloadName};
+use super::names::{NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use super::observation::{NodeView, Observation, PodStatus};
+use super::volume::{self, Home};
 
 /// A pod that is there, or is assumed to be.
 #[derive(Clone, Debug)]
@@ -49,7 +50,9 @@ pub enum State {
 pub struct World {
     /// The pods.
     pub pods: BTreeMap<PodId, Here>,
-    /// The same by workload.
+    /// Every volume that is known.
+    pub volumes: BTreeMap<VolumeId, Home>,
+    /// The pods by workload.
     by_workload: BTreeMap<WorkloadName, BTreeSet<PodId>>,
 }
 
@@ -126,7 +129,7 @@ impl World {
         for (id, here) in &pods {
             by_workload.entry(here.placed.workload.clone()).or_default().insert(id.clone());
         }
-        Self { pods, by_workload }
+        Self { pods, volumes: volume::homes(graph, observation, head), by_workload }
     }
 
     /// Lists a workload's pods.

@@ -23,6 +23,7 @@ use crate::plan::graph::Graph;
 use crate::plan::ledger::{Entry, Head, Line, Outcome, Pin};
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::Observation;
+use crate::plan::volume;
 
 /// A plan with all that it was made from.
 #[derive(Clone, Copy, Debug)]
@@ -179,12 +180,14 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             Goal::Converge => false,
         };
         let (placed, proven) = placed(planned, &report);
+        let homes = volume::homes(planned.graph, planned.observation, planned.head);
         let finish = Entry::Finish {
             revision: body.revision,
             outcome: outcome.clone(),
             reached: reached(body, &report),
             placed,
             proven,
+            volumes: volume::after(planned.graph, homes, &body.steps, &report.done),
         };
         append(&mut writer, &tenure, self.clock.now_ms(), finish).await?;
         let lines = std::mem::take(&mut writer.ledger.lines);

@@ -34,6 +34,8 @@ const MAX_READ_BACKS: u32 = 3;
 const READ_BACK_PAUSE: Duration = Duration::from_millis(500);
 /// How long an image may take to travel.
 const IMAGE_DEADLINE: Duration = Duration::from_secs(900);
+/// How long a volume's data may take to be removed.
+const VOLUME_DEADLINE: Duration = Duration::from_secs(900);
 /// How long any other write may take, besides the grace that it gives.
 const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 /// Pause between two looks at a pod's connections, or at a pod without a probe.
@@ -586,6 +588,8 @@ impl Work {
                 | Action::InstallReflex { .. }
                 | Action::EnsureTenant { .. }
                 | Action::EnsureImage { .. }
+                | Action::EnsureVolume { .. }
+                | Action::RemoveVolume { .. }
                 | Action::SwapEndpoint { .. }
                 | Action::RemoveEndpoint { .. }
                 | Action::RemoveImage { .. }
@@ -608,6 +612,8 @@ impl Work {
                 }
                 Action::EnsureTenant { tenant } => format!("{} on {node}", tenant.namespace()),
                 Action::EnsureImage { image, .. } => format!("image {} to {node}", image.short()),
+                Action::EnsureVolume { volume, .. } => format!("volume {volume} on {node}"),
+                Action::RemoveVolume { volume, .. } => format!("volume {volume} off {node}"),
                 Action::EnsurePod { pod } => format!("start {} on {node}", pod.id),
                 Action::SwapEndpoint { endpoint, .. } => format!(
                     "endpoint {} on {node} → {}",
@@ -636,10 +642,12 @@ impl Work {
 fn deadline_of(action: &Action) -> Duration {
     match action {
         Action::EnsureImage { .. } => IMAGE_DEADLINE,
+        Action::RemoveVolume { .. } => VOLUME_DEADLINE,
         Action::RemovePod { grace_ms, .. } => WRITE_DEADLINE + Duration::from_millis(*grace_ms),
         Action::EnsureNetwork { .. }
         | Action::InstallReflex { .. }
         | Action::EnsureTenant { .. }
+        | Action::EnsureVolume { .. }
         | Action::EnsurePod { .. }
         | Action::SwapEndpoint { .. }
         | Action::RemoveEndpoint { .. }

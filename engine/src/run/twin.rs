@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use super::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Refusal};
 use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, Peer, PodSpec, Reflex, Write};
-use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, WorkloadName};
+use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
 use crate::plan::observation::{
-    Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, PodSeen, PodStatus, Pressure, Requests,
+    Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, OnDelete, PodSeen, PodStatus, Pressure,
+    Requests, VolumeSpec,
 };
 use crate::plan::peers;
 
@@ -76,6 +77,7 @@ struct TwinNode {
     machine_id: String,
     cpu_millis: u64,
     memory_bytes: u64,
+    disk_bytes: u64,
     pressure: Pressure,
     listens: BTreeSet<NodePort>,
     /// What other tenants ask for, by namespace.
@@ -85,6 +87,7 @@ struct TwinNode {
     reflexes: BTreeMap<Reflex, u32>,
     tenants: BTreeSet<String>,
     images: BTreeSet<ImageDigest>,
+    volumes: BTreeMap<VolumeId, VolumeSpec>,
     pods: BTreeMap<PodId, TwinPod>,
     endpoints: BTreeMap<WorkloadName, Endpoint>,
     /// Endpoints not written since the node was cut off: their tables may be old (an honest limit).
@@ -101,6 +104,12 @@ struct TwinPod {
     started: tokio::time::Instant,
     running: bool,
     by_hand: bool,
+}
+
+impl TwinPod {
+    fn mounts(&self, volume: &VolumeId) -> bool {
+        self.spec.mounts.values().any(|mounted| mounted == volume)
+    }
 }
 
 /// One engine's view of a world.
@@ -324,6 +333,36 @@ impl World {
         }
     }
 
+    /// Takes a volume's folder away by hand.
+    pub fn lose_volume(&mut self, node: &NodeName, volume: &VolumeId) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.volumes.remove(volume);
+        }
+    }
+
+    /// Copies a volume's folder to another node by hand.
+    pub fn copy_volume(&mut self, from: &NodeName, volume: &VolumeId, to: &NodeName) {
+        let noted = self.nodes.get(from).and_then(|node| node.volumes.get(volume)).cloned();
+        if let (Some(noted), Some(to)) = (noted, self.nodes.get_mut(to)) {
+            to.volumes.insert(volume.clone(), noted);
+        }
+    }
+
+    /// Lists every volume, with its node.
+    pub fn volumes(&self) -> BTreeSet<(NodeName, VolumeId)> {
+        let all = self.nodes.iter().flat_map(|(name, node)| {
+            node.volumes.keys().map(|volume| (name.clone(), volume.clone()))
+        });
+        all.collect()
+    }
+
+    /// Says how large a node's disk is, in bytes.
+    pub fn set_disk(&mut self, node: &NodeName, bytes: u64) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.disk_bytes = bytes;
+        }
+    }
+
     /// Promises that at least so many replicas of a workload serve after every write.
     pub fn set_floor(&mut self, workload: &WorkloadName, replicas: usize) {
         self.floors.insert(workload.clone(), replicas);
@@ -386,6 +425,25 @@ impl World {
             Action::EnsurePod { pod } => self.forbidden.contains(&pod.image),
             _ => false,
         };
+        let elsewhere = match action {
+            Action::EnsureVolume { volume, .. } => {
+                let has = |(other, node): (&NodeName, &TwinNode)| {
+                    other != name && node.volumes.contains_key(volume)
+                };
+                self.nodes.iter().any(has)
+            }
+            _ => false,
+        };
+        let writer = match action {
+            Action::EnsurePod { pod } if !pod.mounts.is_empty() => {
+                let mut pods = self.nodes.values().flat_map(|node| &node.pods);
+                pods.any(|(id, other)| {
+                    let same = id != &pod.id && id.replica() == pod.id.replica();
+                    same && !other.spec.mounts.is_empty()
+                })
+            }
+            _ => false,
+        };
         self.recorded.extend(action.writes().into_iter().map(|write| (name.clone(), write)));
         let Some(node) = self.nodes.get_mut(name) else { return Err(Refusal::NotLocked) };
         match action {
@@ -399,7 +457,30 @@ impl World {
             Action::EnsureImage { tenant: _, image, source: _ } => {
                 node.images.insert(image.clone());
             }
+            Action::EnsureVolume { tenant: _, volume, spec } => {
+                node.volumes.insert(volume.clone(), spec.clone());
+                if elsewhere {
+                    self.violations.push(format!("{volume} is made on {name}, and is elsewhere"));
+                }
+            }
+            Action::RemoveVolume { tenant: _, volume } => {
+                let user = node.pods.iter().find(|(_, pod)| pod.mounts(volume));
+                if let Some((user, _)) = user {
+                    self.violations.push(format!("{volume} goes while {user} mounts it"));
+                }
+                let noted = node.volumes.remove(volume);
+                if noted.is_some_and(|noted| noted.on_delete != OnDelete::Destroy) {
+                    self.violations.push(format!("{volume} goes, and was to be retained"));
+                }
+            }
             Action::EnsurePod { pod } => {
+                for volume in pod.mounts.values().filter(|id| !node.volumes.contains_key(*id)) {
+                    self.violations
+                        .push(format!("{} mounts {volume}, which is not on {name}", pod.id));
+                }
+                if writer {
+                    self.violations.push(format!("{} is not alone with its volumes", pod.id));
+                }
                 if !node.images.contains(&pod.image) {
                     let what = "start".to_owned();
                     return Err(Refusal::Failed { what, why: "the image is not there".to_owned() });
@@ -499,6 +580,7 @@ impl World {
                 revision: pod.spec.revision,
                 grace_ms: pod.spec.grace_ms,
                 intact: true,
+                mounts: pod.spec.mounts.values().cloned().collect(),
             };
             (id.clone(), seen)
         });
@@ -517,7 +599,7 @@ impl World {
                 address6: None,
                 cpu_millis: node.cpu_millis,
                 memory_bytes: node.memory_bytes,
-                disk_bytes: 0,
+                disk_bytes: node.disk_bytes,
                 arch: "amd64".to_owned(),
                 os: "Simulated".to_owned(),
                 containerd: "1.6.20".to_owned(),
@@ -534,6 +616,8 @@ impl World {
                 others: node.others.clone(),
                 claimed: node.pods.values().map(|pod| pod.spec.ip4).collect(),
                 foreign: node.foreign.clone(),
+                volumes: node.volumes.clone(),
+                volumes_of_others_bytes: 0,
             },
             status: NodeStatus {
                 pressure: node.pressure,

@@ -57,7 +57,7 @@ impl Checker<'_, '_> {
                 (self.poison(at), Ty::Error)
             }
             None => {
-                let words: &[&str] = if self.judging { &["services", "nodes"] } else { &[] };
+                let words: &[&str] = if self.judging { &["services", "nodes", "volumes"] } else { &[] };
                 let locals = self.locals.iter().map(|(local, _)| &**local);
                 let locals: Vec<&str> = locals.chain(words.iter().copied()).collect();
                 let diagnostic = self.decls.unknown_name(self.site.file, at, name, &locals);
@@ -189,6 +189,7 @@ fn every(name: &str) -> Option<ResourceKind> {
     match name {
         "services" => Some(ResourceKind::Service),
         "nodes" => Some(ResourceKind::Node),
+        "volumes" => Some(ResourceKind::Volume),
         _ => None,
     }
 }

@@ -27,6 +27,7 @@ pub(crate) enum Keyword {
     Project,
     Node,
     Service,
+    Volume,
     Let,
     Input,
     Secret,
@@ -41,10 +42,11 @@ pub(crate) enum Keyword {
     Package,
 }
 
-const KEYWORDS: [(&str, Keyword); 15] = [
+const KEYWORDS: [(&str, Keyword); 16] = [
     ("project", Keyword::Project),
     ("node", Keyword::Node),
     ("service", Keyword::Service),
+    ("volume", Keyword::Volume),
     ("let", Keyword::Let),
     ("input", Keyword::Input),
     ("secret", Keyword::Secret),

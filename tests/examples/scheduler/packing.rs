@@ -192,6 +192,7 @@ fn ours(shape: (usize, usize), all: &[usize], known: &Demand, ends: &[usize]) ->
         let ask = Ask {
             workload: &workload,
             requests: &requests[*item],
+            volumes_bytes: 0,
             placement: &placement,
             image: None,
             stay: None,

@@ -11,7 +11,7 @@ use super::ancestry::Ancestry;
 use crate::plan::action::Action;
 use crate::plan::body::{PlanBody, Work};
 use crate::plan::graph::Graph;
-use crate::plan::names::{NodeName, PodId, WorkloadName};
+use crate::plan::names::{NodeName, PodId, VolumeId, WorkloadName};
 use crate::plan::observation::{NodeObservation, Observation, Requests};
 
 /// Judges what every node is promised.
@@ -25,7 +25,9 @@ pub(super) fn capacity(
     let mut on_node: BTreeMap<&NodeName, Vec<usize>> = BTreeMap::new();
     for (index, step) in body.steps.iter().enumerate() {
         match &step.work {
-            Work::Act(Action::EnsurePod { .. } | Action::RemovePod { .. }) => {
+            Work::Act(
+                Action::EnsurePod { .. } | Action::RemovePod { .. } | Action::EnsureVolume { .. },
+            ) => {
                 on_node.entry(&step.node).or_default().push(index);
             }
             Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
@@ -50,6 +52,8 @@ struct Held<'a> {
     branches: Vec<(Requests, Vec<usize>)>,
     /// What each pod asks for.
     known: BTreeMap<&'a PodId, Requests>,
+    /// Volumes that are made.
+    made: Vec<&'a VolumeId>,
 }
 
 impl<'a> Held<'a> {
@@ -57,8 +61,17 @@ impl<'a> Held<'a> {
         let mut branches: BTreeMap<Option<&WorkloadName>, (Requests, Vec<usize>)> = BTreeMap::new();
         let mut removed: BTreeMap<&PodId, Option<&WorkloadName>> = BTreeMap::new();
         let mut known: BTreeMap<&PodId, Requests> = BTreeMap::new();
+        let mut stays = Requests::default();
+        let mut made = Vec::new();
         for index in steps {
             let step = &body.steps[*index];
+            if let Work::Act(Action::EnsureVolume { volume, spec, .. }) = &step.work {
+                if spec.size_bytes > 0 && !seen.spec.volumes.contains_key(volume) {
+                    stays.add(&on_disk(spec.size_bytes));
+                    made.push(volume);
+                }
+                continue;
+            }
             let branch = step.branch.as_ref();
             branches.entry(branch).or_default().1.push(*index);
             match &step.work {
@@ -71,7 +84,8 @@ impl<'a> Held<'a> {
                 Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
             }
         }
-        let mut stays = Requests::default();
+        stays.add(&on_disk(seen.spec.volumes_of_others_bytes));
+        seen.spec.volumes.values().for_each(|noted| stays.add(&on_disk(noted.size_bytes)));
         seen.spec.others.values().for_each(|requests| stays.add(requests));
         for (id, there) in &seen.spec.pods {
             known.entry(id).or_insert_with(|| there.requests.clone());
@@ -80,7 +94,7 @@ impl<'a> Held<'a> {
                 None => stays.add(&there.requests),
             }
         }
-        Self { body, seen, stays, branches: branches.into_values().collect(), known }
+        Self { body, seen, stays, branches: branches.into_values().collect(), known, made }
     }
 
     fn play(&self, usage: &mut Requests, index: usize) {
@@ -131,6 +145,13 @@ impl<'a> Held<'a> {
             sum.add(&most[most.len() - 1 - index]);
             from.push(sum);
         }
+        let disk = up_to.last().map_or(0, |all| all.disk_bytes);
+        if room.disk_bytes > 0 && disk > room.disk_bytes {
+            violations.extend(self.made.iter().map(|volume| {
+                let (volume, node) = ((*volume).clone(), name.clone());
+                Violation::VolumeTooLarge { volume, node }
+            }));
+        }
         for (number, (begins, steps)) in self.branches.iter().enumerate() {
             let mut others = up_to[number].clone();
             others.add(&from[most.len() - 1 - number]);
@@ -164,6 +185,10 @@ impl<'a> Held<'a> {
         }
         total
     }
+}
+
+fn on_disk(disk_bytes: u64) -> Requests {
+    Requests { disk_bytes, ..Requests::default() }
 }
 
 /// Whether something that a pod asks for is promised beyond what there is.

@@ -14,7 +14,7 @@ use super::census::{Census, Counts, domain};
 use crate::plan::action::{Action, NodePort, PodSpec, Protocol};
 use crate::plan::body::{Goal, Placed, PlanBody, Work};
 use crate::plan::canon::template_digest;
-use crate::plan::graph::{Effect, Even, Graph, Intake, Node, Placement, Quota, Relation, Rule};
+use crate::plan::graph::{Effect, Even, Graph, Intake, Mount, Node, Placement, Quota, Relation, Rule};
 use crate::plan::names::{NodeName, PodId, SpecDigest, WorkloadName};
 use crate::plan::observation::{Observation, Requests};
 
@@ -87,7 +87,14 @@ pub(super) fn placement(
                 wrong(format!("{} is not near it", near.workload));
             }
         }
-        for even in &placement.even {
+        // Where a volume is, or is shared, is not for evenness to say.
+        let on_of = |mount: &Mount| graph.volumes.get(&mount.volume).and_then(|v| v.on.as_ref());
+        let mut mounts = workload.template.mounts.values();
+        let tied = mounts.any(|mount| !mount.each_replica || on_of(mount).is_some())
+            || pod.mounts.values().any(|id| {
+                observation.seen(on).is_some_and(|seen| seen.spec.volumes.contains_key(id))
+            });
+        for even in placement.even.iter().filter(|_| !tied) {
             seen.even(placement, even, (name, id), on, &mut wrong);
         }
     }

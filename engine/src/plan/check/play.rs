@@ -128,6 +128,8 @@ impl<'a> Model<'a> {
                 | Action::InstallReflex { .. }
                 | Action::EnsureTenant { .. }
                 | Action::EnsureImage { .. }
+                | Action::EnsureVolume { .. }
+                | Action::RemoveVolume { .. }
                 | Action::RemoveImage { .. }
                 | Action::RemoveTenant { .. }
                 | Action::RemoveReflex { .. }
@@ -276,6 +278,8 @@ impl Judge<'_> {
                     | Action::InstallReflex { .. }
                     | Action::EnsureTenant { .. }
                     | Action::EnsureImage { .. }
+                    | Action::EnsureVolume { .. }
+                    | Action::RemoveVolume { .. }
                     | Action::EnsurePod { .. }
                     | Action::RemoveEndpoint { .. }
                     | Action::RemoveImage { .. },

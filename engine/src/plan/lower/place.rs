@@ -30,6 +30,7 @@ impl Lowering {
             apart: all("apart").iter().map(relation).collect(),
             tolerate: all("tolerate").iter().map(toleration).collect(),
             at: all("at").iter().filter_map(node).collect(),
+            held: BTreeMap::new(),
             every_node: matches!(value.get("every_node"), Some(Value::Bool(true))),
             priority: number(value, "priority").unwrap_or(0),
             keep: number(value, "keep"),

@@ -41,6 +41,8 @@ pub struct Ask<'a> {
     pub workload: &'a WorkloadName,
     /// How much.
     pub requests: &'a Requests,
+    /// Bytes of disk among that which are for volumes that are made with it.
+    pub volumes_bytes: u64,
     /// Where it may go.
     pub placement: &'a Placement,
     /// Its image, which some nodes may have.

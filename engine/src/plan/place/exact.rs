@@ -79,8 +79,9 @@ fn likeness(fleet: &Fleet, tickets: impl Iterator<Item = Ticket> + Clone) -> Vec
     let number = |node: usize| {
         let slot = fleet.slot_at(node);
         let name = fleet.name_at(node);
+        let placements = tickets.clone().map(|t| &fleet.want(t).placement);
         let named: Vec<bool> =
-            tickets.clone().map(|t| fleet.want(t).placement.at.contains(name)).collect();
+            placements.map(|p| p.names_nodes() && p.leaves_open(name)).collect();
         let kind = (
             fleet.values(node).collect::<Vec<_>>(),
             slot.taints.clone(),

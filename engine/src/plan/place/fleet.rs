@@ -24,7 +24,7 @@ use super::want::{self, Domain, Ticket, Want};
 use crate::plan::action::NodePort;
 use crate::plan::body::Holder;
 use crate::plan::graph::{Fill, Placement, Quota, Relation};
-use crate::plan::names::{NodeName, WorkloadName};
+use crate::plan::names::{NodeName, VolumeId, WorkloadName};
 use crate::plan::observation::Requests;
 
 /// Thousandths of a core.
@@ -67,6 +67,8 @@ pub struct Fleet {
     prices: Prices,
     /// Where replicas go if they may, whatever else is better; by workload, in their order.
     advice: BTreeMap<WorkloadName, VecDeque<usize>>,
+    /// Where volumes are or will be, and whether their room is counted.
+    homes: BTreeMap<VolumeId, (NodeName, bool)>,
     /// By capacity, how much of the nodes that are begun is kept for later; and each node's cell.
     kept: BTreeMap<[u64; 2], Kept>,
     cells: Vec<Cell>,
@@ -172,6 +174,16 @@ impl Fleet {
     /// may go there when their turn comes.
     pub fn advise(&mut self, workload: &WorkloadName, nodes: impl IntoIterator<Item = usize>) {
         self.advice.entry(workload.clone()).or_default().extend(nodes);
+    }
+
+    /// Says where a volume is or will be, and whether the room that it takes is counted already.
+    pub fn house(&mut self, volume: &VolumeId, node: &NodeName, counted: bool) {
+        self.homes.insert(volume.clone(), (node.clone(), counted));
+    }
+
+    /// Where a volume is or will be, and whether its room is counted.
+    pub fn home(&self, volume: &VolumeId) -> Option<(&NodeName, bool)> {
+        self.homes.get(volume).map(|(node, counted)| (node, *counted))
     }
 
     /// The number of a node.

@@ -288,10 +288,10 @@ impl Index {
         if self.plans[ticket.0].is_some() {
             return;
         }
-        let at = (!want.placement.at.is_empty()).then(|| {
+        let at = want.placement.names_nodes().then(|| {
             let mut bits = Bits::default();
             for node in 0..fleet.len() {
-                if want.placement.at.contains(fleet.name_at(node)) {
+                if want.placement.leaves_open(fleet.name_at(node)) {
                     bits.insert(self.position[node]);
                 }
             }

@@ -41,6 +41,13 @@ pub enum Part {
         /// What is counted beside it.
         overhead: u64,
     },
+    /// The volumes that are made with the replica are smaller, in bytes of all of them.
+    SmallerVolumes {
+        /// What they may be at most.
+        most: u64,
+        /// What they are.
+        now: u64,
+    },
     /// The node is labelled so.
     Label {
         /// The label.
@@ -157,9 +164,17 @@ fn part(rejection: &Rejection, ask: &Ask<'_>, beside: &Requests) -> Option<(Part
     // What changes the fleet or another service's text is rather left alone.
     const ASIDE: u128 = 1_000_000;
     Some(match rejection {
-        Rejection::Unknown | Rejection::Addresses => return None,
+        // Data is not moved.
+        Rejection::Unknown | Rejection::Addresses | Rejection::Volume { .. } => return None,
         Rejection::Cpu { needs, free } => less("cpu", *needs, *free)?,
         Rejection::Memory { needs, free } => less("memory", *needs, *free)?,
+        Rejection::Resource { name, needs, free }
+            if name == "disk" && ask.volumes_bytes >= needs.saturating_sub(*free) =>
+        {
+            let most = ask.volumes_bytes - needs.saturating_sub(*free);
+            let missing = u128::from(needs - most.min(*needs)) * 1_000_000;
+            (Part::SmallerVolumes { most, now: ask.volumes_bytes }, missing / u128::from((*needs).max(1)))
+        }
         Rejection::Resource { name, needs, free } => less(name, *needs, *free)?,
         Rejection::Label { key, wants, has: _ } => {
             (Part::Label { key: key.clone(), value: Some(wants.clone()) }, ASIDE)
@@ -248,6 +263,9 @@ fn carry_out(
     placement: &mut Placement,
 ) {
     match part {
+        Part::SmallerVolumes { most, now } => {
+            requests.disk_bytes = requests.disk_bytes.saturating_sub(*now).saturating_add(*most);
+        }
         Part::AskLess { resource, most, overhead } => {
             let counted = most.saturating_add(*overhead);
             match resource.as_str() {
@@ -330,6 +348,7 @@ impl Mend {
     fn is_the_services(&self) -> bool {
         self.parts.iter().all(|part| match part {
             Part::AskLess { .. }
+            | Part::SmallerVolumes { .. }
             | Part::Tolerate(_)
             | Part::Skew { .. }
             | Part::NotNear(..)
@@ -363,6 +382,9 @@ impl fmt::Display for Part {
                 "memory" | "disk" => write!(f, "ask for at most {} of {resource}", bytes(*most)),
                 named => write!(f, "ask for at most {most} of {named}"),
             },
+            Self::SmallerVolumes { most, now: _ } => {
+                write!(f, "have volumes of at most {}", bytes(*most))
+            }
             Self::Label { key, value: Some(value) } => write!(f, "label it {key}: {value}"),
             Self::Label { key, value: None } => write!(f, "take its label {key} away"),
             Self::Tolerate(taint) => write!(f, "tolerate its taint {}", change::taint(taint)),

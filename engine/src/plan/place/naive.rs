@@ -29,10 +29,8 @@ pub(super) fn floors(fleet: &Fleet, want: &Want, nodes: impl Iterator<Item = usi
     if want.even.is_empty() {
         return Floors::default();
     }
-    let named = &want.placement.at;
     let may = |node: &usize| {
-        fleet.class_passes(*node, want)
-            && (named.is_empty() || named.contains(fleet.name_at(*node)))
+        fleet.class_passes(*node, want) && want.placement.leaves_open(fleet.name_at(*node))
     };
     let nodes: Vec<usize> = nodes.filter(may).collect();
     let least = |over: Domain| {

@@ -348,7 +348,15 @@ mod tests {
         fleet.learn(workload, placement, keep);
         let requests = &Requests { cpu_millis: cpu, ..Requests::default() };
         let credit = &Default::default();
-        let ask = Ask { workload, requests, placement, image: None, stay: None, credit };
+        let ask = Ask {
+            workload,
+            requests,
+            volumes_bytes: 0,
+            placement,
+            image: None,
+            stay: None,
+            credit,
+        };
         let ticket = fleet.ticket(&ask);
         if fleet.place(ticket).is_some() {
             return Some(Vec::new());

@@ -97,6 +97,7 @@ pub(super) fn labels(placement: &Placement) -> Vec<&str> {
         apart,
         tolerate: _,
         at: _,
+        held: _,
         every_node: _,
         priority: _,
         keep: _,

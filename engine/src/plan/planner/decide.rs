@@ -7,14 +7,15 @@ use super::claim::{addresses, ranges};
 use super::{Inputs, Planning};
 use crate::plan::action::{NodePort, Protocol};
 use crate::plan::body::{Holder, Placed};
-use crate::plan::graph::{Fill, Workload};
+use crate::plan::graph::{Fill, Volume, Workload};
 use crate::plan::ledger::Claims;
-use crate::plan::names::{NodeName, PodId, WorkloadName};
+use crate::plan::names::{NodeName, PodId, VolumeName, WorkloadName};
 use crate::plan::observation::Requests;
 use crate::plan::place::exact::{self, Wish};
 use crate::plan::place::price::Foresight;
 use crate::plan::place::{Ask, Fleet, Slot};
 use crate::plan::rollout::{self, Case, Decision};
+use crate::plan::volume;
 use crate::plan::world::World;
 
 /// The fleet as placement sees it, with everything that is there counted.
@@ -57,6 +58,9 @@ pub(in crate::plan) fn fleet(
         for (by, requests) in seen.iter().flat_map(|seen| &seen.spec.others) {
             fleet.reserve(name, requests, &Holder::Tenant(by.clone()));
         }
+        let theirs = seen.map_or(0, |seen| seen.spec.volumes_of_others_bytes);
+        let theirs = Requests { disk_bytes: theirs, ..Requests::default() };
+        fleet.reserve(name, &theirs, &Holder::Process);
         for address in seen.iter().flat_map(|seen| &seen.spec.claimed) {
             fleet.take(name, *address);
         }
@@ -66,6 +70,7 @@ pub(in crate::plan) fn fleet(
     }
     let demand = wanted.values().map(|w| (w.template.asks(), u64::from(w.replicas)));
     fleet.set_demand(demand.collect(), Foresight::Likely);
+    volume::lay(&mut fleet, graph, wanted, &world.volumes);
     for here in world.pods.values() {
         let Placed { node, workload, requests, ip4, .. } = &here.placed;
         // What leaves in this plan has given its ports up by the time that others come: their
@@ -142,6 +147,7 @@ fn in_order_of_choice(
 fn search(
     (decisions, _): &Decided,
     wanted: &BTreeMap<WorkloadName, Workload>,
+    volumes: &BTreeMap<VolumeName, Volume>,
     fleet: &mut Fleet,
 ) -> bool {
     let mut trial = fleet.clone();
@@ -156,18 +162,18 @@ fn search(
         let (Some(workload), Some(decision)) = (wanted.get(&name), decisions.get(&name)) else {
             continue;
         };
-        let template = &workload.template;
-        let requests = template.asks();
-        let ask = Ask {
-            workload: &name,
-            requests: &requests,
-            placement: &workload.placement,
-            image: Some(&template.image),
-            stay: None,
-            credit: &none,
-        };
-        let ticket = trial.ticket(&ask);
-        for stay in &decision.asked {
+        for (ordinal, stay) in &decision.asked {
+            let asks = volume::asks(workload, *ordinal, volumes, &trial);
+            let ask = Ask {
+                workload: &name,
+                requests: &asks.requests,
+                volumes_bytes: asks.volumes_bytes,
+                placement: asks.tied.as_ref().unwrap_or(&workload.placement),
+                image: Some(&workload.template.image),
+                stay: None,
+                credit: &none,
+            };
+            let ticket = trial.ticket(&ask);
             let rather = stay.as_ref().and_then(|node| trial.number(node));
             wishes.push((name.clone(), Wish { ticket, rather }));
         }
@@ -200,7 +206,7 @@ impl Planning<'_, '_> {
                 break;
             }
             let mut trial = fleet.clone();
-            if searched && !search(&best, wanted, &mut trial) {
+            if searched && !search(&best, wanted, &self.inputs.graph.volumes, &mut trial) {
                 continue;
             }
             if fill != usual {
@@ -243,6 +249,7 @@ impl Planning<'_, '_> {
                 addresses: addresses(graph, &self.body.claims, &name),
                 nodes: &graph.nodes,
                 yielding: &yielding,
+                volumes: &graph.volumes,
             };
             let decision = match wanted.get(&name) {
                 Some(workload) => rollout::decide(&case, workload, fleet),

@@ -11,6 +11,7 @@ use crate::plan::graph::{PodTemplate, Workload};
 use crate::plan::names::{NodeName, PodId, SpecDigest, WorkloadName};
 use crate::plan::observation::Requests;
 use crate::plan::place::{Ask, Fleet, Slot, mend};
+use crate::plan::volume::{self, Asks};
 
 /// The moves of one workload, each with its place.
 pub(super) struct Placing<'a> {
@@ -27,8 +28,8 @@ pub(super) struct Placing<'a> {
     pub(super) blocked: Vec<Blocked>,
     /// Who waits for room, for people.
     pub(super) waiting: Vec<String>,
-    /// Who was to be placed: the node of the pod that it replaces.
-    pub(super) asked: Vec<Option<NodeName>>,
+    /// Who was to be placed, with the node of the pod that it replaces.
+    pub(super) asked: Vec<(u32, Option<NodeName>)>,
     /// Pods that do not count beside those that replace them.
     pub(super) replaced: Vec<Placed>,
     /// Where pods of which workload have to make room.
@@ -95,21 +96,49 @@ impl Placing<'_> {
 
     /// Finds a place. A replica that takes a port of its node cannot run beside its successor there:
     /// it gets one on another node, or else it stops first, and then there is one fewer meanwhile.
+    /// One that mounts a volume always stops first: data has one writer.
     fn find(&mut self, one: &mut Move, out: &[Placed], fleet: &mut Fleet, may_wait: bool) -> bool {
+        if let Some(id) = volume::barred(self.wanted, one.ordinal, &self.case.world.volumes) {
+            let (name, ordinal) = (self.case.name, one.ordinal);
+            let words = format!("service/{name} replica {ordinal} waits for its volume {id}");
+            self.waiting.push(words);
+            return false;
+        }
+        if let Some(mount) = self.wanted.template.mounts.values().next()
+            && one.start_first
+            && !out.is_empty()
+        {
+            let why = format!("volume {} has one user", mount.id(one.ordinal));
+            return self.stop_first(one, out, fleet, may_wait, &why);
+        }
         let holds = |placed: &Placed| {
             self.wanted.template.publish.keys().find(|port| placed.requests.ports.contains(port))
         };
         let Some(held) = out.iter().find_map(holds).filter(|_| one.start_first) else {
             return self.choose(one, fleet, may_wait);
         };
-        let requests = self.wanted.template.asks();
-        if fleet.has_place(&ask(self.case, self.wanted, &self.credit, one, &requests)) {
+        let asks = asks(self.case, self.wanted, one.ordinal, fleet);
+        if fleet.has_place(&ask(self.case, self.wanted, &self.credit, one, &asks)) {
             return self.choose(one, fleet, may_wait);
         }
+        let why = format!("port {held} has one holder");
+        self.stop_first(one, out, fleet, may_wait, &why)
+    }
+
+    /// Places a replica that stops before its successor starts, though the rollout would have it
+    /// the other way round.
+    fn stop_first(
+        &mut self,
+        one: &mut Move,
+        out: &[Placed],
+        fleet: &mut Fleet,
+        may_wait: bool,
+        why: &str,
+    ) -> bool {
         one.start_first = false;
         self.free(out);
         if self.choose(one, fleet, may_wait) {
-            one.why = format!("{}; stops first: port {held} has one holder", one.why);
+            one.why = format!("{}; stops first: {why}", one.why);
             self.stop_first += 1;
             return true;
         }
@@ -138,9 +167,10 @@ impl Placing<'_> {
     }
 
     fn choose(&mut self, one: &mut Move, fleet: &mut Fleet, may_wait: bool) -> bool {
-        let requests = &self.wanted.template.asks();
-        let ask = ask(self.case, self.wanted, &self.credit, one, requests);
-        self.asked.push(ask.stay.cloned());
+        let asks = asks(self.case, self.wanted, one.ordinal, fleet);
+        let requests = &asks.requests;
+        let ask = ask(self.case, self.wanted, &self.credit, one, &asks);
+        self.asked.push((one.ordinal, ask.stay.cloned()));
         let mut chosen = fleet.choose(&ask);
         let mut yielded = String::new();
         if chosen.is_err()
@@ -160,6 +190,9 @@ impl Placing<'_> {
                 }
                 self.uncredit(&place.node, requests);
                 fleet.promise(&place.node, self.case.name, &left, place.addresses.0);
+                for mount in self.wanted.template.mounts.values() {
+                    fleet.house(&mount.id(one.ordinal), &place.node, true);
+                }
                 let id = self.next_id(one.ordinal);
                 one.why = yielded + &place.why;
                 one.into = Some((
@@ -220,19 +253,24 @@ impl Placing<'_> {
     }
 }
 
+fn asks(case: &Case<'_>, wanted: &Workload, ordinal: u32, fleet: &Fleet) -> Asks {
+    volume::asks(wanted, ordinal, case.volumes, fleet)
+}
+
 /// What a move's new pod asks for.
 fn ask<'a>(
     case: &'a Case<'_>,
     wanted: &'a Workload,
     credit: &'a BTreeMap<NodeName, Requests>,
     one: &'a Move,
-    requests: &'a Requests,
+    asks: &'a Asks,
 ) -> Ask<'a> {
     let stay = one.out.iter().map(|(id, placed)| (id.generation, &placed.node)).max();
     Ask {
         workload: case.name,
-        requests,
-        placement: &wanted.placement,
+        requests: &asks.requests,
+        volumes_bytes: asks.volumes_bytes,
+        placement: asks.tied.as_ref().unwrap_or(&wanted.placement),
         image: Some(&wanted.template.image),
         stay: stay.map(|(_, node)| node),
         credit,
@@ -255,8 +293,10 @@ pub(super) fn pod_spec(
         overhead: _,
         limits: _,
         publish,
+        mounts,
         grace_ms,
     } = template;
+    let ordinal = id.ordinal;
     let (cpu_millis, memory_bytes) = (template.cpu_limit(), template.memory_limit());
     let limits = Requests { cpu_millis, memory_bytes, ..Requests::default() };
     Arc::new(PodSpec {
@@ -272,6 +312,10 @@ pub(super) fn pod_spec(
         memory_bytes,
         asks: Some(template.asks()).filter(|asks| *asks != limits).map(Box::new),
         publish: publish.clone(),
+        mounts: mounts
+            .iter()
+            .map(|(path, mount)| (path.clone(), mount.id(ordinal)))
+            .collect(),
         ip4,
         ip6,
         grace_ms: *grace_ms,

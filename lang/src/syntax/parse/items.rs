@@ -30,7 +30,9 @@ pub(crate) fn parse_item(keyword: Keyword, text: &str) -> ItemTree {
 
 pub(super) fn parse_by_grammar(keyword: Keyword, text: &str) -> ItemTree {
     let rule = match keyword {
-        Keyword::Project | Keyword::Node | Keyword::Service => Rule::resource_item,
+        Keyword::Project | Keyword::Node | Keyword::Service | Keyword::Volume => {
+            Rule::resource_item
+        }
         Keyword::Let => Rule::let_item,
         Keyword::Input => Rule::input_item,
         Keyword::Secret => Rule::secret_item,
@@ -71,6 +73,7 @@ impl Builder {
             Keyword::Project
             | Keyword::Node
             | Keyword::Service
+            | Keyword::Volume
             | Keyword::Let
             | Keyword::Input
             | Keyword::Secret
@@ -105,6 +108,7 @@ impl Builder {
             Keyword::Project => resource(ResourceKind::Project, rest)?,
             Keyword::Node => resource(ResourceKind::Node, rest)?,
             Keyword::Service => resource(ResourceKind::Service, rest)?,
+            Keyword::Volume => resource(ResourceKind::Volume, rest)?,
             Keyword::Let => ItemKind::Let { ty: rest.ty, value: rest.expr? },
             Keyword::Input => ItemKind::Input { ty: rest.ty?, default: rest.expr },
             Keyword::Secret => ItemKind::Secret { source: rest.expr? },

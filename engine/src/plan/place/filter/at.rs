@@ -1,4 +1,4 @@
-//! The nodes that are named, or that hold the replica's volumes: no other will do.
+//! The nodes that are named: no other will do.
 
 use super::{At, No, Reach};
 use crate::plan::body::Rejection;

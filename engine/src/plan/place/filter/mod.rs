@@ -14,6 +14,7 @@ mod port;
 mod reach;
 mod room;
 mod taint;
+mod volume;
 
 use super::fleet::Fleet;
 use super::want::{Domain, Floors, Want};
@@ -73,6 +74,7 @@ const FILTERS: &[(Filter, Way)] = &[
     (label::check, Way::Asked),
     (taint::check, Way::Asked),
     (at::check, Way::Sets),
+    (volume::check, Way::Sets),
     (room::check, Way::Room),
     (address::check, Way::Asked),
     (port::check, Way::Room),

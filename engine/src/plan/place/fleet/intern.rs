@@ -1,26 +1,30 @@
 //! An ask into a ticket: its names are resolved once, and counters are kept for what it counts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{ADDRESSES, Fleet};
-use crate::plan::graph::{Fill, Relation};
+use crate::plan::graph::{Fill, Placement, Relation};
 use crate::plan::place::ask::Ask;
 use crate::plan::place::want::{Domain, Ticket, Tie, Want};
 
 impl Fleet {
     /// Interns an ask.
     pub fn ticket(&mut self, ask: &Ask<'_>) -> Ticket {
-        let Ask { workload, requests, placement, image, stay: _, credit: _ } = *ask;
+        let Ask { workload, requests, volumes_bytes: _, placement, image, stay: _, credit: _ } = *ask;
         let number = self.workload(workload);
         if let Some(ticket) = self.tallies[number].ticket
             && self.wants[ticket.0].is(requests, placement, image)
         {
             return ticket;
         }
-        if self.tallies[number].placement.as_deref() != Some(placement) {
+        // Where one replica's volumes are says nothing of the others.
+        let free = (!placement.held.is_empty())
+            .then(|| Placement { held: BTreeMap::new(), ..placement.clone() });
+        let free = free.as_ref().unwrap_or(placement);
+        if self.tallies[number].placement.as_deref() != Some(free) {
             let keep = self.tallies[number].keep;
-            self.learn(workload, placement, keep);
+            self.learn(workload, free, keep);
         }
         match self.fill {
             Fill::Even => {}
@@ -34,7 +38,7 @@ impl Fleet {
     }
 
     fn resolve(&mut self, ask: &Ask<'_>, number: usize) -> Want {
-        let Ask { workload, requests, placement, image, stay: _, credit: _ } = *ask;
+        let Ask { workload, requests, volumes_bytes: _, placement, image, stay: _, credit: _ } = *ask;
         let mut needs = self.needs(requests);
         let takes = needs.as_slice().into();
         needs.push((ADDRESSES, 1));
