@@ -16,7 +16,7 @@ use super::action::{Action, Backend, Endpoint, NodePort, PodSpec, Write};
 use super::after::After;
 use super::canon::digest_of;
 use super::graph::{Over, Probe, Rollout, Rule, Taint, Workload};
-use super::ledger::{Claims, Pin};
+use super::ledger::{Claims, Pin, Remembered};
 use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName};
 use super::observation::Requests;
 
@@ -60,6 +60,10 @@ pub struct PlanBody {
     pub deferred: Vec<String>,
     /// Where every pod will be when all is done.
     pub expected: BTreeMap<PodId, Placed>,
+    /// Where every volume is that is known when the plan is made: what is remembered if its apply is
+    /// killed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<VolumeId, Remembered>,
     /// What each workload will have reached; `None` for one that is removed.
     pub reaches: BTreeMap<WorkloadName, Option<Box<Workload>>>,
 }

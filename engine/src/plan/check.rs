@@ -263,7 +263,8 @@ fn addresses(
             seen.spec.pods.values().map(|pod| pod.ip4).chain(seen.spec.claimed.iter().copied())
         })
         .collect();
-    let unseen = head.placed.values().filter(|placed| observation.seen(&placed.node).is_none());
+    let unseen = head.may_be_there().into_values();
+    let unseen = unseen.filter(|placed| observation.seen(&placed.node).is_none());
     used.extend(unseen.map(|placed| placed.ip4));
     let restored = body.branches.values().flat_map(|b| &b.waves).flat_map(|w| &w.moves);
     let restored = restored.filter_map(|one| one.restore.as_ref()).map(|(_, pod)| &**pod);

@@ -329,6 +329,25 @@ impl Head {
         }
     }
 
+    /// Where volumes were when the last apply ended, or when the one that has not ended began.
+    pub fn volumes(&self) -> &BTreeMap<VolumeId, Remembered> {
+        match &self.in_flight {
+            Some(flight) => &flight.plan.volumes,
+            None => &self.volumes,
+        }
+    }
+
+    /// Lists every pod that may be there: those that were when the last apply ended, and all that
+    /// one which has not ended was to make, keep or remove.
+    pub fn may_be_there(&self) -> BTreeMap<&PodId, &Placed> {
+        let flight = self.in_flight.iter();
+        let moves = flight.clone().flat_map(|flight| flight.plan.branches.values());
+        let moves = moves.flat_map(|branch| &branch.waves).flat_map(|wave| &wave.moves);
+        let out = moves.flat_map(|one| &one.out).map(|(id, placed)| (id, placed));
+        let expected = flight.flat_map(|flight| &flight.plan.expected);
+        out.chain(expected).chain(&self.placed).collect()
+    }
+
     /// Says whether a workload, as the text has it, is held back by a pin.
     pub fn held(&self, name: &WorkloadName, workload: &Workload) -> Option<&Pin> {
         self.pins.get(name).filter(|pin| pin.rejected == release_digest(workload))

@@ -67,12 +67,14 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         blocked: Vec::new(),
         deferred: Vec::new(),
         expected: BTreeMap::new(),
+        volumes: BTreeMap::new(),
         reaches: BTreeMap::new(),
     };
     note_nodes(inputs, &mut body);
     let world = World::of(graph, observation, head);
     let wanted = effective(inputs, &mut body);
     claim(graph, &wanted, &mut body);
+    body.volumes = volume::after(graph, world.volumes.clone(), &[], &BTreeSet::new());
     let may_plan = body.blocked.is_empty();
     body.blocked.extend(volume::blocked(graph, &wanted, &world.volumes));
     if may_plan {

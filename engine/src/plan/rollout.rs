@@ -230,6 +230,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         homeless: Vec::new(),
         stop_first: 0,
         most_stop_first: 0,
+        not_restored: 0,
         stay: Vec::new(),
     };
     let waves: Vec<_> = waves
@@ -248,7 +249,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     decision.kept.extend(placing.stay);
     let lost = u32::try_from(placing.homeless.len()).unwrap_or(u32::MAX);
     decision.incomplete |= lost > 0;
-    let lost = lost.saturating_add(placing.most_stop_first);
+    let lost = lost.saturating_add(placing.most_stop_first).saturating_add(placing.not_restored);
     decision.deferred.extend(placing.homeless);
     if !waves.is_empty() {
         let serving = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve());

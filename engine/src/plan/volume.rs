@@ -74,13 +74,19 @@ pub fn homes(
             homes.insert(id.clone(), home);
         }
     }
-    // An apply that was killed may have made what it began to make.
-    let begun = head.in_flight.iter().flat_map(|flight| &flight.plan.steps);
-    let begun = begun.filter_map(|step| match &step.work {
-        Work::Act(Action::EnsureVolume { volume, .. }) => Some((volume, &step.node, true)),
-        Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
-    });
-    let ended = head.volumes.iter().map(|(volume, at)| (volume, &at.node, at.unsure));
+    // An apply that was killed may have made what it began to make, and removed what it was to.
+    let (mut begun, mut going) = (Vec::new(), BTreeSet::new());
+    for step in head.in_flight.iter().flat_map(|flight| &flight.plan.steps) {
+        match &step.work {
+            Work::Act(Action::EnsureVolume { volume, .. }) => begun.push((volume, &step.node, true)),
+            Work::Act(Action::RemoveVolume { volume, .. }) => {
+                going.insert(volume);
+            }
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+        }
+    }
+    let ended = head.volumes().iter();
+    let ended = ended.map(|(id, at)| (id, &at.node, at.unsure || going.contains(id)));
     for (id, node, unsure) in ended.chain(begun) {
         let answered = observation.seen(node).is_some();
         let unknown = graph.nodes.contains_key(node) && !answered;
@@ -123,15 +129,23 @@ pub fn mounted<'a>(
     mounted
 }
 
+/// Says whether a folder is one that a workload mounts, or would with more replicas.
+pub fn mounts(workload: &Workload, id: &VolumeId) -> bool {
+    let mut mounts = workload.template.mounts.values();
+    mounts.any(|mount| belongs(id, &mount.volume, mount.each_replica))
+}
+
+fn belongs(id: &VolumeId, volume: &VolumeName, each_replica: bool) -> bool {
+    if each_replica {
+        id.replica().is_some_and(|(slug, _)| slug == volume.slug())
+    } else {
+        *id == volume.id(None)
+    }
+}
+
 /// Says whether a folder belongs to a volume of the text, mounted or not.
 pub fn is_in_text(graph: &Graph, id: &VolumeId) -> bool {
-    graph.volumes.iter().any(|(name, volume)| {
-        if volume.each_replica {
-            id.replica().is_some_and(|(slug, _)| slug == name.slug())
-        } else {
-            *id == name.id(None)
-        }
-    })
+    graph.volumes.iter().any(|(name, volume)| belongs(id, name, volume.each_replica))
 }
 
 /// Puts volumes into the fleet: those that are there take their room, and keep who mounts them at

@@ -21,8 +21,7 @@ pub struct Here {
     pub state: State,
     /// Whether some endpoint table leads to it.
     pub serving: bool,
-    /// Whether it counts as available: a table leads to it, or its workload has no table and it
-    /// runs.
+    /// Whether it counts as available: it runs, and a table leads to it or its workload has none.
     pub available: bool,
     /// Whether every endpoint table that was seen leads to it: it has passed its gate. A pod that
     /// only some tables lead to (an apply was killed, a node came back) is gated again.
@@ -75,7 +74,7 @@ impl World {
                 NodeView::Unknown { .. } => {}
             }
         }
-        for (id, placed) in &head.placed {
+        for (id, placed) in head.may_be_there() {
             let silent = match observation.nodes.get(&placed.node) {
                 Some(NodeView::Seen(_)) => continue,
                 Some(NodeView::Unknown { silent, why: _ }) => *silent,
@@ -118,7 +117,11 @@ impl World {
                     placed,
                     state,
                     serving: led > 0,
-                    available: led > 0 || (all == 0 && state == State::Running),
+                    available: match state {
+                        State::Running => led > 0 || all == 0,
+                        State::Altered => led > 0,
+                        State::Dead | State::Assumed => false,
+                    },
                     led: led > 0 && led == all,
                     proven: if all > 0 { led == all } else { head.proven.contains(id) },
                 };

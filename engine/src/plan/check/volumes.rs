@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Violation;
 use super::ancestry::Ancestry;
 use crate::plan::action::{Action, PodSpec};
-use crate::plan::body::{Goal, PlanBody, Step, Work};
+use crate::plan::body::{Goal, Placed, PlanBody, Step, Work};
 use crate::plan::canon::template_digest;
 use crate::plan::graph::Graph;
 use crate::plan::ledger::Head;
@@ -84,14 +84,21 @@ pub(super) fn volumes(
             let noted = there.is_some_and(|there| there.contains(node));
             let elsewhere = steps.iter().any(|(_, other)| other != node)
                 || there.is_some_and(|there| there.iter().any(|other| other != node));
-            let known = head.volumes.get(*id);
-            let was = known.is_some_and(|at| !at.unsure || observation.seen(&at.node).is_none());
+            let known = head.volumes().get(*id);
+            let going = head.in_flight.iter().flat_map(|flight| &flight.plan.steps).any(|step| {
+                matches!(&step.work, Work::Act(Action::RemoveVolume { volume, .. }) if volume == *id)
+            });
+            let was = known.is_some_and(|at| {
+                !(at.unsure || going) || observation.seen(&at.node).is_none()
+            });
             if elsewhere || !noted && was {
                 let (volume, node) = ((*id).clone(), (*node).clone());
                 violations.push(Violation::VolumeMadeAgain { volume, node });
             }
         }
     }
+    let mut unseen = head.may_be_there();
+    unseen.retain(|_, placed| observation.seen(&placed.node).is_none());
     let mut digests: BTreeMap<&WorkloadName, Option<SpecDigest>> = BTreeMap::new();
     for (index, node, pod) in &deeds.mounting {
         for id in pod.mounts.values() {
@@ -128,19 +135,19 @@ pub(super) fn volumes(
                 violations.push(Violation::Misplaced { pod, node, why });
             }
         }
-        alone(&deeds, (*index, pod), (observation, head), ancestry, violations);
+        alone(&deeds, (*index, pod), (observation, &unseen), ancestry, violations);
     }
     for (index, node, id) in &deeds.gone {
         taken(body, graph, observation, (*index, node, id), (&deeds, ancestry), violations);
     }
-    undone(body, violations);
+    undone(body, &seen, violations);
 }
 
 /// A pod that mounts volumes comes when no other pod of its replica that does is there, or may be.
 fn alone(
     deeds: &Deeds<'_>,
     (index, pod): (usize, &PodSpec),
-    (observation, head): (&Observation, &Head),
+    (observation, unseen): (&Observation, &BTreeMap<&PodId, &Placed>),
     ancestry: &Ancestry,
     violations: &mut Vec<Violation>,
 ) {
@@ -152,9 +159,8 @@ fn alone(
         let pods = pods.flat_map(|seen| seen.spec.pods.range(&replica..=&end));
         others.extend(pods.filter(|(_, pod)| !pod.mounts.is_empty()).map(|(id, _)| id));
     }
-    let unseen = head.placed.range(&replica..=&end);
-    let unseen = unseen.filter(|(_, placed)| observation.seen(&placed.node).is_none());
-    others.extend(unseen.map(|(id, _)| id));
+    let unseen = unseen.range::<PodId, _>(&replica..=&end).map(|(id, _)| *id);
+    others.extend(unseen);
     others.extend(deeds.mounting.iter().map(|(_, _, other)| &other.id).filter(|other| {
         other.workload == pod.id.workload
             && other.ordinal == pod.id.ordinal
@@ -191,9 +197,12 @@ fn taken(
         .any(|(pod, _)| !deeds.has_gone(pod, index, ancestry));
     let comes = deeds.mounting.iter().any(|(_, _, pod)| pod.mounts.values().any(|m| m == id));
     let wanted_back = body.branches.iter().filter(|(_, branch)| branch.undo).any(|(name, branch)| {
-        let moves = branch.waves.iter().flat_map(|wave| &wave.moves);
-        let restores = moves.filter_map(|one| one.restore.as_ref());
-        let mut mounting = restores.filter(|(_, pod)| pod.mounts.values().any(|m| m == id));
+        let before = branch.before.iter().flat_map(|before| before.template.mounts.values());
+        let mut mounting = before.filter(|mount| match (mount.each_replica, id.replica()) {
+            (true, Some((_, ordinal))) => mount.volume.id(Some(ordinal)) == *id,
+            (true, None) => false,
+            (false, _) => mount.volume.id(None) == *id,
+        });
         let gates = deeds.gates.get(name).into_iter().flatten();
         mounting.next().is_some()
             && gates.into_iter().any(|gate| !ancestry.is_before(*gate, index))
@@ -209,13 +218,27 @@ fn taken(
     }
 }
 
-/// What goes back mounts its volumes when what came is gone.
-fn undone(body: &PlanBody, violations: &mut Vec<Violation>) {
+/// What goes back mounts its volumes where they are, and when what came is gone.
+fn undone(
+    body: &PlanBody,
+    seen: &BTreeMap<&VolumeId, BTreeSet<&NodeName>>,
+    violations: &mut Vec<Violation>,
+) {
     for (name, branch) in body.branches.iter().filter(|(_, branch)| branch.undo) {
         let moves = || branch.waves.iter().flat_map(|wave| &wave.moves);
         let mounts = |pod: &PodSpec| !pod.mounts.is_empty();
         if !moves().any(|one| one.restore.as_ref().is_some_and(|(_, pod)| mounts(pod))) {
             continue;
+        }
+        for (node, pod) in moves().filter_map(|one| one.restore.as_ref()) {
+            let missing = pod.mounts.values().find(|id| {
+                seen.get(id).is_none_or(|there| there.len() != 1 || !there.contains(node))
+            });
+            violations.extend(missing.map(|volume| Violation::VolumeMissing {
+                pod: pod.id.clone(),
+                volume: volume.clone(),
+                node: node.clone(),
+            }));
         }
         for failed in 0..branch.waves.len() {
             let wave = u32::try_from(failed).unwrap_or(u32::MAX);

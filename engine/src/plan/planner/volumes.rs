@@ -91,6 +91,14 @@ impl Planning<'_, '_> {
             Goal::Converge => mounted.contains_key(id) || volume::is_in_text(graph, id),
             Goal::Destroy => false,
         };
+        // Whose release before would be wanted again with its data, if a gate fails.
+        let undone: Vec<(&WorkloadName, &Workload)> = self
+            .body
+            .branches
+            .iter()
+            .filter(|(_, branch)| branch.undo)
+            .filter_map(|(name, branch)| Some((name, branch.before.as_deref()?)))
+            .collect();
         let leaving: BTreeSet<PodId> = builder.leaving().map(|(_, pod)| pod.clone()).collect();
         let mut changes = Vec::new();
         let mut deferred = Vec::new();
@@ -114,8 +122,10 @@ impl Planning<'_, '_> {
                         "volume/{id} on {node} stays for as long as {pod} mounts it"
                     )),
                     (OnDelete::Destroy, None) => {
-                        let branches: BTreeSet<&WorkloadName> =
+                        let mut branches: BTreeSet<&WorkloadName> =
                             users.iter().map(|(_, pod)| &pod.workload).collect();
+                        let would = undone.iter().filter(|(_, before)| volume::mounts(before, id));
+                        branches.extend(would.map(|(name, _)| *name));
                         let of_users = builder.since(0).iter().filter(|step| {
                             step.branch.as_ref().is_some_and(|branch| branches.contains(branch))
                         });

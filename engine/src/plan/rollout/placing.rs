@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Case;
 use crate::plan::action::PodSpec;
 use crate::plan::body::{Blocked, Move, Placed, Wave};
-use crate::plan::graph::{PodTemplate, Workload};
+use crate::plan::graph::{Mount, PodTemplate, Workload};
 use crate::plan::names::{NodeName, PodId, SpecDigest, WorkloadName};
 use crate::plan::observation::Requests;
 use crate::plan::place::{Ask, Fleet, Slot, mend};
@@ -40,6 +40,8 @@ pub(super) struct Placing<'a> {
     /// those first; and of any wave so far.
     pub(super) stop_first: u32,
     pub(super) most_stop_first: u32,
+    /// How many of them an undo could not bring back where they were, since their data is elsewhere.
+    pub(super) not_restored: u32,
     /// Pods that stay, since what would replace them has no place.
     pub(super) stay: Vec<(PodId, Placed)>,
 }
@@ -232,6 +234,15 @@ impl Placing<'_> {
     fn restore(&mut self, one: &mut Move, fleet: &mut Fleet) {
         let (Some((before, digest)), Some((_, into))) = (&self.before, &one.into) else { return };
         let Some((_, out)) = one.out.iter().max_by_key(|(id, _)| id.generation) else { return };
+        // Where its data is, or not at all: the next plan brings it to its data then.
+        let is_here = |mount: &Mount| {
+            let home = self.case.world.volumes.get(&mount.id(one.ordinal));
+            home.is_some_and(|home| home.is_sure() && home.node() == Some(&out.node))
+        };
+        if !before.template.mounts.values().all(is_here) {
+            self.not_restored += 1;
+            return;
+        }
         // The address is new, so that no connection of the old pod's can reach the wrong one.
         let Some(addresses) = fleet.slot(&out.node).and_then(Slot::next_addresses) else {
             return;
