@@ -5,6 +5,7 @@ use berth_engine::plan::graph::{Graph, Workload};
 use berth_engine::plan::ledger::{Entry, Head, Ledger, Outcome};
 use berth_engine::plan::names::{NodeName, PodId, WorkloadName};
 use berth_engine::plan::observation::{NodeView, Observation, PodSeen, PodStatus};
+use berth_engine::plan::volume::{self, Home};
 use berth_engine::run::observe::survey;
 
 use super::Ended;
@@ -35,6 +36,7 @@ pub(crate) fn run(global: &Global) -> Ended {
         whole &= service(name, workload, &seen.observation, &seen.ledger.head);
     }
     strangers(graph, &seen.observation);
+    volumes(graph, &seen.observation, &seen.ledger.head);
     for (name, view) in &seen.observation.nodes {
         whole &= node(name, view);
     }
@@ -166,6 +168,42 @@ fn strangers(graph: &Graph, observation: &Observation) {
         for pod in pods_of(name, observation) {
             pod.print();
         }
+    }
+}
+
+/// Prints every volume that is known, with what is the matter with it.
+fn volumes(graph: &Graph, observation: &Observation, head: &Head) {
+    for (id, home) in volume::homes(graph, observation, head) {
+        let words = match &home {
+            Home::Seen(node, spec) => {
+                let pods = observation.seen(node).into_iter().flat_map(|seen| &seen.spec.pods);
+                let users = pods.filter(|(_, pod)| pod.mounts.contains(&id));
+                let users: Vec<_> = users.map(|(pod, _)| pod.to_string()).collect();
+                let size = if spec.size_bytes == 0 {
+                    String::new()
+                } else {
+                    format!("  {}", bytes(spec.size_bytes))
+                };
+                let users = if users.is_empty() {
+                    paint::notice("nobody mounts it")
+                } else {
+                    format!("mounted by {}", users.join(", "))
+                };
+                let here = if volume::is_in_text(graph, &id) {
+                    String::new()
+                } else {
+                    format!("  {}", paint::notice("not in the text"))
+                };
+                format!("{node}{size}  {users}{here}")
+            }
+            Home::Remembered(at) => format!("{}  not reachable", at.node),
+            Home::Lost(node) => format!("{node}  {}", paint::error("is not there any more")),
+            Home::Twice(nodes) => {
+                let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+                format!("{}  {}", nodes.join(", "), paint::error("there more than once"))
+            }
+        };
+        say!("volume/{id}  {words}");
     }
 }
 
