@@ -91,15 +91,18 @@ fn a_damaged_journal_is_believed_as_far_as_it_holds() {
     }
 }
 
-/// A ledger that an earlier Berth wrote is read, and an apply goes on from it.
+/// Ledgers that earlier Berths wrote are read, and an apply goes on from them.
 #[test]
 fn an_earlier_ledger_is_read() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/ledgers/version-2.jsonl");
-    let bytes = std::fs::read(path).expect("a ledger");
-    assert!(bytes.windows(5).any(|at| at == b"\"v\":2"));
-    let found = ledger::parse(&bytes).expect("a ledger of version 2");
-    assert_eq!((found.lines.len(), found.torn), (4, false));
-    let web = found.head.reached.get(&WorkloadName::new("web")).expect("the service");
-    assert_eq!(web.template.image, project::image('b'));
-    assert_eq!(found.head.placed.len(), 2);
+    for version in [2, 3] {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/ledgers");
+        let bytes = std::fs::read(format!("{folder}/version-{version}.jsonl")).expect("a ledger");
+        let says = format!("\"v\":{version},");
+        assert!(String::from_utf8_lossy(&bytes).contains(&says));
+        let found = ledger::parse(&bytes).expect("a ledger of an earlier version");
+        assert_eq!((found.lines.len(), found.torn), (4, false));
+        let web = found.head.reached.get(&WorkloadName::new("web")).expect("the service");
+        assert_eq!(web.template.image, project::image('b'));
+        assert_eq!(found.head.placed.len(), 2);
+    }
 }

@@ -38,7 +38,7 @@ fn scheduling_examples_compile() {
         .collect();
     let lowered = lower::lower(&program, "default", &digests);
     let graph = lowered.unwrap_or_else(|mistakes| panic!("{}", words(&mistakes, &snapshot)));
-    assert_eq!(graph.workloads.len(), 7);
+    assert_eq!(graph.workloads.len(), 10);
 }
 
 /// The manual: the files of a section are a project. ` ```berth FILE ` compiles without a word, its tests pass,

@@ -15,8 +15,8 @@ use super::names::{NodeName, PodId, WorkloadName};
 use super::observation::Requests;
 use super::place::Fleet;
 use super::planner::Inputs;
-use super::whatif::Suppose;
 use super::volume::{self, Asks};
+use super::whatif::Suppose;
 use super::why::{ask, settled};
 
 /// More headroom than this is told as "at least".

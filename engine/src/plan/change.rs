@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::action::Protocol;
 use super::body::{Change, FieldChange, Verb};
 use super::graph::{
-    Limits, Mount, OnFail, Over, Placement, PodTemplate, Port, Probe, ProbeKind, Relation, Rollout, Rule,
-    Strategy, Taint, Toleration, Workload,
+    Limits, Mount, OnFail, Over, Placement, PodTemplate, Port, Probe, ProbeKind, Relation, Rollout,
+    Rule, Strategy, Taint, Toleration, Workload,
 };
 use super::ledger::Pin;
 use super::names::WorkloadName;

@@ -87,7 +87,8 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
             }
             Home::Twice(nodes) => {
                 let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
-                let words = format!("is on {}, or may be → whoever mounts it waits", nodes.join(", "));
+                let words =
+                    format!("is on {}, or may be → whoever mounts it waits", nodes.join(", "));
                 say(Kind::External, format!("volume/{volume}"), words);
             }
             Home::Seen(..) | Home::Remembered(_) => {}

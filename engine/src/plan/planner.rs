@@ -159,6 +159,9 @@ fn note_nodes(inputs: &Inputs<'_>, body: &mut PlanBody) {
     }
 }
 
+/// The steps that bring images to nodes.
+type Images = BTreeMap<(NodeName, ImageDigest), StepId>;
+
 struct Planning<'a, 'b> {
     inputs: &'a Inputs<'a>,
     world: &'a World,
@@ -307,7 +310,7 @@ impl Planning<'_, '_> {
         decisions: &BTreeMap<WorkloadName, Decision>,
         prepared: &BTreeMap<NodeName, StepId>,
         builder: &mut Builder,
-    ) -> BTreeMap<(NodeName, ImageDigest), StepId> {
+    ) -> Images {
         let mut steps = BTreeMap::new();
         for (name, decision) in decisions {
             let Some(branch) = &decision.branch else { continue };
@@ -347,10 +350,7 @@ impl Planning<'_, '_> {
         wanted: Option<&Workload>,
         decision: Decision,
         prepared: &BTreeMap<NodeName, StepId>,
-        (images, volumes): (
-            &BTreeMap<(NodeName, ImageDigest), StepId>,
-            &BTreeMap<NodeName, Vec<StepId>>,
-        ),
+        (images, volumes): (&Images, &BTreeMap<NodeName, Vec<StepId>>),
         has_endpoint: &[NodeName],
         builder: &mut Builder,
     ) {

@@ -49,11 +49,7 @@ impl Home {
 }
 
 /// Every volume that is known, joined from what was seen and what the ledger remembers.
-pub fn homes(
-    graph: &Graph,
-    observation: &Observation,
-    head: &Head,
-) -> BTreeMap<VolumeId, Home> {
+pub fn homes(graph: &Graph, observation: &Observation, head: &Head) -> BTreeMap<VolumeId, Home> {
     let mut homes: BTreeMap<VolumeId, Home> = BTreeMap::new();
     let twice = |there: &Home, node: &NodeName| {
         let nodes = match there {
@@ -78,7 +74,9 @@ pub fn homes(
     let (mut begun, mut going) = (Vec::new(), BTreeSet::new());
     for step in head.in_flight.iter().flat_map(|flight| &flight.plan.steps) {
         match &step.work {
-            Work::Act(Action::EnsureVolume { volume, .. }) => begun.push((volume, &step.node, true)),
+            Work::Act(Action::EnsureVolume { volume, .. }) => {
+                begun.push((volume, &step.node, true))
+            }
             Work::Act(Action::RemoveVolume { volume, .. }) => {
                 going.insert(volume);
             }

@@ -57,7 +57,8 @@ impl Checker<'_, '_> {
                 (self.poison(at), Ty::Error)
             }
             None => {
-                let words: &[&str] = if self.judging { &["services", "nodes", "volumes"] } else { &[] };
+                let words: &[&str] =
+                    if self.judging { &["services", "nodes", "volumes"] } else { &[] };
                 let locals = self.locals.iter().map(|(local, _)| &**local);
                 let locals: Vec<&str> = locals.chain(words.iter().copied()).collect();
                 let diagnostic = self.decls.unknown_name(self.site.file, at, name, &locals);

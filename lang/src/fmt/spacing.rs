@@ -105,5 +105,7 @@ fn previous_is_pub(previous: Option<&Piece<'_>>) -> bool {
 /// Whether the last word is the name in a declaration that a bracket may follow.
 fn declares(before: &[Piece<'_>]) -> bool {
     let keyword = before.len().checked_sub(2).and_then(|index| before.get(index));
-    keyword.is_some_and(|piece| matches!(piece.text, "fn" | "node" | "service" | "volume" | "environment"))
+    keyword.is_some_and(|piece| {
+        matches!(piece.text, "fn" | "node" | "service" | "volume" | "environment")
+    })
 }

@@ -83,7 +83,8 @@ fn load(
             ..Requests::default()
         };
         let (requests, image, stay) = (&requests, None, None);
-        let ask = Ask { workload, requests, volumes_bytes: 0, placement, image, stay, credit: &none };
+        let ask =
+            Ask { workload, requests, volumes_bytes: 0, placement, image, stay, credit: &none };
         tickets.push(fleet.ticket(&ask));
     }
     let order = (0..replicas).map(|_| dice.below(workloads) as usize).collect();
@@ -202,8 +203,15 @@ fn preemption(base: &Fleet, plain: f64) {
         let urgent = WorkloadName::new("urgent");
         fleet.learn(&urgent, &placement, None);
         let (requests, image, stay) = (&requests, None, None);
-        let ask =
-            Ask { workload: &urgent, requests, volumes_bytes: 0, placement: &placement, image, stay, credit: &none };
+        let ask = Ask {
+            workload: &urgent,
+            requests,
+            volumes_bytes: 0,
+            placement: &placement,
+            image,
+            stay,
+            credit: &none,
+        };
         let ticket = fleet.ticket(&ask);
         while fleet.place(ticket).is_some() {}
         let began = Cpu::now();

@@ -14,7 +14,9 @@ use super::census::{Census, Counts, domain};
 use crate::plan::action::{Action, NodePort, PodSpec, Protocol};
 use crate::plan::body::{Goal, Placed, PlanBody, Work};
 use crate::plan::canon::template_digest;
-use crate::plan::graph::{Effect, Even, Graph, Intake, Mount, Node, Placement, Quota, Relation, Rule};
+use crate::plan::graph::{
+    Effect, Even, Graph, Intake, Mount, Node, Placement, Quota, Relation, Rule,
+};
 use crate::plan::names::{NodeName, PodId, SpecDigest, WorkloadName};
 use crate::plan::observation::{Observation, Requests};
 

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Violation;
 use super::ancestry::Ancestry;
+use super::{Violation, created};
 use crate::plan::action::{Action, PodSpec};
 use crate::plan::body::{Goal, Placed, PlanBody, Step, Work};
 use crate::plan::canon::template_digest;
@@ -68,6 +68,7 @@ pub(super) fn volumes(
     ancestry: &Ancestry,
     violations: &mut Vec<Violation>,
 ) {
+    as_the_text_says(body, graph, violations);
     let deeds = Deeds::of(&body.steps);
     if deeds.made.is_empty() && deeds.gone.is_empty() && deeds.mounting.is_empty() {
         return;
@@ -88,9 +89,8 @@ pub(super) fn volumes(
             let going = head.in_flight.iter().flat_map(|flight| &flight.plan.steps).any(|step| {
                 matches!(&step.work, Work::Act(Action::RemoveVolume { volume, .. }) if volume == *id)
             });
-            let was = known.is_some_and(|at| {
-                !(at.unsure || going) || observation.seen(&at.node).is_none()
-            });
+            let was = known
+                .is_some_and(|at| !(at.unsure || going) || observation.seen(&at.node).is_none());
             if elsewhere || !noted && was {
                 let (volume, node) = ((*id).clone(), (*node).clone());
                 violations.push(Violation::VolumeMadeAgain { volume, node });
@@ -99,7 +99,6 @@ pub(super) fn volumes(
     }
     let mut unseen = head.may_be_there();
     unseen.retain(|_, placed| observation.seen(&placed.node).is_none());
-    let mut digests: BTreeMap<&WorkloadName, Option<SpecDigest>> = BTreeMap::new();
     for (index, node, pod) in &deeds.mounting {
         for id in pod.mounts.values() {
             // What a node itself needs is no ancestor, so the pod has to wait for it by name.
@@ -119,28 +118,38 @@ pub(super) fn volumes(
                 });
             }
         }
-        let workload = graph.workloads.get(&pod.workload);
-        let digest = digests
-            .entry(&pod.workload)
-            .or_insert_with(|| workload.map(|workload| template_digest(&workload.template)));
-        if let (Some(workload), true) = (workload, digest.as_ref() == Some(&pod.digest)) {
-            let mounts = &workload.template.mounts;
-            let wanted = mounts.iter().map(|(path, mount)| {
-                let own = if mount.each_replica { Some(pod.id.ordinal) } else { None };
-                (path, mount.volume.id(own))
-            });
-            if !wanted.eq(pod.mounts.iter().map(|(path, id)| (path, id.clone()))) {
-                let (pod, node) = (pod.id.clone(), (*node).clone());
-                let why = "it does not mount what the text says".to_owned();
-                violations.push(Violation::Misplaced { pod, node, why });
-            }
-        }
         alone(&deeds, (*index, pod), (observation, &unseen), ancestry, violations);
     }
     for (index, node, id) in &deeds.gone {
         taken(body, graph, observation, (*index, node, id), (&deeds, ancestry), violations);
     }
     undone(body, &seen, violations);
+}
+
+/// What new pods mount is what their workloads' text says.
+fn as_the_text_says(body: &PlanBody, graph: &Graph, violations: &mut Vec<Violation>) {
+    let mut digests: BTreeMap<&WorkloadName, SpecDigest> = BTreeMap::new();
+    for (node, pod) in created(body) {
+        let Some(workload) = graph.workloads.get(&pod.workload) else { continue };
+        let mounts = &workload.template.mounts;
+        if mounts.is_empty() && pod.mounts.is_empty() {
+            continue;
+        }
+        let digest =
+            digests.entry(&pod.workload).or_insert_with(|| template_digest(&workload.template));
+        if *digest != pod.digest {
+            continue;
+        }
+        let wanted = mounts.iter().map(|(path, mount)| {
+            let own = if mount.each_replica { Some(pod.id.ordinal) } else { None };
+            (path, mount.volume.id(own))
+        });
+        if !wanted.eq(pod.mounts.iter().map(|(path, id)| (path, id.clone()))) {
+            let (pod, node) = (pod.id.clone(), node.clone());
+            let why = "it does not mount what the text says".to_owned();
+            violations.push(Violation::Misplaced { pod, node, why });
+        }
+    }
 }
 
 /// A pod that mounts volumes comes when no other pod of its replica that does is there, or may be.
@@ -196,17 +205,18 @@ fn taken(
         .filter(|(_, pod)| pod.mounts.contains(id))
         .any(|(pod, _)| !deeds.has_gone(pod, index, ancestry));
     let comes = deeds.mounting.iter().any(|(_, _, pod)| pod.mounts.values().any(|m| m == id));
-    let wanted_back = body.branches.iter().filter(|(_, branch)| branch.undo).any(|(name, branch)| {
-        let before = branch.before.iter().flat_map(|before| before.template.mounts.values());
-        let mut mounting = before.filter(|mount| match (mount.each_replica, id.replica()) {
-            (true, Some((_, ordinal))) => mount.volume.id(Some(ordinal)) == *id,
-            (true, None) => false,
-            (false, _) => mount.volume.id(None) == *id,
+    let wanted_back =
+        body.branches.iter().filter(|(_, branch)| branch.undo).any(|(name, branch)| {
+            let before = branch.before.iter().flat_map(|before| before.template.mounts.values());
+            let mut mounting = before.filter(|mount| match (mount.each_replica, id.replica()) {
+                (true, Some((_, ordinal))) => mount.volume.id(Some(ordinal)) == *id,
+                (true, None) => false,
+                (false, _) => mount.volume.id(None) == *id,
+            });
+            let gates = deeds.gates.get(name).into_iter().flatten();
+            mounting.next().is_some()
+                && gates.into_iter().any(|gate| !ancestry.is_before(*gate, index))
         });
-        let gates = deeds.gates.get(name).into_iter().flatten();
-        mounting.next().is_some()
-            && gates.into_iter().any(|gate| !ancestry.is_before(*gate, index))
-    });
     if noted.is_none_or(|noted| noted.on_delete != OnDelete::Destroy)
         || in_text
         || user

@@ -80,7 +80,8 @@ impl Lowering {
                 "keep what belongs together in one volume",
             );
         }
-        if !mounts.is_empty() && matches!(resource.value().get("every_node"), Some(Value::Bool(true)))
+        if !mounts.is_empty()
+            && matches!(resource.value().get("every_node"), Some(Value::Bool(true)))
         {
             self.report(
                 "E0548",
@@ -169,5 +170,5 @@ fn no_place_to_mount(path: &str) -> Option<&'static str> {
     if path.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
         return Some("it holds an empty part, `.` or `..`");
     }
-    KERNEL.iter().any(|folder| inside(&folder)).then_some("the kernel's own files are there")
+    KERNEL.iter().any(inside).then_some("the kernel's own files are there")
 }

@@ -80,8 +80,7 @@ fn likeness(fleet: &Fleet, tickets: impl Iterator<Item = Ticket> + Clone) -> Vec
         let slot = fleet.slot_at(node);
         let name = fleet.name_at(node);
         let placements = tickets.clone().map(|t| &fleet.want(t).placement);
-        let named: Vec<bool> =
-            placements.map(|p| p.names_nodes() && p.leaves_open(name)).collect();
+        let named: Vec<bool> = placements.map(|p| p.names_nodes() && p.leaves_open(name)).collect();
         let kind = (
             fleet.values(node).collect::<Vec<_>>(),
             slot.taints.clone(),

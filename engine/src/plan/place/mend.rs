@@ -173,7 +173,10 @@ fn part(rejection: &Rejection, ask: &Ask<'_>, beside: &Requests) -> Option<(Part
         {
             let most = ask.volumes_bytes - needs.saturating_sub(*free);
             let missing = u128::from(needs - most.min(*needs)) * 1_000_000;
-            (Part::SmallerVolumes { most, now: ask.volumes_bytes }, missing / u128::from((*needs).max(1)))
+            (
+                Part::SmallerVolumes { most, now: ask.volumes_bytes },
+                missing / u128::from((*needs).max(1)),
+            )
         }
         Rejection::Resource { name, needs, free } => less(name, *needs, *free)?,
         Rejection::Label { key, wants, has: _ } => {

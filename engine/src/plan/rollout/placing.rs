@@ -323,10 +323,7 @@ pub(super) fn pod_spec(
         memory_bytes,
         asks: Some(template.asks()).filter(|asks| *asks != limits).map(Box::new),
         publish: publish.clone(),
-        mounts: mounts
-            .iter()
-            .map(|(path, mount)| (path.clone(), mount.id(ordinal)))
-            .collect(),
+        mounts: mounts.iter().map(|(path, mount)| (path.clone(), mount.id(ordinal))).collect(),
         ip4,
         ip6,
         grace_ms: *grace_ms,

@@ -11,7 +11,8 @@ use crate::plan::place::want::{Domain, Ticket, Tie, Want};
 impl Fleet {
     /// Interns an ask.
     pub fn ticket(&mut self, ask: &Ask<'_>) -> Ticket {
-        let Ask { workload, requests, volumes_bytes: _, placement, image, stay: _, credit: _ } = *ask;
+        let Ask { workload, requests, volumes_bytes: _, placement, image, stay: _, credit: _ } =
+            *ask;
         let number = self.workload(workload);
         if let Some(ticket) = self.tallies[number].ticket
             && self.wants[ticket.0].is(requests, placement, image)
@@ -38,7 +39,8 @@ impl Fleet {
     }
 
     fn resolve(&mut self, ask: &Ask<'_>, number: usize) -> Want {
-        let Ask { workload, requests, volumes_bytes: _, placement, image, stay: _, credit: _ } = *ask;
+        let Ask { workload, requests, volumes_bytes: _, placement, image, stay: _, credit: _ } =
+            *ask;
         let mut needs = self.needs(requests);
         let takes = needs.as_slice().into();
         needs.push((ADDRESSES, 1));
