@@ -1,8 +1,10 @@
 //! Placement's laws, over random fleets.
 //!
-//! `FLEETS=1000000 cargo nextest run --release place_properties` runs as many as one likes.
+//! `FLEETS=1000000 cargo nextest run --release place_properties` runs as many as one likes, and
+//! `FLEETS=200000..400000` a part of them: a fleet is its number, whoever makes it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use berth_engine::plan::graph::{Fill, Intake, Toleration};
 use berth_engine::plan::names::NodeName;
@@ -12,9 +14,12 @@ use berth_engine::plan::place::price::Foresight;
 use berth_engine::plan::place::{Ask, Fleet, naive};
 use berth_tests::fleets::{Dice, Job, random_fleet, random_jobs};
 
-/// How many random fleets a property looks at.
-fn fleets(usual: u64) -> u64 {
-    std::env::var("FLEETS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+/// Which random fleets a property looks at, by number.
+fn fleets(usual: u64) -> Range<u64> {
+    let Ok(text) = std::env::var("FLEETS") else { return 0..usual };
+    let (from, to) = text.split_once("..").unwrap_or(("0", &text));
+    let number = |text: &str| text.parse().expect("FLEETS is a number, or two with `..` between");
+    number(from)..number(to)
 }
 
 fn ask<'a>(job: &'a Job, credit: &'a BTreeMap<NodeName, Requests>) -> Ask<'a> {
@@ -32,7 +37,7 @@ fn ask<'a>(job: &'a Job, credit: &'a BTreeMap<NodeName, Requests>) -> Ask<'a> {
 #[test]
 fn the_index_agrees_with_the_scan() {
     let none = BTreeMap::new();
-    for seed in 0..fleets(3_000) {
+    for seed in fleets(3_000) {
         let mut dice = Dice::new(seed);
         let nodes = 1 + dice.below(if seed % 50 == 0 { 150 } else { 14 }) as u32;
         let mut fleet = random_fleet(&mut dice, nodes);
@@ -71,7 +76,7 @@ fn the_index_agrees_with_the_scan() {
 #[test]
 fn more_room_never_blocks_and_choices_repeat() {
     let none = BTreeMap::new();
-    for seed in 0..fleets(1_000) {
+    for seed in fleets(1_000) {
         let mut dice = Dice::new(seed ^ 0x0b0e);
         let nodes = 1 + dice.below(10) as u32;
         let mut fleet = random_fleet(&mut dice, nodes);
@@ -117,7 +122,7 @@ fn counted(fleet: &Fleet, jobs: &[Job]) -> Vec<(usize, NodeName)> {
 fn every_mend_works() {
     let none = BTreeMap::new();
     let mut told = 0;
-    for seed in 0..fleets(1_500) {
+    for seed in fleets(1_500) {
         let mut dice = Dice::new(seed ^ 0x3e2d);
         let nodes = 1 + dice.below(6) as u32;
         let mut fleet = random_fleet(&mut dice, nodes);
