@@ -179,7 +179,7 @@ impl Index {
             if levels[0] < one.least[0] || levels[1] < one.least[1] {
                 return None;
             }
-            found = found.into_iter().chain(group.first_of_rank(*one, pick)).min();
+            found = group.first_of_rank(*one, pick, found).or(found);
         }
         found.map(|node| (node, level))
     }
@@ -406,7 +406,7 @@ impl<'a> Group<'a> {
             let rank = lanes.iter().map(|lane| lane.rank).min()?;
             let mut found: Option<usize> = None;
             for one in lanes.iter().filter(|one| one.rank == rank) {
-                found = found.into_iter().chain(self.first_of_rank(*one, pick)).min();
+                found = self.first_of_rank(*one, pick, found).or(found);
             }
             if found.is_some() {
                 return found;
@@ -427,12 +427,18 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// The first node that lets the replica in, of a class's cells that are equally good.
-    fn first_of_rank(&self, mut one: Candidate, pick: Pick<'_>) -> Option<usize> {
+    /// The first node that lets the replica in, of a class's cells that are equally good; nothing
+    /// if none is before the one that is known.
+    fn first_of_rank(
+        &self,
+        mut one: Candidate,
+        pick: Pick<'_>,
+        known: Option<usize>,
+    ) -> Option<usize> {
         let grid = &self.index.classes[one.class].grid;
         let mut found: Option<usize> = None;
         loop {
-            found = found.into_iter().chain(self.first(&one, pick)).min();
+            found = self.first(&one, pick, found.or(known)).or(found);
             match grid.emptiest(one.next, one.least) {
                 Some((rank, lane, next)) if rank == one.rank => {
                     one = Candidate { lane, next, ..one };
@@ -442,15 +448,18 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// The first node of a cell that lets the replica in.
-    fn first(&self, one: &Candidate, pick: Pick<'_>) -> Option<usize> {
+    /// The first node of a cell that lets the replica in, if it is before the one that is known.
+    fn first(&self, one: &Candidate, pick: Pick<'_>, known: Option<usize>) -> Option<usize> {
         let NodeClass { word, nodes, grid, .. } = &self.index.classes[one.class];
         let mask = |local: usize| {
             let mask = pick.word(word + local);
             if self.sieved { mask & self.allowed(one.sets, word + local) } else { mask }
         };
-        let passes = |local: usize| self.passes(nodes[local]);
-        grid.lanes()[one.lane].first(mask, passes).map(|local| nodes[local])
+        // Nodes of a class are in order, so that the first one beyond ends it.
+        let beyond = |node: usize| known.is_some_and(|known| known <= node);
+        let ends = |local: usize| beyond(nodes[local]) || self.passes(nodes[local]);
+        let first = grid.lanes()[one.lane].first(mask, ends).map(|local| nodes[local]);
+        first.filter(|node| !beyond(*node))
     }
 
     fn passes(&self, node: usize) -> bool {
