@@ -12,7 +12,7 @@ use berth_engine::plan::observation::Requests;
 use berth_engine::plan::place::mend::{self, Part};
 use berth_engine::plan::place::price::Foresight;
 use berth_engine::plan::place::{Ask, Fleet, naive};
-use berth_tests::fleets::{Dice, Job, random_fleet, random_jobs};
+use berth_tests::fleets::{Dice, Job, node, random_fleet, random_jobs};
 
 /// Which random fleets a property looks at, by number.
 fn fleets(usual: u64) -> Range<u64> {
@@ -59,6 +59,16 @@ fn the_index_agrees_with_the_scan() {
                 let (node, which) = placed.swap_remove(dice.below(placed.len() as u64) as usize);
                 fleet.remove(&node, &jobs[which].name, &jobs[which].requests, None);
                 continue;
+            }
+            if dice.one_in(12) {
+                // It comes to wherever somebody else put it.
+                let node = node(dice.below(u64::from(nodes)) as u32);
+                fleet.count(&node, &job.name, &job.requests, std::net::Ipv4Addr::UNSPECIFIED);
+                placed.push((node, which));
+                continue;
+            }
+            if dice.one_in(8) {
+                fleet.has_place(&ask(job, &none));
             }
             let ticket = fleet.ticket(&ask(job, &none));
             let expected = naive::search(&fleet, ticket);

@@ -28,6 +28,11 @@ impl Bits {
         }
     }
 
+    /// Takes all numbers out.
+    pub fn clear(&mut self) {
+        self.words.fill(0);
+    }
+
     /// Says whether a number is in.
     pub fn contains(&self, number: usize) -> bool {
         self.word(number / 64) >> (number % 64) & 1 == 1

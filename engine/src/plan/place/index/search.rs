@@ -67,6 +67,7 @@ impl Index {
             let count = self.eased.count;
             if let Some(plan) = self.plans[ticket.0].as_mut() {
                 plan.level = (count, level);
+                plan.chose(fleet, fleet.want(ticket), node);
             }
             return Some(node);
         }
@@ -100,7 +101,10 @@ impl Index {
         let count = self.eased.count;
         if let Some(plan) = self.plans[ticket.0].as_mut() {
             match found {
-                Some((_, level)) => plan.level = (count, level),
+                Some((node, level)) => {
+                    plan.level = (count, level);
+                    plan.chose(fleet, want, node);
+                }
                 None => plan.failed = Some(count).filter(|_| plan.alone),
             }
         }
@@ -132,7 +136,7 @@ impl Index {
         let mut best = (Pressure::High, u32::MAX);
         let common = {
             let mut offer = |one: &Suited| {
-                let Top { pressure, rank, lane, cell: _ } = self.tops[one.class];
+                let Top { pressure, rank, lane, .. } = self.tops[one.class];
                 if rank == u32::MAX || (pressure, rank) > best {
                     return;
                 }
@@ -143,25 +147,22 @@ impl Index {
                 let (class, lane, next) = (one.class, usize::from(lane), 1);
                 tied.push(Candidate { rank, class, lane, sets: 1, next, least: one.least });
             };
-            match (&plan.values, want.even.as_slice(), floors.0.as_slice()) {
-                (None, ..) => {
+            match (&plan.values, &plan.open) {
+                (None, _) => {
                     let common = plan.classes.first()?.common;
                     let group = plan.classes.iter().take_while(|one| one.common == common);
                     group.for_each(&mut offer);
                     common
                 }
-                (Some(values), [(over, skew)], [least]) => {
-                    let counts = fleet.counts_of(want.workload, *over);
-                    let most = least.saturating_add(*skew);
-                    let lets = |value: usize| value != 0 && count(counts, value) < most;
-                    let mut open = plan.classes.iter().zip(values).filter(|(_, v)| lets(**v));
-                    let (first, _) = open.next()?;
+                (Some(_), Some(open)) => {
+                    let mut places = open.places().map(|place| &plan.classes[place]);
+                    let first = places.next()?;
                     offer(first);
-                    let group = open.take_while(|(one, _)| one.common == first.common);
-                    group.for_each(|(one, _)| offer(one));
+                    let group = places.take_while(|one| one.common == first.common);
+                    group.for_each(&mut offer);
                     first.common
                 }
-                (Some(_), ..) => return None,
+                (Some(_), None) => return None,
             }
         };
         let group = Group::new(self, fleet, want, Some(plan), floors, &[]);
@@ -174,10 +175,17 @@ impl Index {
         }
         let pick = group.pick(level, None);
         let mut found: Option<usize> = None;
+        let first = |one: &Candidate| self.tops[one.class].first;
+        if let Some(at) = (0..tied.len()).min_by_key(|at| first(&tied[*at])) {
+            tied.swap(0, at);
+        }
         for one in &*tied {
             let levels = self.tops[one.class].cell.levels();
             if levels[0] < one.least[0] || levels[1] < one.least[1] {
                 return None;
+            }
+            if found.is_some_and(|found| found <= first(one)) {
+                continue;
             }
             found = group.first_of_rank(*one, pick, found).or(found);
         }
@@ -261,6 +269,16 @@ impl Index {
             let weight: i64 = fulfilled.map(|(_, (_, weight))| *weight).sum();
             let lean = common.lean.saturating_sub(weight);
             entries.push(Entry { common: Common { lean, ..common }, one, set });
+        }
+    }
+}
+
+impl Plan {
+    /// Notes where a replica will probably come.
+    fn chose(&mut self, fleet: &Fleet, want: &Want, node: usize) {
+        if let (Some(open), [(over, _)]) = (&mut self.open, want.even.as_slice()) {
+            let counts = fleet.counts_of(want.workload, *over);
+            open.chose(fleet.value_at(*over, node), counts);
         }
     }
 }
