@@ -6,6 +6,9 @@ pub struct Bits {
     words: Vec<u64>,
 }
 
+/// The empty set.
+pub static NONE: Bits = Bits { words: Vec::new() };
+
 impl Bits {
     /// Makes room for the numbers below `len`.
     pub fn sized(len: usize) -> Self {

@@ -3,11 +3,12 @@
 
 mod open;
 mod search;
+mod sets;
 
 use std::collections::BTreeMap;
 
 use self::open::Open;
-use self::search::{Candidate, Entry};
+use self::search::{Buffers, Candidate, Entry};
 use super::bits::Bits;
 use super::filter::At;
 use super::fleet::{CPU, Fleet, MEMORY};
@@ -44,8 +45,7 @@ pub struct Index {
     /// What nodes could yield; made when first asked for.
     yields: Option<Yields>,
     entries: Vec<Entry>,
-    heads: Vec<Candidate>,
-    lanes: Vec<Candidate>,
+    buffers: Buffers,
     tied: Vec<Candidate>,
 }
 
