@@ -57,6 +57,11 @@ impl Index {
     ) -> Option<usize> {
         self.prepare(fleet, ticket);
         if let Some(found) = self.among_eased(fleet, ticket) {
+            if found.is_none()
+                && let Some(plan) = self.plans[ticket.0].as_mut()
+            {
+                plan.failed = Some(self.eased.count);
+            }
             return found;
         }
         let floors = self.floors(fleet, ticket);
@@ -204,8 +209,12 @@ impl Index {
             plan.classes.iter().any(|one| one.class == class)
                 && filter::passes(&at(*node), Reach::Node)
         };
-        let fit = nodes.iter().copied().filter(takes);
-        Some(fit.min_by_key(|node| (score::score(&at(*node)), *node)))
+        let mut fit = nodes.iter().copied().filter(takes);
+        let Some(first) = fit.next() else { return Some(None) };
+        // Where it was made room for, there is just that one node, noted for each thing that left.
+        let Some(other) = fit.find(|node| *node != first) else { return Some(Some(first)) };
+        let all = [first, other].into_iter().chain(fit);
+        Some(all.min_by_key(|node| (score::score(&at(*node)), *node)))
     }
 
     /// Lists the classes whose domains let the replica in, the best first. With weighed ties over
