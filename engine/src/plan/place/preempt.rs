@@ -286,9 +286,9 @@ fn victims(fleet: &Fleet, want: &Want, node: usize, most: i32) -> Option<Vec<Res
             break;
         }
         let covers = |pod: &Resident| -> u128 {
-            let parts = short.iter().map(|(resource, short)| {
-                parts(yields(pod, *resource).min(*short), *short)
-            });
+            let parts = short
+                .iter()
+                .map(|(resource, short)| parts(yields(pod, *resource).min(*short), *short));
             parts.sum()
         };
         let next = may
