@@ -1,8 +1,10 @@
 //! Placement's laws, over random fleets.
 //!
-//! `FLEETS=1000000 cargo nextest run --release place_properties` runs as many as one likes.
+//! `FLEETS=1000000 cargo nextest run --release place_properties` runs as many as one likes, and
+//! `FLEETS=200000..400000` a part of them: a fleet is its number, whoever makes it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use berth_engine::plan::graph::{Fill, Intake, Toleration};
 use berth_engine::plan::names::NodeName;
@@ -10,11 +12,14 @@ use berth_engine::plan::observation::Requests;
 use berth_engine::plan::place::mend::{self, Part};
 use berth_engine::plan::place::price::Foresight;
 use berth_engine::plan::place::{Ask, Fleet, naive};
-use berth_tests::fleets::{Dice, Job, random_fleet, random_jobs};
+use berth_tests::fleets::{Dice, Job, node, random_fleet, random_jobs};
 
-/// How many random fleets a property looks at.
-fn fleets(usual: u64) -> u64 {
-    std::env::var("FLEETS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+/// Which random fleets a property looks at, by number.
+fn fleets(usual: u64) -> Range<u64> {
+    let Ok(text) = std::env::var("FLEETS") else { return 0..usual };
+    let (from, to) = text.split_once("..").unwrap_or(("0", &text));
+    let number = |text: &str| text.parse().expect("FLEETS is a number, or two with `..` between");
+    number(from)..number(to)
 }
 
 fn ask<'a>(job: &'a Job, credit: &'a BTreeMap<NodeName, Requests>) -> Ask<'a> {
@@ -33,7 +38,7 @@ fn ask<'a>(job: &'a Job, credit: &'a BTreeMap<NodeName, Requests>) -> Ask<'a> {
 #[test]
 fn the_index_agrees_with_the_scan() {
     let none = BTreeMap::new();
-    for seed in 0..fleets(3_000) {
+    for seed in fleets(3_000) {
         let mut dice = Dice::new(seed);
         let nodes = 1 + dice.below(if seed % 50 == 0 { 150 } else { 14 }) as u32;
         let mut fleet = random_fleet(&mut dice, nodes);
@@ -48,6 +53,13 @@ fn the_index_agrees_with_the_scan() {
             fleet.set_demand(demand, foresight);
         }
         let mut placed: Vec<(NodeName, usize)> = Vec::new();
+        // In a large fleet, there may be many already.
+        for _ in 0..if nodes > 20 && dice.one_in(2) { 200 } else { 0 } {
+            let which = dice.below(jobs.len() as u64) as usize;
+            let (node, job) = (node(dice.below(u64::from(nodes)) as u32), &jobs[which]);
+            fleet.count(&node, &job.name, &job.requests, std::net::Ipv4Addr::UNSPECIFIED);
+            placed.push((node, which));
+        }
         for step in 0..40 {
             let which = dice.below(jobs.len() as u64) as usize;
             let job = &jobs[which];
@@ -55,6 +67,16 @@ fn the_index_agrees_with_the_scan() {
                 let (node, which) = placed.swap_remove(dice.below(placed.len() as u64) as usize);
                 fleet.remove(&node, &jobs[which].name, &jobs[which].requests, None);
                 continue;
+            }
+            if dice.one_in(12) {
+                // It comes to wherever somebody else put it.
+                let node = node(dice.below(u64::from(nodes)) as u32);
+                fleet.count(&node, &job.name, &job.requests, std::net::Ipv4Addr::UNSPECIFIED);
+                placed.push((node, which));
+                continue;
+            }
+            if dice.one_in(8) {
+                fleet.has_place(&ask(job, &none));
             }
             let ticket = fleet.ticket(&ask(job, &none));
             let expected = naive::search(&fleet, ticket);
@@ -72,7 +94,7 @@ fn the_index_agrees_with_the_scan() {
 #[test]
 fn more_room_never_blocks_and_choices_repeat() {
     let none = BTreeMap::new();
-    for seed in 0..fleets(1_000) {
+    for seed in fleets(1_000) {
         let mut dice = Dice::new(seed ^ 0x0b0e);
         let nodes = 1 + dice.below(10) as u32;
         let mut fleet = random_fleet(&mut dice, nodes);
@@ -118,7 +140,7 @@ fn counted(fleet: &Fleet, jobs: &[Job]) -> Vec<(usize, NodeName)> {
 fn every_mend_works() {
     let none = BTreeMap::new();
     let mut told = 0;
-    for seed in 0..fleets(1_500) {
+    for seed in fleets(1_500) {
         let mut dice = Dice::new(seed ^ 0x3e2d);
         let nodes = 1 + dice.below(6) as u32;
         let mut fleet = random_fleet(&mut dice, nodes);

@@ -1,6 +1,7 @@
 //! How long a whole plan takes, with its checks, as a curve over fleets that are fresh.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::Instant;
 
 use berth_engine::plan::body::Goal;
@@ -55,42 +56,70 @@ fn project(nodes: usize, replicas: usize) -> (Graph, Observation) {
     (graph, Observation { nodes })
 }
 
-/// Prints the curve; `MOST=1000` bounds the number of nodes.
+/// Nodes and replicas of each point of the curve.
+const SIZES: [(usize, usize); 6] = [
+    (30, 2_000),
+    (100, 7_000),
+    (300, 20_000),
+    (1_000, 70_000),
+    (3_000, 200_000),
+    (10_000, 1_000_000),
+];
+
+/// Prints the curve; `MOST=10000` bounds the number of nodes. Each size has a process of its own, so
+/// that the most memory that it ever had is its own.
 pub(crate) fn plans() {
     let most = std::env::var("MOST").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000);
     println!("## A whole fresh plan: everything placed, every step, and the checker\n");
-    println!("| nodes | replicas | steps | plan | checker |");
-    println!("|---|---|---|---|---|");
-    for (nodes, replicas) in
-        [(30, 2_000), (100, 7_000), (300, 20_000), (1_000, 70_000), (3_000, 200_000)]
-    {
-        if nodes > most {
-            break;
-        }
-        let (graph, observation) = project(nodes, replicas);
-        let head = Head::default();
-        let inputs = Inputs {
-            graph: &graph,
-            program: "bench",
-            observation: &observation,
-            head: &head,
-            goal: Goal::Converge,
-            now_ms: 0,
-        };
-        let began = Instant::now();
-        let body = planner::plan(&inputs);
-        let planned = began.elapsed();
-        assert!(body.blocked.is_empty(), "{:?}", body.blocked.first());
-        let began = Instant::now();
-        let violations = check::check(&body, &graph, &observation, &head);
-        let checked = began.elapsed();
-        assert!(violations.is_empty(), "{:?}", violations.first());
-        println!(
-            "| {nodes} | {replicas} | {} | {:.3} s | {:.3} s |",
-            body.steps.len(),
-            planned.as_secs_f64(),
-            checked.as_secs_f64()
-        );
+    println!(
+        "| nodes | replicas | steps | plan | checker | peak: inputs | with the plan | with the checker |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    let program = std::env::current_exe().expect("this program");
+    for (nodes, _) in SIZES.into_iter().filter(|(nodes, _)| *nodes <= most) {
+        let done = Command::new(&program).args(["plans", &nodes.to_string()]).status();
+        assert!(done.expect("a process").success(), "{nodes} nodes");
     }
     println!();
+}
+
+/// Prints the row of one size, by its number of nodes.
+pub(crate) fn row(nodes: &str) {
+    let known = SIZES.into_iter().find(|(known, _)| known.to_string() == nodes);
+    let (nodes, replicas) = known.expect("a number of nodes of the curve");
+    let (graph, observation) = project(nodes, replicas);
+    let inputs_mib = peak_mib();
+    let head = Head::default();
+    let inputs = Inputs {
+        graph: &graph,
+        program: "bench",
+        observation: &observation,
+        head: &head,
+        goal: Goal::Converge,
+        now_ms: 0,
+    };
+    let began = Instant::now();
+    let body = planner::plan(&inputs);
+    let planned = began.elapsed();
+    let plan_mib = peak_mib();
+    assert!(body.blocked.is_empty(), "{:?}", body.blocked.first());
+    let began = Instant::now();
+    let violations = check::check(&body, &graph, &observation, &head);
+    let checked = began.elapsed();
+    assert!(violations.is_empty(), "{:?}", violations.first());
+    println!(
+        "| {nodes} | {replicas} | {} | {:.3} s | {:.3} s | {inputs_mib} MiB | {plan_mib} MiB | {} MiB |",
+        body.steps.len(),
+        planned.as_secs_f64(),
+        checked.as_secs_f64(),
+        peak_mib()
+    );
+}
+
+/// The most memory that this process has had, as the kernel counts it.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a process has a status");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    kib.and_then(|kib| kib.parse::<u64>().ok()).map_or(0, |kib| kib.div_ceil(1024))
 }

@@ -15,6 +15,8 @@ struct Cpu(Duration);
 
 impl Cpu {
     fn now() -> Self {
+        // The kernel counts up to the last tick or switch: this is a switch.
+        std::thread::yield_now();
         let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
         let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0);
         Self(Duration::from_nanos(nanos))
@@ -142,6 +144,36 @@ const KINDS: [(&str, &dyn Fn(u64) -> Placement); 6] = [
     ("preferred affinity by node", &near_node),
 ];
 
+/// One constraint's placements again and again, without a scan beside them: for a profiler.
+pub(crate) fn again(name: &str) {
+    let base = fleet(5_000);
+    if let Some((name, place)) = KINDS.iter().find(|(kind, _)| kind.contains(name)) {
+        let mut times = Vec::new();
+        for _ in 0..40 {
+            let mut fleet = base.clone();
+            let load = load(&mut fleet, 200, 50_000, *place);
+            fleet.place(load.tickets[0]);
+            let began = Cpu::now();
+            load.order.iter().for_each(|w| {
+                fleet.place(load.tickets[*w]);
+            });
+            times.push(began.elapsed());
+        }
+        println!("{name}: {:.0} placements/s", 50_000.0 / median(times).as_secs_f64());
+    } else {
+        let (mut fleet, ticket) = full(&base);
+        preempts(&mut fleet, ticket);
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            let mut fleet = fleet.clone();
+            let began = Cpu::now();
+            (0..5_000).for_each(|_| assert!(preempts(&mut fleet, ticket), "somebody yields"));
+            times.push(began.elapsed());
+        }
+        println!("preemption: {:.0} placements/s", 5_000.0 / median(times).as_secs_f64());
+    }
+}
+
 /// 5,000 nodes and 50,000 pods.
 pub(crate) fn constraints() {
     println!("## 5,000 nodes, 50,000 pods of 200 workloads, one core\n");
@@ -188,32 +220,9 @@ pub(crate) fn constraints() {
 
 /// A full fleet, and replicas of a higher priority to each of which somebody yields.
 fn preemption(base: &Fleet, plain: f64) {
-    let none = BTreeMap::new();
-    let mut placed = 0;
-    let mut naive = 0.0;
+    let (mut placed, mut naive) = (0, 0.0);
     let times = (0..5).map(|_| {
-        let mut fleet = base.clone();
-        let low = load(&mut fleet, 200, 200_000, &none_of_priority);
-        for workload in &low.order {
-            fleet.place(low.tickets[*workload]);
-        }
-        let placement = Placement { priority: 10, ..Placement::default() };
-        let requests =
-            Requests { cpu_millis: 1000, memory_bytes: 3584 << 20, ..Requests::default() };
-        let urgent = WorkloadName::new("urgent");
-        fleet.learn(&urgent, &placement, None);
-        let (requests, image, stay) = (&requests, None, None);
-        let ask = Ask {
-            workload: &urgent,
-            requests,
-            volumes_bytes: 0,
-            placement: &placement,
-            image,
-            stay,
-            credit: &none,
-        };
-        let ticket = fleet.ticket(&ask);
-        while fleet.place(ticket).is_some() {}
+        let (mut fleet, ticket) = full(base);
         let began = Cpu::now();
         naive = 400.0;
         for _ in 0..400 {
@@ -223,12 +232,7 @@ fn preemption(base: &Fleet, plain: f64) {
         fleet.preempt(ticket);
         fleet.place(ticket);
         let began = Cpu::now();
-        placed = (0..5_000)
-            .filter(|_| {
-                fleet.place(ticket).is_some()
-                    || (fleet.preempt(ticket).is_some() && fleet.place(ticket).is_some())
-            })
-            .count();
+        placed = (0..5_000).filter(|_| preempts(&mut fleet, ticket)).count();
         began.elapsed()
     });
     let took = median(times.collect());
@@ -240,8 +244,34 @@ fn preemption(base: &Fleet, plain: f64) {
     );
 }
 
-fn none_of_priority(_: u64) -> Placement {
-    Placement::default()
+/// A full fleet, and a replica's ask that others yield to.
+fn full(base: &Fleet) -> (Fleet, Ticket) {
+    let mut fleet = base.clone();
+    let low = load(&mut fleet, 200, 200_000, &none);
+    for workload in &low.order {
+        fleet.place(low.tickets[*workload]);
+    }
+    let placement = Placement { priority: 10, ..Placement::default() };
+    let requests = Requests { cpu_millis: 1000, memory_bytes: 3584 << 20, ..Requests::default() };
+    let urgent = WorkloadName::new("urgent");
+    fleet.learn(&urgent, &placement, None);
+    let ask = Ask {
+        workload: &urgent,
+        requests: &requests,
+        volumes_bytes: 0,
+        placement: &placement,
+        image: None,
+        stay: None,
+        credit: &BTreeMap::new(),
+    };
+    let ticket = fleet.ticket(&ask);
+    while fleet.place(ticket).is_some() {}
+    (fleet, ticket)
+}
+
+fn preempts(fleet: &mut Fleet, ticket: Ticket) -> bool {
+    fleet.place(ticket).is_some()
+        || (fleet.preempt(ticket).is_some() && fleet.place(ticket).is_some())
 }
 
 /// 10,000 nodes and 1,000,000 replicas; then one more.

@@ -6,6 +6,9 @@ pub struct Bits {
     words: Vec<u64>,
 }
 
+/// The empty set.
+pub static NONE: Bits = Bits { words: Vec::new() };
+
 impl Bits {
     /// Makes room for the numbers below `len`.
     pub fn sized(len: usize) -> Self {
@@ -26,6 +29,11 @@ impl Bits {
         if let Some(word) = self.words.get_mut(number / 64) {
             *word &= !(1 << (number % 64));
         }
+    }
+
+    /// Takes all numbers out.
+    pub fn clear(&mut self) {
+        self.words.fill(0);
     }
 
     /// Says whether a number is in.

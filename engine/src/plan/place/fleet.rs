@@ -99,6 +99,8 @@ struct Label {
 pub(super) struct Tally {
     name: WorkloadName,
     pub(super) total: u32,
+    /// How often a replica has come or gone.
+    pub(super) changes: u64,
     pub(super) on: BTreeMap<usize, u32>,
     /// Replicas by value, for labels that somebody counts it by.
     by_value: Vec<Option<Vec<u32>>>,
@@ -116,6 +118,7 @@ impl Tally {
         Self {
             name,
             total: 0,
+            changes: 0,
             on: BTreeMap::new(),
             by_value: Vec::new(),
             placement: None,

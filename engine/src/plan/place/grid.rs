@@ -161,6 +161,14 @@ impl Grid {
         Some((rank, lane, self.lanes[usize::from(lane)].cell))
     }
 
+    /// The first node in the emptiest cell, or in one that is as good; 0 without nodes.
+    pub fn first_of_top(&self) -> usize {
+        let Some((rank, _)) = self.order.first() else { return 0 };
+        let lanes = self.order.iter().take_while(|(other, _)| other == rank);
+        let first = lanes.filter_map(|(_, lane)| self.lanes[usize::from(*lane)].members().next());
+        first.min().unwrap_or(0)
+    }
+
     /// Lists the cells; some may be empty.
     pub fn lanes(&self) -> &[Lane] {
         &self.lanes

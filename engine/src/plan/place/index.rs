@@ -1,11 +1,14 @@
 //! The fleet sorted for the search that does not look at every node: classes, cells, sets of nodes,
 //! and what is decided once for an ask. The search itself is in [`search`].
 
+mod open;
 mod search;
+mod sets;
 
 use std::collections::BTreeMap;
 
-use self::search::{Candidate, Entry};
+use self::open::Open;
+use self::search::{Buffers, Candidate, Entry};
 use super::bits::Bits;
 use super::filter::At;
 use super::fleet::{CPU, Fleet, MEMORY};
@@ -19,6 +22,9 @@ use crate::plan::observation::Pressure;
 
 /// How many of the nodes where something left last are remembered.
 const MOST_EASED: usize = 256;
+
+/// A class with so many nodes is a small one.
+const SMALL: usize = 512;
 
 /// The fleet by node class and cell, and who is where.
 ///
@@ -39,8 +45,7 @@ pub struct Index {
     /// What nodes could yield; made when first asked for.
     yields: Option<Yields>,
     entries: Vec<Entry>,
-    heads: Vec<Candidate>,
-    lanes: Vec<Candidate>,
+    buffers: Buffers,
     tied: Vec<Candidate>,
 }
 
@@ -87,12 +92,17 @@ struct Top {
     rank: u32,
     lane: u16,
     cell: Cell,
+    /// No node of the cells of that rank is before this one.
+    first: usize,
 }
 
 impl Top {
-    fn of(pressure: Pressure, grid: &Grid) -> Self {
+    fn of(pressure: Pressure, nodes: &[usize], grid: &Grid) -> Self {
         let (rank, lane, cell) = grid.top().unwrap_or((u32::MAX, 0, Cell::numbered(0)));
-        Self { pressure, rank, lane, cell }
+        // In a large class, of which there are few, finding the first one costs more than it saves.
+        let first = if nodes.len() <= SMALL { grid.first_of_top() } else { 0 };
+        let first = nodes.get(first).copied().unwrap_or(usize::MAX);
+        Self { pressure, rank, lane, cell, first }
     }
 }
 
@@ -108,6 +118,8 @@ struct Plan {
     /// Where evenness over labels is all that looks at domains: the value of each of an ask's
     /// labels for each of the classes, so that a class costs a look at a counter.
     values: Option<Vec<usize>>,
+    /// The same where it is even over one label.
+    open: Option<Open>,
     /// Whether nothing but room, evenness over labels and replicas on the node tells nodes of
     /// equally good classes apart.
     simple: bool,
@@ -165,7 +177,7 @@ impl Index {
             }
             let grid = Grid::new(nodes.iter().map(|node| fleet.cell(*node)).collect());
             let words = nodes.len().div_ceil(64);
-            index.tops.push(Top::of(pressure, &grid));
+            index.tops.push(Top::of(pressure, &nodes, &grid));
             index.classes.push(NodeClass { word, nodes, pressure, grid });
             word += words;
         }
@@ -178,7 +190,7 @@ impl Index {
         let class = &mut self.classes[self.class_of[node]];
         let before = class.grid.cell_of(self.position[node] - class.word * 64);
         class.grid.shift(self.position[node] - class.word * 64, cell);
-        self.tops[self.class_of[node]] = Top::of(class.pressure, &class.grid);
+        self.tops[self.class_of[node]] = Top::of(class.pressure, &class.nodes, &class.grid);
         let (before, after) = (before.levels(), cell.levels());
         if after[0] > before[0] || after[1] > before[1] {
             self.eased.push(node);
@@ -218,6 +230,12 @@ impl Index {
             return Floors::default();
         }
         self.prepare(fleet, ticket);
+        let Some(Some(plan)) = self.plans.get_mut(ticket.0) else { return Floors::default() };
+        if let (Some(open), [(over, skew)]) = (&mut plan.open, want.even.as_slice()) {
+            let changes = fleet.tally(want.workload).changes;
+            open.refresh(fleet.counts_of(want.workload, *over), changes, *skew);
+            return Floors(vec![open.least()]);
+        }
         let Some(Some(plan)) = self.plans.get(ticket.0) else { return Floors::default() };
         if let Some(values) = &plan.values {
             let least = |(at, (over, _)): (usize, &(Domain, u32))| {
@@ -323,7 +341,7 @@ impl Index {
             && want.even.iter().all(|(over, _)| key(*over))
             && !ties.clone().any(|tie| key(tie.over))
             && !want.even.is_empty();
-        let values = only_even.then(|| {
+        let values: Option<Vec<usize>> = only_even.then(|| {
             let of = |class: usize| {
                 let node = self.classes[class].nodes[0];
                 want.even.iter().map(move |(over, _)| fleet.value_at(*over, node))
@@ -342,7 +360,8 @@ impl Index {
             && !want.apart.iter().any(foreign)
             && fleet.is_filled_evenly();
         let (level, at, failed) = ((0, 0), at.clone(), None);
-        let plan = Plan { classes, at, domains, values, simple, level, alone, failed };
+        let open = values.as_ref().filter(|_| want.even.len() == 1).map(|values| Open::of(values));
+        let plan = Plan { classes, at, domains, values, open, simple, level, alone, failed };
         self.plans[ticket.0] = Some(plan);
         let others = ties.filter(|tie| tie.over == Domain::Node).map(|tie| tie.other);
         for workload in others.chain([want.workload]) {

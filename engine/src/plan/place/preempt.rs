@@ -247,9 +247,10 @@ fn victims(fleet: &Fleet, want: &Want, node: usize, most: i32) -> Option<Vec<Res
         let keep = tally.keep.unwrap_or(tally.total.saturating_sub(1));
         tally.total.saturating_sub(keep)
     };
+    let rooms = fleet.rooms(node);
     let size = |pod: &Resident| -> u128 {
-        let room = |resource: usize| u128::from(fleet.rooms(node)[resource].max(1));
-        pod.needs.iter().map(|(r, amount)| u128::from(*amount) * 1_000_000 / room(*r)).sum()
+        let share = |&(resource, amount): &(usize, u64)| parts(amount, rooms[resource].max(1));
+        pod.needs.iter().map(share).sum()
     };
     let lack = |gone: &[&Resident]| -> Vec<(usize, u64)> {
         let short = want.needs.iter().map(|&(resource, needs)| {
@@ -285,9 +286,9 @@ fn victims(fleet: &Fleet, want: &Want, node: usize, most: i32) -> Option<Vec<Res
             break;
         }
         let covers = |pod: &Resident| -> u128 {
-            let parts = short.iter().map(|(resource, short)| {
-                u128::from(yields(pod, *resource).min(*short)) * 1_000_000 / u128::from(*short)
-            });
+            let parts = short
+                .iter()
+                .map(|(resource, short)| parts(yields(pod, *resource).min(*short), *short));
             parts.sum()
         };
         let next = may
@@ -311,6 +312,15 @@ fn victims(fleet: &Fleet, want: &Want, node: usize, most: i32) -> Option<Vec<Res
         }
     }
     Some(gone.into_iter().cloned().collect())
+}
+
+/// An amount in millionths of a whole.
+fn parts(amount: u64, whole: u64) -> u128 {
+    // The usual way is several times as fast.
+    match amount.checked_mul(1_000_000) {
+        Some(millionths) => u128::from(millionths / whole),
+        None => u128::from(amount) * 1_000_000 / u128::from(whole),
+    }
 }
 
 /// How much of a resource a pod gives back; no address, since it has its own until it is gone.

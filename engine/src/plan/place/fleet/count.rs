@@ -72,6 +72,7 @@ impl Fleet {
             return;
         }
         tally.total = step(tally.total);
+        tally.changes += 1;
         for (label, counts) in tally.by_value.iter_mut().enumerate() {
             let value = self.labels[label].of_node[node];
             if let Some(count) = counts.as_mut().and_then(|counts| counts.get_mut(value)) {

@@ -5,9 +5,10 @@
 //! room, the best cells are looked into, and where nobody in them lets the replica in, each class
 //! offers its next. Where sets leave only a few nodes, those are looked at instead.
 
+use super::sets::{Few, Key, MOST_TIES, Sieve};
 use super::{Index, NodeClass, Plan, Suited, Top, count};
 use crate::plan::observation::Pressure;
-use crate::plan::place::bits::{Bits, ones};
+use crate::plan::place::bits::Bits;
 use crate::plan::place::filter::{self, At, Reach};
 use crate::plan::place::fleet::Fleet;
 use crate::plan::place::naive;
@@ -15,10 +16,6 @@ use crate::plan::place::price::Ranker;
 use crate::plan::place::score::{self, Common};
 use crate::plan::place::want::{Domain, Floors, Ticket, Want};
 
-/// The most weighed ties over nodes that the index splits by; with more, every node is looked at.
-const MOST_TIES: usize = 3;
-/// With so few nodes to choose from, each of them is looked at, without going by cells.
-const FEW: u32 = 256;
 /// After a search that found nothing, so few nodes where something left are looked at by themselves.
 const FEW_EASED: usize = 16;
 
@@ -26,8 +23,8 @@ const FEW_EASED: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
     common: Common,
-    one: Suited,
-    set: u32,
+    pub(super) one: Suited,
+    pub(super) set: u32,
 }
 
 /// A cell to look at.
@@ -44,9 +41,9 @@ pub(super) struct Candidate {
     least: [u64; 2],
 }
 
-/// What decides among nodes with equally many replicas: pressure, whether the image is lacking, the
-/// cell's rank, and the node.
-type Key = (Pressure, bool, u32, usize);
+/// What a search fills and empties, kept for the next one: the cells that classes offer, those of
+/// them that are looked into, and the nodes that sets leave, with what decides about them.
+pub(super) type Buffers = (Vec<Candidate>, Vec<Candidate>, (Vec<Few>, Vec<Key>));
 
 /// A value with its counters, and an evenness with what the emptiest has.
 type Even<'a> = ((&'a usize, &'a Option<&'a [u32]>), (&'a (Domain, u32), &'a u32));
@@ -60,6 +57,11 @@ impl Index {
     ) -> Option<usize> {
         self.prepare(fleet, ticket);
         if let Some(found) = self.among_eased(fleet, ticket) {
+            if found.is_none()
+                && let Some(plan) = self.plans[ticket.0].as_mut()
+            {
+                plan.failed = Some(self.eased.count);
+            }
             return found;
         }
         let floors = self.floors(fleet, ticket);
@@ -67,6 +69,7 @@ impl Index {
             let count = self.eased.count;
             if let Some(plan) = self.plans[ticket.0].as_mut() {
                 plan.level = (count, level);
+                plan.chose(fleet, fleet.want(ticket), node);
             }
             return Some(node);
         }
@@ -81,7 +84,7 @@ impl Index {
             return naive::search(fleet, ticket);
         }
         let mut entries = std::mem::take(&mut self.entries);
-        let mut buffers = (std::mem::take(&mut self.heads), std::mem::take(&mut self.lanes));
+        let mut buffers = std::mem::take(&mut self.buffers);
         self.enter(fleet, ticket, &floors, &weighed, &mut entries);
         let one = entries.first().map(|e| e.common) == entries.last().map(|e| e.common);
         let one = one && weighed.is_empty();
@@ -100,12 +103,15 @@ impl Index {
         let count = self.eased.count;
         if let Some(plan) = self.plans[ticket.0].as_mut() {
             match found {
-                Some((_, level)) => plan.level = (count, level),
+                Some((node, level)) => {
+                    plan.level = (count, level);
+                    plan.chose(fleet, want, node);
+                }
                 None => plan.failed = Some(count).filter(|_| plan.alone),
             }
         }
         self.entries = entries;
-        (self.heads, self.lanes) = buffers;
+        self.buffers = buffers;
         found.map(|(node, _)| node)
     }
 
@@ -132,7 +138,7 @@ impl Index {
         let mut best = (Pressure::High, u32::MAX);
         let common = {
             let mut offer = |one: &Suited| {
-                let Top { pressure, rank, lane, cell: _ } = self.tops[one.class];
+                let Top { pressure, rank, lane, .. } = self.tops[one.class];
                 if rank == u32::MAX || (pressure, rank) > best {
                     return;
                 }
@@ -143,25 +149,22 @@ impl Index {
                 let (class, lane, next) = (one.class, usize::from(lane), 1);
                 tied.push(Candidate { rank, class, lane, sets: 1, next, least: one.least });
             };
-            match (&plan.values, want.even.as_slice(), floors.0.as_slice()) {
-                (None, ..) => {
+            match (&plan.values, &plan.open) {
+                (None, _) => {
                     let common = plan.classes.first()?.common;
                     let group = plan.classes.iter().take_while(|one| one.common == common);
                     group.for_each(&mut offer);
                     common
                 }
-                (Some(values), [(over, skew)], [least]) => {
-                    let counts = fleet.counts_of(want.workload, *over);
-                    let most = least.saturating_add(*skew);
-                    let lets = |value: usize| value != 0 && count(counts, value) < most;
-                    let mut open = plan.classes.iter().zip(values).filter(|(_, v)| lets(**v));
-                    let (first, _) = open.next()?;
+                (Some(_), Some(open)) => {
+                    let mut places = open.places().map(|place| &plan.classes[place]);
+                    let first = places.next()?;
                     offer(first);
-                    let group = open.take_while(|(one, _)| one.common == first.common);
-                    group.for_each(|(one, _)| offer(one));
+                    let group = places.take_while(|one| one.common == first.common);
+                    group.for_each(&mut offer);
                     first.common
                 }
-                (Some(_), ..) => return None,
+                (Some(_), None) => return None,
             }
         };
         let group = Group::new(self, fleet, want, Some(plan), floors, &[]);
@@ -174,12 +177,19 @@ impl Index {
         }
         let pick = group.pick(level, None);
         let mut found: Option<usize> = None;
+        let first = |one: &Candidate| self.tops[one.class].first;
+        if let Some(at) = (0..tied.len()).min_by_key(|at| first(&tied[*at])) {
+            tied.swap(0, at);
+        }
         for one in &*tied {
             let levels = self.tops[one.class].cell.levels();
             if levels[0] < one.least[0] || levels[1] < one.least[1] {
                 return None;
             }
-            found = found.into_iter().chain(group.first_of_rank(*one, pick)).min();
+            if found.is_some_and(|found| found <= first(one)) {
+                continue;
+            }
+            found = group.first_of_rank(*one, pick, found).or(found);
         }
         found.map(|node| (node, level))
     }
@@ -199,8 +209,12 @@ impl Index {
             plan.classes.iter().any(|one| one.class == class)
                 && filter::passes(&at(*node), Reach::Node)
         };
-        let fit = nodes.iter().copied().filter(takes);
-        Some(fit.min_by_key(|node| (score::score(&at(*node)), *node)))
+        let mut fit = nodes.iter().copied().filter(takes);
+        let Some(first) = fit.next() else { return Some(None) };
+        // Where it was made room for, there is just that one node, noted for each thing that left.
+        let Some(other) = fit.find(|node| *node != first) else { return Some(Some(first)) };
+        let all = [first, other].into_iter().chain(fit);
+        Some(all.min_by_key(|node| (score::score(&at(*node)), *node)))
     }
 
     /// Lists the classes whose domains let the replica in, the best first. With weighed ties over
@@ -265,15 +279,24 @@ impl Index {
     }
 }
 
+impl Plan {
+    /// Notes where a replica will probably come.
+    fn chose(&mut self, fleet: &Fleet, want: &Want, node: usize) {
+        if let (Some(open), [(over, _)]) = (&mut self.open, want.even.as_slice()) {
+            let counts = fleet.counts_of(want.workload, *over);
+            open.chose(fleet.value_at(*over, node), counts);
+        }
+    }
+}
+
 /// The search among classes that are equally good.
-struct Group<'a> {
-    index: &'a Index,
-    fleet: &'a Fleet,
-    want: &'a Want,
-    plan: Option<&'a Plan>,
+pub(super) struct Group<'a> {
+    pub(super) index: &'a Index,
+    pub(super) fleet: &'a Fleet,
+    pub(super) want: &'a Want,
     floors: &'a Floors,
-    weighed: &'a [(usize, i64)],
-    /// Whether sets of nodes say anything beside how many replicas a node has.
+    /// What sets of nodes say beside how many replicas a node has.
+    pub(super) sieve: Sieve<'a>,
     sieved: bool,
     /// Which nodes have at least one, two, … replicas.
     levels: &'a [Bits],
@@ -281,7 +304,7 @@ struct Group<'a> {
 
 /// What the nodes of a cell must have to be looked at.
 #[derive(Clone, Copy)]
-struct Pick<'a> {
+pub(super) struct Pick<'a> {
     /// At least so many replicas, and not one more.
     has: Option<&'a Bits>,
     more: Option<&'a Bits>,
@@ -290,7 +313,7 @@ struct Pick<'a> {
 }
 
 impl Pick<'_> {
-    fn word(self, global: usize) -> u64 {
+    pub(super) fn word(self, global: usize) -> u64 {
         let Self { has, more, image } = self;
         let mut mask = has.map_or(u64::MAX, |bits| bits.word(global));
         mask &= !more.map_or(0, |bits| bits.word(global));
@@ -309,14 +332,12 @@ impl<'a> Group<'a> {
         want: &'a Want,
         plan: Option<&'a Plan>,
         floors: &'a Floors,
-        weighed: &'a [(usize, i64)],
+        weighed: &[(usize, i64)],
     ) -> Self {
-        let named = plan.is_some_and(|plan| plan.at.is_some());
-        let apart = want.apart.iter().filter(|tie| tie.other != want.workload);
-        let ties = apart.chain(&want.near).any(|tie| tie.over == Domain::Node);
-        let sieved = named || ties || !weighed.is_empty();
+        let sieve = Sieve::new(index, fleet, want, plan, weighed);
+        let sieved = !sieve.is_open();
         let levels = index.levels(want.workload);
-        Self { index, fleet, want, plan, floors, weighed, sieved, levels }
+        Self { index, fleet, want, floors, sieve, sieved, levels }
     }
 
     /// The node, and how many replicas of the workload it had.
@@ -324,9 +345,9 @@ impl<'a> Group<'a> {
         &self,
         group: &[Entry],
         first: u32,
-        (heads, lanes): &mut (Vec<Candidate>, Vec<Candidate>),
+        (heads, lanes, few): &mut Buffers,
     ) -> Option<(usize, u32)> {
-        if let Some(found) = self.among_few(group) {
+        if let Some(found) = self.among_few(group, few) {
             return found;
         }
         self.offer(group, heads);
@@ -358,12 +379,12 @@ impl<'a> Group<'a> {
     }
 
     /// The most replicas that a node may have.
-    fn top(&self) -> u32 {
+    pub(super) fn top(&self) -> u32 {
         let top = u32::try_from(self.levels.len()).unwrap_or(u32::MAX);
         self.want.most_on_node(self.floors).map_or(top, |most| most.min(top))
     }
 
-    fn pick(&self, level: u32, image: Option<(&'a Bits, bool)>) -> Pick<'a> {
+    pub(super) fn pick(&self, level: u32, image: Option<(&'a Bits, bool)>) -> Pick<'a> {
         let level = level as usize;
         let has = level.checked_sub(1).and_then(|above| self.levels.get(above));
         Pick { has, more: self.levels.get(level), image }
@@ -406,7 +427,7 @@ impl<'a> Group<'a> {
             let rank = lanes.iter().map(|lane| lane.rank).min()?;
             let mut found: Option<usize> = None;
             for one in lanes.iter().filter(|one| one.rank == rank) {
-                found = found.into_iter().chain(self.first_of_rank(*one, pick)).min();
+                found = self.first_of_rank(*one, pick, found).or(found);
             }
             if found.is_some() {
                 return found;
@@ -427,12 +448,18 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// The first node that lets the replica in, of a class's cells that are equally good.
-    fn first_of_rank(&self, mut one: Candidate, pick: Pick<'_>) -> Option<usize> {
+    /// The first node that lets the replica in, of a class's cells that are equally good; nothing
+    /// if none is before the one that is known.
+    fn first_of_rank(
+        &self,
+        mut one: Candidate,
+        pick: Pick<'_>,
+        known: Option<usize>,
+    ) -> Option<usize> {
         let grid = &self.index.classes[one.class].grid;
         let mut found: Option<usize> = None;
         loop {
-            found = found.into_iter().chain(self.first(&one, pick)).min();
+            found = self.first(&one, pick, found.or(known)).or(found);
             match grid.emptiest(one.next, one.least) {
                 Some((rank, lane, next)) if rank == one.rank => {
                     one = Candidate { lane, next, ..one };
@@ -442,138 +469,22 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// The first node of a cell that lets the replica in.
-    fn first(&self, one: &Candidate, pick: Pick<'_>) -> Option<usize> {
+    /// The first node of a cell that lets the replica in, if it is before the one that is known.
+    fn first(&self, one: &Candidate, pick: Pick<'_>, known: Option<usize>) -> Option<usize> {
         let NodeClass { word, nodes, grid, .. } = &self.index.classes[one.class];
         let mask = |local: usize| {
             let mask = pick.word(word + local);
-            if self.sieved { mask & self.allowed(one.sets, word + local) } else { mask }
+            if self.sieved { mask & self.sieve.word(one.sets, word + local) } else { mask }
         };
-        let passes = |local: usize| self.passes(nodes[local]);
-        grid.lanes()[one.lane].first(mask, passes).map(|local| nodes[local])
+        // Nodes of a class are in order, so that the first one beyond ends it.
+        let beyond = |node: usize| known.is_some_and(|known| known <= node);
+        let ends = |local: usize| beyond(nodes[local]) || self.passes(nodes[local]);
+        let first = grid.lanes()[one.lane].first(mask, ends).map(|local| nodes[local]);
+        first.filter(|node| !beyond(*node))
     }
 
-    fn passes(&self, node: usize) -> bool {
+    pub(super) fn passes(&self, node: usize) -> bool {
         let Self { fleet, want, floors, .. } = *self;
         filter::passes_after_sets(&At { fleet, node, want, floors, credit: None })
-    }
-
-    /// The nodes of a word that every set lets through, whatever they have of the workload itself.
-    fn allowed(&self, sets: u32, global: usize) -> u64 {
-        let named = self.plan.and_then(|plan| plan.at.as_ref());
-        let mut mask = named.map_or(u64::MAX, |at| at.word(global));
-        for tie in &self.want.apart {
-            if tie.over == Domain::Node && tie.other != self.want.workload {
-                mask &= !self.holding(tie.other, global);
-            }
-        }
-        for tie in &self.want.near {
-            if tie.over == Domain::Node && !self.fleet.begins(self.want.workload, tie.other) {
-                mask &= self.holding(tie.other, global);
-            }
-        }
-        if !self.weighed.is_empty() {
-            mask &= self.fulfilling(sets, global);
-        }
-        mask
-    }
-
-    /// Where sets leave only a few nodes, the best of them; nothing where they leave more.
-    fn among_few(&self, group: &[Entry]) -> Option<Option<(usize, u32)>> {
-        let Self { index, want, .. } = *self;
-        let near = want.near.iter().any(|tie| tie.over == Domain::Node);
-        let named = self.plan.is_some_and(|plan| plan.at.is_some());
-        if !near && !named && group.iter().all(|entry| entry.set == 0) {
-            return None;
-        }
-        let mut few: Vec<(usize, usize, u64)> = Vec::new();
-        let mut nodes = 0;
-        for Entry { one, set, .. } in group {
-            let class = &index.classes[one.class];
-            for local in 0..class.nodes.len().div_ceil(64) {
-                let mask = self.allowed(1 << set, class.word + local) & class.whole(local);
-                if mask != 0 {
-                    nodes += mask.count_ones();
-                    few.push((one.class, local, mask));
-                }
-            }
-            if nodes > FEW {
-                return None;
-            }
-        }
-        let image = want.image.as_ref().and_then(|image| index.images.get(image));
-        let top = self.top();
-        // Nearly always the best lets the replica in, so that sorting them would be a waste.
-        let mut best: Option<(u32, Key)> = None;
-        for few in &few {
-            for level in 0..=best.map_or(top, |best| best.0) {
-                let better = |key: &Key| best.is_none_or(|best| (level, *key) < best);
-                let found = self.keys(few, level, image).min();
-                if let Some(key) = found {
-                    if better(&key) {
-                        best = Some((level, key));
-                    }
-                    break;
-                }
-            }
-        }
-        match best {
-            None => return Some(None),
-            Some((level, (.., node))) if self.passes(node) => return Some(Some((node, level))),
-            Some(_) => {}
-        }
-        let mut keys = Vec::new();
-        for level in 0..=top {
-            keys.clear();
-            keys.extend(few.iter().flat_map(|few| self.keys(few, level, image)));
-            keys.sort_unstable();
-            let found = keys.iter().map(|key| key.3).find(|node| self.passes(*node));
-            if let Some(node) = found {
-                return Some(Some((node, level)));
-            }
-        }
-        Some(None)
-    }
-
-    /// The nodes of a word with so many replicas, each with what decides among them.
-    fn keys(
-        &self,
-        (number, local, mask): &(usize, usize, u64),
-        level: u32,
-        image: Option<&Bits>,
-    ) -> impl Iterator<Item = Key> {
-        let Self { index, fleet, want, .. } = *self;
-        let class = &index.classes[*number];
-        let global = class.word + local;
-        let ranker = fleet.ranker(want, class.nodes[0]);
-        let lacking = image.map_or(0, |bits| !bits.word(global));
-        let first = local * 64;
-        ones(mask & self.pick(level, None).word(global)).map(move |bit| {
-            let rank = ranker.rank(class.grid.cell_of(first + bit));
-            (class.pressure, lacking >> bit & 1 == 1, rank, class.nodes[first + bit])
-        })
-    }
-
-    fn holding(&self, workload: usize, word: usize) -> u64 {
-        self.index.levels(workload).first().map_or(0, |bits| bits.word(word))
-    }
-
-    /// The nodes that fulfil exactly one of the sets of weighed ties.
-    fn fulfilling(&self, sets: u32, word: usize) -> u64 {
-        let mut holding = [0; MOST_TIES];
-        for (one, (other, _)) in holding.iter_mut().zip(self.weighed) {
-            *one = self.holding(*other, word);
-        }
-        let mut mask = 0;
-        for set in 0..1_u32 << self.weighed.len() {
-            if sets >> set & 1 == 0 {
-                continue;
-            }
-            let ties = holding.iter().take(self.weighed.len()).enumerate();
-            mask |= ties.fold(u64::MAX, |one, (tie, holding)| {
-                one & if set >> tie & 1 == 1 { *holding } else { !holding }
-            });
-        }
-        mask
     }
 }
