@@ -33,7 +33,8 @@ fn random_graph(dice: &mut Dice) -> Graph {
     }
     if dice.one_in(5) {
         let cpu_millis = Some(500 + dice.below(3000));
-        graph.quota = Some(Quota { cpu_millis, ..Quota::default() });
+        let disk_bytes = dice.one_in(2).then_some(60 << 30);
+        graph.quota = Some(Quota { cpu_millis, disk_bytes, ..Quota::default() });
     }
     let workloads = 1 + dice.below(4);
     for number in 0..workloads {

@@ -10,7 +10,7 @@ use berth_engine::plan::action::{Endpoint, NodeNetwork, NodePort, Protocol, Refl
 use berth_engine::plan::names::{VolumeId, WorkloadName};
 use berth_engine::plan::observation::VolumeSpec;
 use nom::branch::alt;
-use nom::bytes::complete::{tag, take_till, take_till1};
+use nom::bytes::complete::{tag, take_till, take_till1, take_while1};
 use nom::character::complete::{char, digit1};
 use nom::combinator::{map, map_opt, map_res, rest};
 use nom::sequence::{preceded, separated_pair};
@@ -128,6 +128,11 @@ fn word(input: &str) -> IResult<&str, &str> {
     take_till1(|c: char| c == ' ')(input)
 }
 
+/// A name that a folder of ours can have: nothing else is believed, or printed.
+fn folder(input: &str) -> IResult<&str, &str> {
+    take_while1(|c: char| c.is_ascii_alphanumeric() || "_-.".contains(c))(input)
+}
+
 fn number(input: &str) -> IResult<&str, u64> {
     map_res(digit1, str::parse).parse(input)
 }
@@ -230,7 +235,7 @@ fn fact(line: &str) -> IResult<&str, Fact<'_>> {
                 Fact::Started(ms, id)
             }),
             map(
-                preceded(tag("volume "), (word, char(' '), word, char(' '), json)),
+                preceded(tag("volume "), (folder, char(' '), folder, char(' '), json)),
                 |(namespace, _, id, _, spec)| Fact::Volume(namespace, id, spec),
             ),
             map(tag("tenant"), |_| Fact::Tenant),
@@ -276,6 +281,7 @@ unwired web-1.g2
 network {broken
 volume berth.shop.default data-0 {\"size_bytes\":7,\"user\":9,\"on_delete\":\"destroy\"}
 volume berth.shop.default data-1 {\"size_bytes\":-7}
+volume berth.shop.default \u{1b}[31mred {}
 started 1795000000.5 /run/containerd/io.containerd.runtime.v2.task/berth.shop.default/web-0.g1/init.pid
 end
 ";

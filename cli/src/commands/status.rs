@@ -5,7 +5,7 @@ use berth_engine::plan::graph::{Graph, Workload};
 use berth_engine::plan::ledger::{Entry, Head, Ledger, Outcome};
 use berth_engine::plan::names::{NodeName, PodId, WorkloadName};
 use berth_engine::plan::observation::{NodeView, Observation, PodSeen, PodStatus};
-use berth_engine::plan::volume::{self, Home};
+use berth_engine::plan::volume::{self, Home, InText};
 use berth_engine::run::observe::survey;
 
 use super::Ended;
@@ -173,6 +173,8 @@ fn strangers(graph: &Graph, observation: &Observation) {
 
 /// Prints every volume that is known, with what is the matter with it.
 fn volumes(graph: &Graph, observation: &Observation, head: &Head) {
+    let in_text = InText::of(graph);
+    let (text, reached) = (volume::mounted(&graph.workloads), volume::mounted(&head.reached));
     for (id, home) in volume::homes(graph, observation, head) {
         let words = match &home {
             Home::Seen(node, spec) => {
@@ -189,7 +191,7 @@ fn volumes(graph: &Graph, observation: &Observation, head: &Head) {
                 } else {
                     format!("mounted by {}", users.join(", "))
                 };
-                let here = if volume::is_in_text(graph, &id) {
+                let here = if in_text.get(&id).is_some() {
                     String::new()
                 } else {
                     format!("  {}", paint::notice("not in the text"))
@@ -197,6 +199,7 @@ fn volumes(graph: &Graph, observation: &Observation, head: &Head) {
                 format!("{node}{size}  {users}{here}")
             }
             Home::Remembered(at) => format!("{}  not reachable", at.node),
+            Home::Lost(_) if !text.contains_key(&id) && !reached.contains_key(&id) => continue,
             Home::Lost(node) => format!("{node}  {}", paint::error("is not there any more")),
             Home::Twice(nodes) => {
                 let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();

@@ -299,6 +299,17 @@ pub enum Blocked {
         /// Where.
         nodes: BTreeSet<NodeName>,
     },
+    /// A volume would become larger than its node's disk, or the quota, has room for.
+    VolumeTooLarge {
+        /// Which.
+        volume: VolumeId,
+        /// Where it is.
+        node: NodeName,
+        /// What the text says, in bytes.
+        size_bytes: u64,
+        /// By how much that is too large, in bytes.
+        over_bytes: u64,
+    },
     /// A volume is not where the text says, and data is not moved.
     VolumeElsewhere {
         /// Which.

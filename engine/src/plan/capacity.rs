@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::body::{Placed, PlanBody};
+use super::action::Action;
+use super::body::{Placed, PlanBody, Work};
 use super::change::bytes;
 use super::graph::Workload;
 use super::names::{NodeName, PodId, WorkloadName};
@@ -101,6 +102,15 @@ fn loads(fleet: &Fleet, inputs: &Inputs<'_>, body: &PlanBody) -> BTreeMap<NodeNa
         seen.iter().flat_map(|seen| seen.spec.others.values()).for_each(|other| used.add(other));
         let load = Load { room: slot.room.clone(), used, replicas: BTreeMap::new() };
         nodes.insert(name.clone(), load);
+    }
+    for step in &body.steps {
+        let Work::Act(Action::EnsureVolume { volume, spec, .. }) = &step.work else { continue };
+        let seen = inputs.observation.seen(&step.node);
+        if seen.is_none_or(|seen| !seen.spec.volumes.contains_key(volume))
+            && let Some(load) = nodes.get_mut(&step.node)
+        {
+            load.used.add(&Requests { disk_bytes: spec.size_bytes, ..Requests::default() });
+        }
     }
     for Placed { node, workload, requests, .. } in body.expected.values() {
         if let Some(load) = nodes.get_mut(node) {

@@ -79,7 +79,11 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
             say(Kind::External, subject, "is gone → will be started again".to_owned());
         }
     }
-    for (volume, home) in volume::homes(graph, observation, head) {
+    // What nobody mounts is anybody's to take away.
+    let mut homes = volume::homes(graph, observation, head);
+    let (text, reached) = (volume::mounted(&graph.workloads), volume::mounted(&head.reached));
+    homes.retain(|id, _| text.contains_key(id) || reached.contains_key(id));
+    for (volume, home) in homes {
         match home {
             Home::Lost(node) => {
                 let words = "is gone, with its data → whoever mounts it waits".to_owned();

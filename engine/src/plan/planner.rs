@@ -198,12 +198,14 @@ fn vacated(
 impl Planning<'_, '_> {
     fn run(&mut self, wanted: &BTreeMap<WorkloadName, Workload>) {
         let fleet = fleet(self.inputs, self.world, &self.body.claims, wanted);
+        let too_large = volume::too_large(self.inputs.graph, &self.world.volumes, &fleet);
+        self.body.blocked.extend(too_large.values().cloned());
         let tables: Arc<[NodeName]> = self.seen().map(|(name, _)| name.clone()).collect();
         let decisions = self.decide(wanted, &tables, &fleet);
         let mut builder = Builder::default();
         let prepared = self.prepare(&mut builder);
         let images = self.images(wanted, &decisions, &prepared, &mut builder);
-        let volumes = self.volumes(wanted, &decisions, &prepared, &mut builder);
+        let volumes = self.volumes(wanted, &decisions, (&prepared, &too_large), &mut builder);
         let endpoints = self.endpoints();
         // Whoever yields comes before whom it yields to, whose steps wait for it.
         let priority = |name: &WorkloadName| wanted.get(name).map_or(0, |w| w.placement.priority);

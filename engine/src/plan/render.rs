@@ -224,6 +224,11 @@ fn nodes(out: &mut String, body: &PlanBody) {
                 let words = on.iter().fold(title, |t, suffix| {
                     t.strip_suffix(suffix.as_str()).unwrap_or(&t).to_owned()
                 });
+                let removes = matches!(action, super::action::Action::RemoveVolume { .. });
+                let words = match body.goal {
+                    Goal::Converge if removes => format!("remove {words}"),
+                    Goal::Converge | Goal::Destroy => words,
+                };
                 lines.entry(&step.node).or_default().push(words);
             }
             Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
@@ -286,6 +291,14 @@ fn blocked(out: &mut String, blocked: &Blocked) {
                 out,
                 "! volume/{volume}  BLOCKED: more than one node has it, or may have: {}; take the folders away whose data is not the right one",
                 nodes.join(", ")
+            );
+        }
+        Blocked::VolumeTooLarge { volume, node, size_bytes, over_bytes } => {
+            let _ = writeln!(
+                out,
+                "! volume/{volume}  BLOCKED: {} are {} more than the disk of {node}, or the quota, has room for",
+                bytes(*size_bytes),
+                bytes(*over_bytes)
             );
         }
         Blocked::VolumeElsewhere { volume, is, wants } => {

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::Action;
-use super::body::{Blocked, Holder, Step, StepId, Work};
+use super::body::{Blocked, Step, StepId, Work};
 use super::graph::{Graph, Placement, Volume, Workload};
 use super::ledger::{Head, Remembered};
 use super::names::{NodeName, VolumeId, VolumeName, WorkloadName};
@@ -100,27 +100,14 @@ pub fn homes(graph: &Graph, observation: &Observation, head: &Head) -> BTreeMap<
     homes
 }
 
-/// A folder that somebody mounts.
-#[derive(Clone, Copy, Debug)]
-pub struct Mounted<'a> {
-    /// Of which volume.
-    pub name: &'a VolumeName,
-    /// What the text says of it; nothing of one that only a pinned release still mounts.
-    pub volume: Option<&'a Volume>,
-}
-
-/// The folders that workloads mount.
-pub fn mounted<'a>(
-    graph: &'a Graph,
-    wanted: &'a BTreeMap<WorkloadName, Workload>,
-) -> BTreeMap<VolumeId, Mounted<'a>> {
+/// The folders that workloads mount, each with its volume's name.
+pub fn mounted(wanted: &BTreeMap<WorkloadName, Workload>) -> BTreeMap<VolumeId, &VolumeName> {
     let mut mounted = BTreeMap::new();
     for workload in wanted.values() {
         for mount in workload.template.mounts.values() {
-            let (name, volume) = (&mount.volume, graph.volumes.get(&mount.volume));
             let ordinals = if mount.each_replica { 0..workload.replicas } else { 0..1 };
             for ordinal in ordinals {
-                mounted.entry(mount.id(ordinal)).or_insert(Mounted { name, volume });
+                mounted.entry(mount.id(ordinal)).or_insert(&mount.volume);
             }
         }
     }
@@ -141,9 +128,22 @@ fn belongs(id: &VolumeId, volume: &VolumeName, each_replica: bool) -> bool {
     }
 }
 
-/// Says whether a folder belongs to a volume of the text, mounted or not.
-pub fn is_in_text(graph: &Graph, id: &VolumeId) -> bool {
-    graph.volumes.iter().any(|(name, volume)| belongs(id, name, volume.each_replica))
+/// The volumes of a text, by the names of their folders.
+#[derive(Debug)]
+pub struct InText<'a>(BTreeMap<String, (&'a VolumeName, &'a Volume)>);
+
+impl<'a> InText<'a> {
+    /// Takes all of a text's.
+    pub fn of(graph: &'a Graph) -> Self {
+        Self(graph.volumes.iter().map(|(name, volume)| (name.slug(), (name, volume))).collect())
+    }
+
+    /// Finds the volume that a folder belongs to, mounted or not.
+    pub fn get(&self, id: &VolumeId) -> Option<(&'a VolumeName, &'a Volume)> {
+        let of_all = self.0.get(id.as_str()).filter(|(_, volume)| !volume.each_replica);
+        let of_each = || self.0.get(id.replica()?.0).filter(|(_, volume)| volume.each_replica);
+        of_all.or_else(of_each).copied()
+    }
 }
 
 /// Puts volumes into the fleet: those that are there take their room, and keep who mounts them at
@@ -154,20 +154,22 @@ pub fn lay(
     wanted: &BTreeMap<WorkloadName, Workload>,
     homes: &BTreeMap<VolumeId, Home>,
 ) {
+    let in_text = InText::of(graph);
     for (id, home) in homes {
         match home {
-            Home::Seen(node, spec) => {
+            Home::Seen(node, noted) => {
+                // One that the text makes larger counts as that at once.
+                let said = in_text.get(id).map_or(0, |(_, volume)| volume.spec.size_bytes);
                 fleet.house(id, node, true);
-                let disk = Requests { disk_bytes: spec.size_bytes, ..Requests::default() };
-                fleet.reserve(node, &disk, &Holder::Process);
+                fleet.lay(node, noted.size_bytes.max(said));
             }
             Home::Remembered(_) | Home::Lost(_) | Home::Twice(_) => {
                 home.node().into_iter().for_each(|node| fleet.house(id, node, true));
             }
         }
     }
-    for (id, Mounted { volume, name: _ }) in mounted(graph, wanted) {
-        let on = volume.and_then(|volume| volume.on.as_ref());
+    for (id, name) in mounted(wanted) {
+        let on = graph.volumes.get(name).and_then(|volume| volume.on.as_ref());
         if let Some(on) = on.filter(|_| !homes.contains_key(&id)) {
             fleet.house(&id, on, false);
         }
@@ -226,8 +228,8 @@ pub fn blocked(
     homes: &BTreeMap<VolumeId, Home>,
 ) -> Vec<Blocked> {
     let mut blocked = Vec::new();
-    for (id, Mounted { volume, name: _ }) in mounted(graph, wanted) {
-        let on = volume.and_then(|volume| volume.on.as_ref());
+    for (id, name) in mounted(wanted) {
+        let on = graph.volumes.get(name).and_then(|volume| volume.on.as_ref());
         match (homes.get(&id), on) {
             (Some(Home::Lost(node)), _) => {
                 blocked.push(Blocked::VolumeLost { volume: id, node: node.clone() });
@@ -247,6 +249,29 @@ pub fn blocked(
     blocked
 }
 
+/// Volumes that the text makes larger than there is room for; `fleet` counts what the text says.
+pub fn too_large(
+    graph: &Graph,
+    homes: &BTreeMap<VolumeId, Home>,
+    fleet: &Fleet,
+) -> BTreeMap<VolumeId, Blocked> {
+    let in_text = InText::of(graph);
+    let grown = homes.iter().filter_map(|(id, home)| match home {
+        Home::Seen(node, noted) => {
+            let said = in_text.get(id)?.1.spec.size_bytes;
+            let over_bytes = fleet.disk_over(node);
+            (said > noted.size_bytes && over_bytes > 0).then(|| {
+                let (volume, node) = (id.clone(), node.clone());
+                let blocked =
+                    Blocked::VolumeTooLarge { volume, node, size_bytes: said, over_bytes };
+                (id.clone(), blocked)
+            })
+        }
+        Home::Remembered(_) | Home::Lost(_) | Home::Twice(_) => None,
+    });
+    grown.collect()
+}
+
 /// Puts the volumes that a plan's steps make into the fleet, for looking at it as it will be.
 pub fn lay_new(fleet: &mut Fleet, steps: &[Step], homes: &BTreeMap<VolumeId, Home>) {
     for step in steps {
@@ -254,8 +279,7 @@ pub fn lay_new(fleet: &mut Fleet, steps: &[Step], homes: &BTreeMap<VolumeId, Hom
             && !homes.contains_key(volume)
         {
             fleet.house(volume, &step.node, true);
-            let disk = Requests { disk_bytes: spec.size_bytes, ..Requests::default() };
-            fleet.reserve(&step.node, &disk, &Holder::Process);
+            fleet.lay(&step.node, spec.size_bytes);
         }
     }
 }
@@ -269,7 +293,7 @@ pub fn after(
     steps: &[Step],
     done: &BTreeSet<StepId>,
 ) -> BTreeMap<VolumeId, Remembered> {
-    let mounted = mounted(graph, &graph.workloads);
+    let mounted = mounted(&graph.workloads);
     let known = homes.into_iter().filter(|(id, home)| home.is_sure() || mounted.contains_key(id));
     let at = |home: Home| match home {
         Home::Remembered(at) => Some(at),

@@ -136,11 +136,9 @@ pub fn why(
 
 /// The fleet as it will be once the plan is carried out.
 pub fn settled(inputs: &Inputs<'_>, body: &PlanBody) -> Fleet {
-    let nobody = World::default();
+    let nobody = World::without_pods(inputs.graph, inputs.observation, inputs.head);
     let mut fleet = planner::fleet(inputs, &nobody, &body.claims, &inputs.graph.workloads);
-    let homes = volume::homes(inputs.graph, inputs.observation, inputs.head);
-    volume::lay(&mut fleet, inputs.graph, &inputs.graph.workloads, &homes);
-    volume::lay_new(&mut fleet, &body.steps, &homes);
+    volume::lay_new(&mut fleet, &body.steps, &nobody.volumes);
     let mut expected: Vec<(&PodId, &Placed)> = body.expected.iter().collect();
     expected.sort_by_key(|(id, _)| (&id.workload, id.ordinal));
     for (_, Placed { node, workload, requests, ip4, .. }) in expected {

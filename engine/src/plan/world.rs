@@ -132,7 +132,12 @@ impl World {
         for (id, here) in &pods {
             by_workload.entry(here.placed.workload.clone()).or_default().insert(id.clone());
         }
-        Self { pods, volumes: volume::homes(graph, observation, head), by_workload }
+        Self { pods, by_workload, ..Self::without_pods(graph, observation, head) }
+    }
+
+    /// Joins what is known of everything but pods.
+    pub fn without_pods(graph: &Graph, observation: &Observation, head: &Head) -> Self {
+        Self { volumes: volume::homes(graph, observation, head), ..Self::default() }
     }
 
     /// Lists a workload's pods.

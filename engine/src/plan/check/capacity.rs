@@ -52,7 +52,7 @@ struct Held<'a> {
     branches: Vec<(Requests, Vec<usize>)>,
     /// What each pod asks for.
     known: BTreeMap<&'a PodId, Requests>,
-    /// Volumes that are made.
+    /// Volumes that are made, or made larger.
     made: Vec<&'a VolumeId>,
 }
 
@@ -66,8 +66,9 @@ impl<'a> Held<'a> {
         for index in steps {
             let step = &body.steps[*index];
             if let Work::Act(Action::EnsureVolume { volume, spec, .. }) = &step.work {
-                if spec.size_bytes > 0 && !seen.spec.volumes.contains_key(volume) {
-                    stays.add(&on_disk(spec.size_bytes));
+                let noted = seen.spec.volumes.get(volume).map_or(0, |noted| noted.size_bytes);
+                if spec.size_bytes > noted {
+                    stays.add(&on_disk(spec.size_bytes - noted));
                     made.push(volume);
                 }
                 continue;

@@ -17,7 +17,7 @@ use crate::plan::canon::template_digest;
 use crate::plan::graph::{
     Effect, Even, Graph, Intake, Mount, Node, Placement, Quota, Relation, Rule,
 };
-use crate::plan::names::{NodeName, PodId, SpecDigest, WorkloadName};
+use crate::plan::names::{NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use crate::plan::observation::{Observation, Requests};
 
 /// A pod that the plan makes: the step's index, the node and the pod.
@@ -373,6 +373,19 @@ fn quota(
         }
     };
     body.expected.values().for_each(|placed| add(&mut sums, &placed.requests));
+    // Volumes are asked for as well, those that are there and those that are made.
+    let mut volumes: BTreeMap<&VolumeId, u64> = BTreeMap::new();
+    for seen in observation.nodes.keys().filter_map(|node| observation.seen(node)) {
+        volumes.extend(seen.spec.volumes.iter().map(|(id, noted)| (id, noted.size_bytes)));
+    }
+    let disk = |bytes: u64| Requests { disk_bytes: bytes, ..Requests::default() };
+    volumes.values().for_each(|bytes| add(&mut before, &disk(*bytes)));
+    for step in &body.steps {
+        if let Work::Act(Action::EnsureVolume { volume, spec, .. }) = &step.work {
+            volumes.insert(volume, spec.size_bytes);
+        }
+    }
+    volumes.values().for_each(|bytes| add(&mut sums, &disk(*bytes)));
     let seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
     seen.flat_map(|seen| seen.spec.pods.values()).for_each(|pod| add(&mut before, &pod.requests));
     let mut limits: Vec<(&str, u64, u64, u64)> = Vec::new();

@@ -79,6 +79,14 @@ pub(super) fn volumes(
             seen.entry(id).or_default().insert(name);
         }
     }
+    // An apply that was killed may have removed what it was to.
+    let begun = head.in_flight.iter().flat_map(|flight| &flight.plan.steps);
+    let going: BTreeSet<&VolumeId> = begun
+        .filter_map(|step| match &step.work {
+            Work::Act(Action::RemoveVolume { volume, .. }) => Some(volume),
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
+        })
+        .collect();
     for (id, steps) in &deeds.made {
         let there = seen.get(id);
         for (_, node) in steps {
@@ -86,11 +94,9 @@ pub(super) fn volumes(
             let elsewhere = steps.iter().any(|(_, other)| other != node)
                 || there.is_some_and(|there| there.iter().any(|other| other != node));
             let known = head.volumes().get(*id);
-            let going = head.in_flight.iter().flat_map(|flight| &flight.plan.steps).any(|step| {
-                matches!(&step.work, Work::Act(Action::RemoveVolume { volume, .. }) if volume == *id)
+            let was = known.is_some_and(|at| {
+                !(at.unsure || going.contains(id)) || observation.seen(&at.node).is_none()
             });
-            let was = known
-                .is_some_and(|at| !(at.unsure || going) || observation.seen(&at.node).is_none());
             if elsewhere || !noted && was {
                 let (volume, node) = ((*id).clone(), (*node).clone());
                 violations.push(Violation::VolumeMadeAgain { volume, node });

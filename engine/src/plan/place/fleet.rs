@@ -315,6 +315,22 @@ impl Fleet {
         self.shifted(index, Change::Other);
     }
 
+    /// Counts a volume that is there: its node's disk, and the quota's.
+    pub fn lay(&mut self, node: &NodeName, disk_bytes: u64) {
+        let disk = Requests { disk_bytes, ..Requests::default() };
+        self.asked.add(&disk);
+        self.reserve(node, &disk, &Holder::Process);
+    }
+
+    /// By how much, in bytes, a node's disk or the quota's is promised beyond what there is.
+    pub fn disk_over(&self, node: &NodeName) -> u64 {
+        let width = self.resources.len();
+        let at = self.by_name.get(node).map(|index| index * width + DISK);
+        let over = at.map_or(0, |at| self.used[at].saturating_sub(self.room[at]));
+        let quota = self.quota.as_ref().and_then(|quota| quota.disk_bytes).unwrap_or(u64::MAX);
+        over.max(self.asked.disk_bytes.saturating_sub(quota))
+    }
+
     /// Takes a port of a node from whoever holds it.
     pub fn free_port(&mut self, node: &NodeName, port: NodePort) {
         let resource = self.number_of(&Resource::Port(port));

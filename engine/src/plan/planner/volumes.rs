@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Planning;
 use crate::plan::action::Action;
 use crate::plan::after::After;
-use crate::plan::body::{Change, FieldChange, Goal, StepId, Verb};
+use crate::plan::body::{Blocked, Change, FieldChange, Goal, StepId, Verb};
 use crate::plan::change::bytes;
 use crate::plan::graph::Workload;
 use crate::plan::names::{NodeName, PodId, VolumeId, VolumeName, WorkloadName};
 use crate::plan::observation::{OnDelete, VolumeSpec};
 use crate::plan::rollout::Decision;
 use crate::plan::steps::Builder;
-use crate::plan::volume::{self, Home, Mounted};
+use crate::plan::volume::{self, Home, InText};
 
 /// By workload and node, the steps that its pods there wait for.
 pub(super) type Made = BTreeMap<WorkloadName, BTreeMap<NodeName, Vec<StepId>>>;
@@ -23,11 +23,11 @@ impl Planning<'_, '_> {
         &mut self,
         wanted: &BTreeMap<WorkloadName, Workload>,
         decisions: &BTreeMap<WorkloadName, Decision>,
-        prepared: &BTreeMap<NodeName, StepId>,
+        (prepared, too_large): (&BTreeMap<NodeName, StepId>, &BTreeMap<VolumeId, Blocked>),
         builder: &mut Builder,
     ) -> Made {
         let graph = self.inputs.graph;
-        let mounted = volume::mounted(graph, wanted);
+        let (mounted, in_text) = (volume::mounted(wanted), InText::of(graph));
         let homes = &self.world.volumes;
         let mut users: BTreeMap<(&VolumeId, &NodeName), BTreeSet<&WorkloadName>> = BTreeMap::new();
         for (name, decision) in decisions {
@@ -38,22 +38,25 @@ impl Planning<'_, '_> {
                 }
             }
         }
-        for (id, home) in homes.iter().filter(|(id, _)| mounted.contains_key(*id)) {
-            if let Home::Seen(node, _) = home {
+        // What the text says of a volume is noted whether somebody mounts it or not.
+        for (id, home) in homes {
+            if let (Home::Seen(node, _), Some(_)) = (home, in_text.get(id)) {
                 users.entry((id, node)).or_default();
             }
         }
         let mut made = Made::new();
         let mut words: BTreeMap<&VolumeName, (Verb, Vec<FieldChange>)> = BTreeMap::new();
         for ((id, node), users) in users {
-            let Some(Mounted { name, volume }) = mounted.get(id) else { continue };
+            let said = in_text.get(id);
+            let name = said.map(|(name, _)| name).or_else(|| mounted.get(id).copied());
+            let Some(name) = name else { continue };
             let noted = match homes.get(id) {
                 Some(Home::Seen(there, noted)) if there == node => Some(noted),
                 Some(_) | None => None,
             };
-            let said = volume.map(|volume| &volume.spec).or(noted);
+            let said = said.map(|(_, volume)| &volume.spec).or(noted);
             let spec = said.cloned().unwrap_or_default();
-            if noted == Some(&spec) {
+            if noted == Some(&spec) || too_large.contains_key(id) {
                 continue;
             }
             let field = FieldChange {
@@ -86,9 +89,9 @@ impl Planning<'_, '_> {
         builder: &mut Builder,
     ) {
         let graph = self.inputs.graph;
-        let mounted = volume::mounted(graph, wanted);
+        let (mounted, in_text) = (volume::mounted(wanted), InText::of(graph));
         let stays_in_text = |id: &VolumeId| match self.inputs.goal {
-            Goal::Converge => mounted.contains_key(id) || volume::is_in_text(graph, id),
+            Goal::Converge => mounted.contains_key(id) || in_text.get(id).is_some(),
             Goal::Destroy => false,
         };
         // Whose release before would be wanted again with its data, if a gate fails.
