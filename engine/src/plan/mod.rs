@@ -23,6 +23,7 @@ pub mod render;
 pub mod rollout;
 pub mod satisfied;
 pub mod steps;
+pub mod title;
 pub mod undo;
 pub mod volume;
 pub mod whatif;

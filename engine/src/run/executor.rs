@@ -576,69 +576,6 @@ impl Report {
     }
 }
 
-impl Work {
-    /// Names the one pod that the work is about, if there is one.
-    pub fn pod(&self) -> Option<PodId> {
-        match self {
-            Self::AwaitReady { pod, .. } | Self::AwaitDrained { pod, .. } => Some(pod.clone()),
-            Self::Act(Action::EnsurePod { pod }) => Some(pod.id.clone()),
-            Self::Act(Action::RemovePod { pod, .. }) => Some(pod.clone()),
-            Self::Act(
-                Action::EnsureNetwork { .. }
-                | Action::InstallReflex { .. }
-                | Action::EnsureTenant { .. }
-                | Action::EnsureImage { .. }
-                | Action::EnsureVolume { .. }
-                | Action::RemoveVolume { .. }
-                | Action::SwapEndpoint { .. }
-                | Action::RemoveEndpoint { .. }
-                | Action::RemoveImage { .. }
-                | Action::RemoveTenant { .. }
-                | Action::RemoveReflex { .. }
-                | Action::RemoveNetwork,
-            ) => None,
-        }
-    }
-
-    /// Says in a few words what the work is: `start web-0.g2 on n1`.
-    pub fn title(&self, node: &NodeName) -> String {
-        match self {
-            Self::AwaitReady { pod, .. } => format!("{pod} on {node} ready"),
-            Self::AwaitDrained { pod, .. } => format!("{pod} on {node} drained"),
-            Self::Act(action) => match action {
-                Action::EnsureNetwork { .. } => format!("network on {node}"),
-                Action::InstallReflex { reflex, .. } => {
-                    format!("reflex {} on {node}", reflex.name())
-                }
-                Action::EnsureTenant { tenant } => format!("{} on {node}", tenant.namespace()),
-                Action::EnsureImage { image, .. } => format!("image {} to {node}", image.short()),
-                Action::EnsureVolume { volume, .. } => format!("volume {volume} on {node}"),
-                Action::RemoveVolume { volume, .. } => format!("volume {volume} off {node}"),
-                Action::EnsurePod { pod } => format!("start {} on {node}", pod.id),
-                Action::SwapEndpoint { endpoint, .. } => format!(
-                    "endpoint {} on {node} → {}",
-                    endpoint.workload,
-                    if endpoint.backends.is_empty() {
-                        "nobody".to_owned()
-                    } else {
-                        let names: Vec<_> =
-                            endpoint.backends.iter().map(|b| b.pod.to_string()).collect();
-                        names.join(" ")
-                    }
-                ),
-                Action::RemovePod { pod, .. } => format!("stop {pod} on {node}"),
-                Action::RemoveEndpoint { endpoint, .. } => {
-                    format!("endpoint {endpoint} off {node}")
-                }
-                Action::RemoveImage { image, .. } => format!("image {} off {node}", image.short()),
-                Action::RemoveTenant { tenant } => format!("{} off {node}", tenant.namespace()),
-                Action::RemoveReflex { reflex } => format!("reflex {} off {node}", reflex.name()),
-                Action::RemoveNetwork => format!("network off {node}"),
-            },
-        }
-    }
-}
-
 fn deadline_of(action: &Action) -> Duration {
     match action {
         Action::EnsureImage { .. } => IMAGE_DEADLINE,

@@ -1,0 +1,395 @@
+//! The twin's world: what is done to it by hand, what a write does to it, and what is judged after each.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::{Behaviour, Fault, TwinNode, TwinPod, World};
+use crate::plan::action::{Action, Endpoint, NodePort, PodSpec, Write};
+use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
+use crate::plan::observation::{
+    Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, OnDelete, PodSeen, PodStatus, Pressure,
+    Requests,
+};
+use crate::run::host::Refusal;
+
+impl World {
+    /// Adds a node with so much CPU (thousandths of a core) and memory (bytes).
+    pub fn add_node(&mut self, name: &NodeName, cpu_millis: u64, memory_bytes: u64) {
+        let number = u8::try_from(self.nodes.len() + 11).unwrap_or(u8::MAX);
+        let node = TwinNode {
+            machine_id: format!("{number:032x}"),
+            cpu_millis,
+            memory_bytes,
+            address4: Some(Ipv4Addr::new(10, 77, 0, number)),
+            ..TwinNode::default()
+        };
+        self.nodes.insert(name.clone(), node);
+    }
+
+    /// Says how an image behaves; ready after 300 ms unless said.
+    pub fn set_behaviour(&mut self, image: &ImageDigest, behaviour: Behaviour) {
+        self.behaviours.insert(image.clone(), behaviour);
+    }
+
+    /// Keeps an image's further pods from starting; those that run go on.
+    pub fn forbid_start(&mut self, image: &ImageDigest) {
+        self.forbidden.insert(image.clone());
+    }
+
+    /// Schedules a fault at a call, counted from now.
+    pub fn fault_in(&mut self, calls: u64, fault: Fault) {
+        self.faults.insert(self.calls + calls, fault);
+    }
+
+    /// Forgets every fault that has not happened.
+    pub fn clear_faults(&mut self) {
+        self.faults.clear();
+    }
+
+    /// Counts the calls so far.
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Cuts a node off, or connects it again. Its sessions end either way.
+    pub fn set_cut(&mut self, node: &NodeName, cut: bool) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.cut = cut;
+            node.lock = None;
+            node.stale = node.endpoints.keys().cloned().collect();
+        }
+    }
+
+    /// Says how busy a node is.
+    pub fn set_pressure(&mut self, node: &NodeName, pressure: Pressure) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.pressure = pressure;
+        }
+    }
+
+    /// Has a process of the node itself listen on a port.
+    pub fn listen(&mut self, node: &NodeName, port: NodePort) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.listens.insert(port);
+        }
+    }
+
+    /// Puts what another tenant asks for on a node.
+    pub fn add_tenant(&mut self, node: &NodeName, namespace: &str, asks: &Requests) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.others.entry(namespace.to_owned()).or_default().add(asks);
+        }
+    }
+
+    /// Stops a pod by hand, in a way that the restart reflex respects.
+    pub fn stop_by_hand(&mut self, node: &NodeName, pod: &PodId) {
+        if let Some(pod) = self.nodes.get_mut(node).and_then(|n| n.pods.get_mut(pod)) {
+            pod.running = false;
+            pod.by_hand = true;
+        }
+    }
+
+    /// Puts a container there that no Berth made.
+    pub fn add_foreign(&mut self, node: &NodeName, id: &str) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.foreign.insert(Foreign { namespace: "default".to_owned(), id: id.to_owned() });
+        }
+    }
+
+    /// Takes a volume's folder away by hand.
+    pub fn lose_volume(&mut self, node: &NodeName, volume: &VolumeId) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.volumes.remove(volume);
+        }
+    }
+
+    /// Copies a volume's folder to another node by hand.
+    pub fn copy_volume(&mut self, from: &NodeName, volume: &VolumeId, to: &NodeName) {
+        let noted = self.nodes.get(from).and_then(|node| node.volumes.get(volume)).cloned();
+        if let (Some(noted), Some(to)) = (noted, self.nodes.get_mut(to)) {
+            to.volumes.insert(volume.clone(), noted);
+        }
+    }
+
+    /// Lists every volume, with its node.
+    pub fn volumes(&self) -> BTreeSet<(NodeName, VolumeId)> {
+        let all = self.nodes.iter().flat_map(|(name, node)| {
+            node.volumes.keys().map(|volume| (name.clone(), volume.clone()))
+        });
+        all.collect()
+    }
+
+    /// Says how large a node's disk is, in bytes.
+    pub fn set_disk(&mut self, node: &NodeName, bytes: u64) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.disk_bytes = bytes;
+        }
+    }
+
+    /// Promises that at least so many replicas of a workload serve after every write.
+    pub fn set_floor(&mut self, workload: &WorkloadName, replicas: usize) {
+        self.floors.insert(workload.clone(), replicas);
+    }
+
+    /// Takes what was judged wrong so far.
+    pub fn take_violations(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.violations)
+    }
+
+    /// Takes the writes that happened.
+    pub fn take_recorded(&mut self) -> BTreeSet<(NodeName, Write)> {
+        std::mem::take(&mut self.recorded)
+    }
+
+    /// Lists every pod that runs, with its node.
+    pub fn running(&self) -> BTreeSet<(NodeName, PodId)> {
+        let pods = self.nodes.iter().flat_map(|(name, node)| {
+            let running = node.pods.iter().filter(|(_, pod)| pod.running);
+            running.map(|(id, _)| (name.clone(), id.clone()))
+        });
+        pods.collect()
+    }
+
+    /// Says whether nothing of Berth's is left on any node.
+    pub fn is_clean(&self) -> bool {
+        self.nodes.values().all(|node| {
+            node.network.is_none()
+                && node.reflexes.is_empty()
+                && node.tenants.is_empty()
+                && node.images.is_empty()
+                && node.pods.is_empty()
+                && node.endpoints.is_empty()
+                && node.ledger.is_empty()
+        })
+    }
+
+    pub(super) fn free_locks_of(&mut self, engine: u64) {
+        for node in self.nodes.values_mut() {
+            if node.lock.as_ref().is_some_and(|(by, _)| *by == engine) {
+                node.lock = None;
+            }
+        }
+    }
+
+    pub(super) fn behaviour(&self, image: &ImageDigest) -> Behaviour {
+        self.behaviours.get(image).copied().unwrap_or(Behaviour::ReadyAfter(300))
+    }
+
+    pub(super) fn is_ready(&self, pod: &TwinPod) -> bool {
+        pod.running
+            && match self.behaviour(&pod.spec.image) {
+                Behaviour::ReadyAfter(ms) => pod.started.elapsed() >= Duration::from_millis(ms),
+                Behaviour::NeverReady => false,
+            }
+    }
+
+    pub(super) fn act(&mut self, name: &NodeName, action: &Action) -> Result<(), Refusal> {
+        let cannot_start = match action {
+            Action::EnsurePod { pod } => self.forbidden.contains(&pod.image),
+            _ => false,
+        };
+        let elsewhere = match action {
+            Action::EnsureVolume { volume, .. } => {
+                let has = |(other, node): (&NodeName, &TwinNode)| {
+                    other != name && node.volumes.contains_key(volume)
+                };
+                self.nodes.iter().any(has)
+            }
+            _ => false,
+        };
+        let writer = match action {
+            Action::EnsurePod { pod } if !pod.mounts.is_empty() => {
+                let mut pods = self.nodes.values().flat_map(|node| &node.pods);
+                pods.any(|(id, other)| {
+                    let same = id != &pod.id && id.replica() == pod.id.replica();
+                    same && !other.spec.mounts.is_empty()
+                })
+            }
+            _ => false,
+        };
+        self.recorded.extend(action.writes().into_iter().map(|write| (name.clone(), write)));
+        let Some(node) = self.nodes.get_mut(name) else { return Err(Refusal::NotLocked) };
+        match action {
+            Action::EnsureNetwork { network } => node.network = Some(network.clone()),
+            Action::InstallReflex { reflex, version } => {
+                node.reflexes.insert(*reflex, *version);
+            }
+            Action::EnsureTenant { tenant } => {
+                node.tenants.insert(tenant.namespace());
+            }
+            Action::EnsureImage { tenant: _, image, source: _ } => {
+                node.images.insert(image.clone());
+            }
+            Action::EnsureVolume { tenant: _, volume, spec } => {
+                node.volumes.insert(volume.clone(), spec.clone());
+                if elsewhere {
+                    self.violations.push(format!("{volume} is made on {name}, and is elsewhere"));
+                }
+            }
+            Action::RemoveVolume { tenant: _, volume } => {
+                let user = node.pods.iter().find(|(_, pod)| pod.mounts(volume));
+                if let Some((user, _)) = user {
+                    self.violations.push(format!("{volume} goes while {user} mounts it"));
+                }
+                let noted = node.volumes.remove(volume);
+                if noted.is_some_and(|noted| noted.on_delete != OnDelete::Destroy) {
+                    self.violations.push(format!("{volume} goes, and was to be retained"));
+                }
+            }
+            Action::EnsurePod { pod } => {
+                for volume in pod.mounts.values().filter(|id| !node.volumes.contains_key(*id)) {
+                    self.violations
+                        .push(format!("{} mounts {volume}, which is not on {name}", pod.id));
+                }
+                if writer {
+                    self.violations.push(format!("{} is not alone with its volumes", pod.id));
+                }
+                if !node.images.contains(&pod.image) {
+                    let what = "start".to_owned();
+                    return Err(Refusal::Failed { what, why: "the image is not there".to_owned() });
+                }
+                if cannot_start {
+                    let what = "runc".to_owned();
+                    return Err(Refusal::Failed { what, why: "exec: no such file".to_owned() });
+                }
+                let highest = node.generations.entry(pod.id.replica()).or_default();
+                if pod.id.generation < *highest {
+                    self.violations.push(format!("{} went back from g{highest}", pod.id));
+                }
+                *highest = (*highest).max(pod.id.generation);
+                let others = node.pods.iter().filter(|(id, _)| **id != pod.id);
+                let holds = |port| others.clone().find(|(_, o)| o.spec.publish.contains_key(port));
+                for (port, (by, _)) in pod.publish.keys().filter_map(|p| Some((p, holds(p)?))) {
+                    self.violations
+                        .push(format!("{} takes port {port} of {name}, which {by} holds", pod.id));
+                }
+                node.pods.entry(pod.id.clone()).or_insert_with(|| TwinPod {
+                    spec: PodSpec::clone(pod),
+                    started: tokio::time::Instant::now(),
+                    running: true,
+                    by_hand: false,
+                });
+            }
+            Action::SwapEndpoint { tenant: _, endpoint } => {
+                node.stale.remove(&endpoint.workload);
+                node.endpoints.insert(endpoint.workload.clone(), Endpoint::clone(endpoint));
+            }
+            Action::RemovePod { tenant: _, pod, grace_ms: _ } => {
+                node.pods.remove(pod);
+            }
+            Action::RemoveEndpoint { tenant: _, endpoint } => {
+                node.endpoints.remove(endpoint);
+            }
+            Action::RemoveImage { tenant: _, image } => {
+                node.images.remove(image);
+            }
+            Action::RemoveTenant { tenant } => {
+                if !node.pods.is_empty() {
+                    return Err(Refusal::InUse("pods are left".to_owned()));
+                }
+                node.tenants.remove(&tenant.namespace());
+            }
+            Action::RemoveReflex { reflex } => {
+                node.reflexes.remove(reflex);
+            }
+            Action::RemoveNetwork => node.network = None,
+        }
+        self.judge();
+        Ok(())
+    }
+
+    /// Every table leads to ready pods only, and to as many as was promised; except those of a
+    /// node that was cut off, until they are written again.
+    pub(super) fn judge(&mut self) {
+        let mut found = Vec::new();
+        for (name, node) in &self.nodes {
+            for (workload, endpoint) in &node.endpoints {
+                if node.stale.contains(workload) {
+                    continue;
+                }
+                let mut ready = 0;
+                for backend in &endpoint.backends {
+                    let pod = self.nodes.values().find_map(|n| n.pods.get(&backend.pod));
+                    match pod {
+                        Some(pod) if pod.by_hand => {}
+                        Some(pod) if self.is_ready(pod) => ready += 1,
+                        Some(_) | None => {
+                            found.push(format!(
+                                "{name} sends traffic to {}, which is not ready",
+                                backend.pod
+                            ));
+                        }
+                    }
+                }
+                let floor = self.floors.get(workload).copied().unwrap_or(0);
+                if ready < floor {
+                    found.push(format!("{workload} has {ready} of {floor} replicas on {name}"));
+                }
+            }
+        }
+        self.violations.extend(found);
+    }
+
+    pub(super) fn observe(&self, name: &NodeName, tenant: &Tenant) -> Option<NodeObservation> {
+        let node = self.nodes.get(name)?;
+        let pods = node.pods.iter().map(|(id, pod)| {
+            let seen = PodSeen {
+                workload: pod.spec.workload.clone(),
+                digest: pod.spec.digest.clone(),
+                image: pod.spec.image.clone(),
+                ip4: pod.spec.ip4,
+                ip6: pod.spec.ip6,
+                requests: pod.spec.requests(),
+                revision: pod.spec.revision,
+                grace_ms: pod.spec.grace_ms,
+                intact: true,
+                mounts: pod.spec.mounts.values().cloned().collect(),
+            };
+            (id.clone(), seen)
+        });
+        let status = node.pods.iter().map(|(id, pod)| {
+            let status = if pod.running {
+                PodStatus::Running { restarts: 0, started_at_ms: 0 }
+            } else {
+                PodStatus::Stopped { exit_code: 137, restarts: 0 }
+            };
+            (id.clone(), status)
+        });
+        Some(NodeObservation {
+            facts: Facts {
+                machine_id: node.machine_id.clone(),
+                address4: node.address4,
+                address6: None,
+                cpu_millis: node.cpu_millis,
+                memory_bytes: node.memory_bytes,
+                disk_bytes: node.disk_bytes,
+                arch: "amd64".to_owned(),
+                os: "Simulated".to_owned(),
+                containerd: "1.6.20".to_owned(),
+                missing: Vec::new(),
+            },
+            spec: NodeSpec {
+                epoch: 0,
+                network: node.network.clone(),
+                reflexes: node.reflexes.clone(),
+                tenant: node.tenants.contains(&tenant.namespace()),
+                pods: pods.collect(),
+                endpoints: node.endpoints.clone(),
+                images: node.images.clone(),
+                others: node.others.clone(),
+                claimed: node.pods.values().map(|pod| pod.spec.ip4).collect(),
+                foreign: node.foreign.clone(),
+                volumes: node.volumes.clone(),
+                volumes_of_others_bytes: 0,
+            },
+            status: NodeStatus {
+                pressure: node.pressure,
+                pods: status.collect(),
+                disk_free_bytes: 1 << 36,
+                listens: node.listens.clone(),
+                clock_skew_ms: 0,
+            },
+        })
+    }
+}
