@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use berth_engine::run::apply::ApplyError;
 use berth_engine::run::host::HostError;
 use berth_engine::run::ledger::LedgerFault;
+use berth_engine::run::record::RecordError;
 
 use crate::replicas::ChoiceError;
 use crate::saved::SavedError;
@@ -73,6 +74,13 @@ impl Exit {
             {
                 return Self::Partial;
             }
+            if let Some(record) = error.downcast_ref::<RecordError>() {
+                return match record {
+                    RecordError::Moved(_) => Self::Refused,
+                    RecordError::Lock(host) => Self::of_host(host),
+                    RecordError::Ledger(_) => Self::Partial,
+                };
+            }
             if let Some(host) = error.downcast_ref::<HostError>() {
                 return Self::of_host(host);
             }
@@ -120,7 +128,11 @@ pub(crate) fn report(error: &(dyn Error + 'static)) {
         }
         hint!("  plan again to see what to do now");
     }
-    if let Some(ApplyError::Lock(HostError::Locked { claim, .. })) = error.downcast_ref() {
+    let locked = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(ApplyError::Lock(locked)), _) | (_, Some(RecordError::Lock(locked))) => Some(locked),
+        _ => None,
+    };
+    if let Some(HostError::Locked { claim, .. }) = locked {
         hint!(
             "  since {}; it is free when that apply ends, or 15 s after its engine is gone",
             crate::paint::time(claim.since_ms)

@@ -5,6 +5,7 @@ mod out;
 
 mod commands;
 mod data;
+mod decision;
 mod diff;
 mod exit;
 mod findings;
@@ -111,6 +112,28 @@ enum Command {
     Top(commands::top::Args),
     /// Tell what happens to replicas as it happens: starts, exits, kills for want of memory
     Events(commands::events::Args),
+    /// Close nodes for new replicas; what is there stays
+    Cordon(commands::overrides::CordonArgs),
+    /// Close nodes, and move what is there to others
+    Drain(commands::overrides::DrainArgs),
+    /// Open nodes again that were cordoned or drained
+    Uncordon(commands::overrides::UncordonArgs),
+    /// Keep services at their release, whatever the text says
+    Pause(commands::overrides::PauseArgs),
+    /// Let paused services go on
+    Resume(commands::overrides::ResumeArgs),
+    /// Give a service another number of replicas, within the text's `scale`
+    Scale(commands::overrides::ScaleArgs),
+    /// Stop services: no replica runs
+    Stop(commands::overrides::StopArgs),
+    /// Give services the text's number of replicas again
+    Start(commands::overrides::StartArgs),
+    /// Replace replicas by new ones of the same release: berth restart web, berth restart web[1]
+    Restart(commands::restart::Args),
+    /// Put services back to an earlier release, until their text changes
+    Rollback(commands::rollback::Args),
+    /// Let the text's release of services be tried again that was put back
+    Unpin(commands::overrides::ResumeArgs),
     /// Tell how the nodes differ from what was last applied (exit code 2 if they do)
     Drift(commands::drift::Args),
     /// List what was applied, when, by whom, and how it ended
@@ -161,6 +184,17 @@ fn main() -> ExitCode {
         Command::Cp(args) => commands::cp::run(&global, &args),
         Command::Top(args) => commands::top::run(&global, &args),
         Command::Events(args) => commands::events::run(&global, &args),
+        Command::Cordon(args) => commands::overrides::cordon(&global, &args),
+        Command::Drain(args) => commands::overrides::drain(&global, &args),
+        Command::Uncordon(args) => commands::overrides::uncordon(&global, &args),
+        Command::Pause(args) => commands::overrides::pause(&global, &args),
+        Command::Resume(args) => commands::overrides::resume(&global, &args),
+        Command::Scale(args) => commands::overrides::scale(&global, &args),
+        Command::Stop(args) => commands::overrides::stop(&global, &args),
+        Command::Start(args) => commands::overrides::start(&global, &args),
+        Command::Restart(args) => commands::restart::run(&global, &args),
+        Command::Rollback(args) => commands::rollback::run(&global, &args),
+        Command::Unpin(args) => commands::overrides::unpin(&global, &args),
         Command::Drift(args) => commands::drift::run(&global, &args),
         Command::History(args) => commands::history::run(&global, &args),
         Command::Destroy(args) => commands::destroy::run(&global, &args),

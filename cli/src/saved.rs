@@ -154,6 +154,7 @@ impl Saved {
             observation: &saved.observation,
             head: &saved.head,
             goal: saved.body.goal,
+            only: &saved.body.only,
             now_ms: saved.body.now_ms,
         });
         if again != saved.body || again.digest() != saved.digest {

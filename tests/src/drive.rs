@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use berth_engine::plan::body::{Goal, PlanBody};
 use berth_engine::plan::graph::Graph;
+use berth_engine::plan::planner::EVERYTHING;
 use berth_engine::run::apply::{Applied, Apply, ApplyError, Planned};
 use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::event::Event;
@@ -27,7 +28,7 @@ pub struct Turn {
 /// If the ledger cannot be read or the checker rejects the plan.
 pub async fn plan(twin: &Twin, graph: &Graph, goal: Goal) -> (Survey, PlanBody) {
     let seen = survey(twin, graph).await.expect("the ledger can be read");
-    let body = seen.plan(graph, "program", goal, 1).expect("the checker agrees");
+    let body = seen.plan(graph, "program", goal, EVERYTHING, 1).expect("the checker agrees");
     (seen, body)
 }
 

@@ -70,6 +70,7 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             grace_ms: 10_000,
         },
         replicas,
+        scale: None,
         ports: vec![Port {
             name: Some("http".to_owned()),
             container: 8080,

@@ -3,7 +3,7 @@
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::capacity::{capacity, svg};
 use berth_engine::plan::names::WorkloadName;
-use berth_engine::plan::planner::Inputs;
+use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_tests::drive::{plan, simulate};
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
 
@@ -48,6 +48,7 @@ fn the_picture_is_well_formed_and_repeats() {
             observation: &survey.observation,
             head: &survey.ledger.head,
             goal: Goal::Converge,
+            only: EVERYTHING,
             now_ms: 1,
         };
         svg(&capacity(&inputs, &body))

@@ -20,7 +20,7 @@ use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::lower::{self, ImageName};
 use berth_engine::plan::names::{ImageDigest, NodeName, VolumeId};
 use berth_engine::plan::observation::{Pressure, Requests};
-use berth_engine::plan::planner::Inputs;
+use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_engine::plan::render;
 use berth_engine::plan::whatif::{self, Suppose};
 use berth_engine::plan::why;
@@ -66,7 +66,7 @@ impl Stage {
         let graph = self.graph()?;
         let seen = survey(&self.twin, &graph).await.map_err(|fault| format!("{fault}\n"))?;
         let body = seen
-            .plan(&graph, "program", Goal::Converge, 0)
+            .plan(&graph, "program", Goal::Converge, EVERYTHING, 0)
             .map_err(|violations| format!("turned down: {violations:?}\n"))?;
         Ok((graph, seen, body))
     }
@@ -82,6 +82,7 @@ impl Stage {
             observation: &seen.observation,
             head: &seen.ledger.head,
             goal: Goal::Converge,
+            only: EVERYTHING,
             now_ms: 0,
         };
         Ok(look(&inputs, &body))
@@ -106,7 +107,7 @@ impl Stage {
             suppose.apply(&graph, &seen.observation).map_err(|error| format!("{error}\n"))?;
         seen.observation = observation;
         let body = seen
-            .plan(&graph, "program", Goal::Converge, 0)
+            .plan(&graph, "program", Goal::Converge, EVERYTHING, 0)
             .map_err(|violations| format!("turned down: {violations:?}\n"))?;
         let Some(pointer) = pointer else { return Ok(render::text(&body, &seen.observation)) };
         let written = serde_json::to_value(&body).expect("JSON");

@@ -10,7 +10,7 @@ use berth_engine::plan::body::Goal;
 use berth_engine::plan::graph::{Graph, Mount, Strategy, Volume};
 use berth_engine::plan::names::{ImageDigest, VolumeName, WorkloadName};
 use berth_engine::plan::observation::{OnDelete, VolumeSpec};
-use berth_engine::plan::planner::{self, Inputs};
+use berth_engine::plan::planner::{self, EVERYTHING, Inputs};
 use berth_engine::plan::render;
 use berth_engine::run::observe::survey;
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
@@ -259,7 +259,7 @@ async fn history(seed: u64) -> Result<(), String> {
 /// An engine's turn that may fail in any honest way.
 async fn attempt(engine: &Twin, graph: &Graph) {
     let Ok(seen) = survey(engine, graph).await else { return };
-    let body = match seen.plan(graph, "program", Goal::Converge, 1) {
+    let body = match seen.plan(graph, "program", Goal::Converge, EVERYTHING, 1) {
         Ok(body) => body,
         Err(violations) => {
             let body = planner::plan(&Inputs {
@@ -268,6 +268,7 @@ async fn attempt(engine: &Twin, graph: &Graph) {
                 observation: &seen.observation,
                 head: &seen.ledger.head,
                 goal: Goal::Converge,
+                only: EVERYTHING,
                 now_ms: 1,
             });
             let text = render::text(&body, &seen.observation);

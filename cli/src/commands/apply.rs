@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use berth_agentless::SshHost;
 use berth_engine::plan::body::{Blocked, Goal, PlanBody};
+use berth_engine::plan::graph::Graph;
 use berth_engine::plan::ledger::{Head, Outcome};
 use berth_engine::plan::names::PodId;
 use berth_engine::plan::observation::Observation;
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Go on with the replicas that have a place when others have none
     #[arg(long)]
     partial: bool,
+    /// Only this service, with whom it needs to be near; all else is left as it is
+    #[arg(long, value_name = "SERVICE", conflicts_with = "file")]
+    target: Vec<String>,
     /// Write every call and command that changed a node to this file, a JSON line each
     #[arg(long, value_name = "FILE", hide = true)]
     record: Option<PathBuf>,
@@ -63,7 +67,8 @@ async fn converge(host: &SshHost, project: &Project, args: &Args) -> Ended {
             (saved.observation, saved.head, saved.body)
         }
         None => {
-            let (seen, body) = plan::make(host, project, Goal::Converge).await?;
+            let only = plan::only(project, &args.target)?;
+            let (seen, body) = plan::make(host, project, Goal::Converge, &only).await?;
             (seen.observation, seen.ledger.head, body)
         }
     };
@@ -83,7 +88,7 @@ async fn converge(host: &SshHost, project: &Project, args: &Args) -> Ended {
     if !args.yes && args.file.is_none() && !agreed("Apply this plan?", "y")? {
         return Ok(Exit::Mistake);
     }
-    carry_out(host, project, &made).await
+    carry_out(host, project, &project.graph, &made).await
 }
 
 /// A plan with what it was made from.
@@ -124,7 +129,12 @@ pub(crate) fn agreed(question: &str, yes: &str) -> Result<bool, Box<dyn std::err
 }
 
 /// Applies a plan, telling what happens.
-pub(crate) async fn carry_out(host: &SshHost, project: &Project, made: &Made) -> Ended {
+pub(crate) async fn carry_out(
+    host: &SshHost,
+    project: &Project,
+    graph: &Graph,
+    made: &Made,
+) -> Ended {
     let Made { observation, head, body } = made;
     let who = fleet::who();
     let stop = Arc::new(AtomicBool::new(false));
@@ -141,8 +151,7 @@ pub(crate) async fn carry_out(host: &SshHost, project: &Project, made: &Made) ->
     let mut journal = Boundaries::new(FileJournal::new(fleet::folder(project).join("journal")));
     let commit = fleet::commit(&project.root);
     let apply = Apply { host, clock: &SystemClock, who: &who, watch: &watch, stop: &stop };
-    let planned =
-        Planned { body, graph: &project.graph, observation, head, commit: commit.as_deref() };
+    let planned = Planned { body, graph, observation, head, commit: commit.as_deref() };
     let applied = apply.apply(planned, &mut journal).await?;
     if let Some(store) = fleet::store(project) {
         for (pod, log) in logs.lock().unwrap_or_else(PoisonError::into_inner).iter() {

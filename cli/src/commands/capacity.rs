@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::capacity;
-use berth_engine::plan::planner::Inputs;
+use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_engine::run::observe::Survey;
 
 use super::{Ended, plan};
@@ -29,7 +29,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let project = Project::load(global, Pins::Keep)?;
     fleet::block_on(async {
         let host = fleet::host(&project, global);
-        let (seen, body) = plan::make(&host, &project, Goal::Converge).await?;
+        let (seen, body) = plan::make(&host, &project, Goal::Converge, EVERYTHING).await?;
         host.close().await;
         let Survey { observation, ledger } = &seen;
         let inputs = Inputs {
@@ -38,6 +38,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             observation,
             head: &ledger.head,
             goal: Goal::Converge,
+            only: EVERYTHING,
             now_ms: fleet::now_ms(),
         };
         let capacity = capacity::capacity(&inputs, &body);

@@ -12,7 +12,7 @@ use berth_engine::plan::graph::Graph;
 use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::lower::{self, ImageName};
 use berth_engine::plan::names::{ImageDigest, WorkloadName};
-use berth_engine::plan::planner::Inputs;
+use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_engine::plan::render;
 use berth_engine::run::apply::{Apply, ApplyError, Planned};
 use berth_engine::run::clock::SimulatedClock;
@@ -163,7 +163,7 @@ async fn apply(twin: &Twin, graph: &Graph, goal: Goal, loud: bool) -> Told {
     let clock = SimulatedClock::starting_at(crate::fleet::now_ms());
     let seen = survey(twin, graph).await?;
     let body = seen
-        .plan(graph, "demo", goal, 0)
+        .plan(graph, "demo", goal, EVERYTHING, 0)
         .map_err(|violations| format!("the checker turned the plan down: {violations:?}"))?;
     if loud {
         put!("{}", paint::plan(&render::text(&body, &seen.observation)));
@@ -216,6 +216,7 @@ async fn print_drift(twin: &Twin, graph: &Graph) -> Told {
         observation: &seen.observation,
         head: &seen.ledger.head,
         goal: Goal::Converge,
+        only: EVERYTHING,
         now_ms: 0,
     });
     for finding in findings {

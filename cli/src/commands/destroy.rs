@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use berth_engine::plan::body::Goal;
+use berth_engine::plan::planner::EVERYTHING;
 
 use super::apply::{Made, agreed, carry_out, record};
 use super::{Ended, plan};
@@ -27,7 +28,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let project = Project::load(global, Pins::Keep)?;
     fleet::block_on(async {
         let host = fleet::host(&project, global);
-        let (seen, body) = plan::make(&host, &project, Goal::Destroy).await?;
+        let (seen, body) = plan::make(&host, &project, Goal::Destroy, EVERYTHING).await?;
         let made = Made { observation: seen.observation, head: seen.ledger.head, body };
         if made.body.steps.is_empty() && made.head.revision == 0 {
             say!("Nothing of {} is on the nodes.", made.body.tenant);
@@ -37,7 +38,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         made.show();
         let name = &project.graph.tenant.project;
         let ended = if args.yes || agreed("Destroy all this? Type the project's name.", name)? {
-            carry_out(&host, &project, &made).await
+            carry_out(&host, &project, &project.graph, &made).await
         } else {
             Ok(Exit::Mistake)
         };

@@ -2,7 +2,7 @@
 
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::drift::{Finding, Kind, drift};
-use berth_engine::plan::planner::Inputs;
+use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_engine::run::observe::survey;
 
 use super::Ended;
@@ -35,6 +35,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         observation: &seen.observation,
         head: &seen.ledger.head,
         goal: Goal::Converge,
+        only: EVERYTHING,
         now_ms: fleet::now_ms(),
     });
     if args.json {

@@ -13,7 +13,7 @@ use crate::{Global, fleet};
 /// What the command takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// At most so many revisions, the latest first
+    /// At most so many revisions and decisions, the latest first
     #[arg(short = 'n', long, default_value_t = 20, value_name = "COUNT")]
     limit: usize,
 }
@@ -24,6 +24,13 @@ struct Revision<'a> {
     pins: Vec<String>,
     end: Option<&'a Line>,
     superseded: bool,
+}
+
+/// What the ledger tells of.
+enum Item<'a> {
+    Revision(Revision<'a>),
+    /// What somebody decided beside the text.
+    Decision(&'a Line, String),
 }
 
 /// Runs the command.
@@ -68,40 +75,63 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     if lines.is_empty() {
         say!("{}: nothing was applied yet", graph.tenant);
     }
-    for revision in revisions(&lines).iter().rev().take(args.limit) {
-        print(revision);
+    for item in items(&lines).iter().rev().take(args.limit) {
+        match item {
+            Item::Revision(revision) => print(revision),
+            Item::Decision(line, words) => {
+                say!("   =  {}  {:20}  {words}", paint::time(line.at_ms), line.who);
+            }
+        }
     }
     Ok(exit)
 }
 
-fn revisions(lines: &[Line]) -> Vec<Revision<'_>> {
-    let mut revisions: Vec<Revision<'_>> = Vec::new();
+fn items(lines: &[Line]) -> Vec<Item<'_>> {
+    let mut items: Vec<Item<'_>> = Vec::new();
     for line in lines {
+        let last = items.iter_mut().rev().find_map(|item| match item {
+            Item::Revision(revision) => Some(revision),
+            Item::Decision(..) => None,
+        });
         match &line.entry {
             Entry::Begin { .. } => {
-                if let Some(last) = revisions.last_mut().filter(|last| last.end.is_none()) {
+                if let Some(last) = last.filter(|last| last.end.is_none()) {
                     last.superseded = true;
                 }
-                revisions.push(Revision {
-                    begin: line,
-                    pins: Vec::new(),
-                    end: None,
-                    superseded: false,
-                });
+                let (pins, end, superseded) = (Vec::new(), None, false);
+                items.push(Item::Revision(Revision { begin: line, pins, end, superseded }));
             }
-            Entry::Pin { workload, pin } => {
-                if let Some(last) = revisions.last_mut() {
+            Entry::Pin { workload, pin } if pin.who.is_none() => {
+                if let Some(last) = last {
                     last.pins.push(format!("{workload}: {}", pin.why));
                 }
             }
+            Entry::Pin { workload, pin } => {
+                let words =
+                    format!("service/{workload} put back to an earlier release: {}", pin.why);
+                items.push(Item::Decision(line, words));
+            }
+            Entry::Override { what, why, until_ms } => {
+                let until = until_ms.map(|until| format!(" until {}", paint::time(until)));
+                let until = until.unwrap_or_default();
+                items.push(Item::Decision(line, format!("{what}{until}: {why}")));
+            }
+            Entry::Lift { subject } => {
+                items.push(Item::Decision(line, format!("{subject} lifted")));
+            }
+            Entry::Restart { workload, why, up_to } => {
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                let words = format!("service/{workload} restart of {} replicas{why}", up_to.len());
+                items.push(Item::Decision(line, words));
+            }
             Entry::Finish { .. } => {
-                if let Some(last) = revisions.last_mut() {
+                if let Some(last) = last {
                     last.end = Some(line);
                 }
             }
         }
     }
-    revisions
+    items
 }
 
 fn print(revision: &Revision<'_>) {

@@ -65,7 +65,7 @@ fn tail(text: &str) -> Result<Tail, String> {
 }
 
 /// Reads `90s`, `10m`, `1h30m`, `2d` as seconds.
-pub(super) fn seconds(text: &str) -> Result<u64, String> {
+pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     let wrong = || "say a length of time such as `30s`, `10m`, `1h30m` or `2d`".to_owned();
     let (mut total, mut number) = (0_u64, String::new());
     for c in text.chars() {

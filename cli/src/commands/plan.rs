@@ -1,11 +1,12 @@
 //! `berth plan`: what apply would do.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use berth_agentless::SshHost;
 use berth_engine::plan::body::{Goal, PlanBody};
 use berth_engine::plan::check::Violation;
-use berth_engine::plan::names::NodeName;
+use berth_engine::plan::names::{NodeName, WorkloadName};
 use berth_engine::plan::render;
 use berth_engine::plan::whatif::{self, Suppose, WhatIfError};
 use berth_engine::run::observe::{Survey, survey};
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// Show what `berth destroy` would do
     #[arg(long, conflicts_with = "out")]
     destroy: bool,
+    /// Only this service, with whom it needs to be near; all else is left as it is
+    #[arg(long, value_name = "SERVICE", conflicts_with = "destroy")]
+    target: Vec<String>,
     /// What if this node were gone
     #[arg(long, value_name = "NODE", conflicts_with = "out")]
     without: Vec<String>,
@@ -65,12 +69,18 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     fleet::block_on(async {
         let host = fleet::host(&project, global);
         let (seen, body) = if suppose.is_empty() {
-            make(&host, &project, goal).await?
+            make(&host, &project, goal, &only(&project, &args.target)?).await?
         } else {
             let mut seen = survey(&host, &project.graph).await?;
             let (graph, observation) = suppose.apply(&project.graph, &seen.observation)?;
             seen.observation = observation;
-            let body = judged(seen.plan(&graph, &project.program, goal, fleet::now_ms()))?;
+            let body = judged(seen.plan(
+                &graph,
+                &project.program,
+                goal,
+                &only(&project, &args.target)?,
+                fleet::now_ms(),
+            ))?;
             (seen, body)
         };
         host.close().await;
@@ -102,13 +112,33 @@ pub(crate) async fn make(
     host: &SshHost,
     project: &Project,
     goal: Goal,
+    only: &BTreeSet<WorkloadName>,
 ) -> Result<(Survey, PlanBody), Box<dyn std::error::Error>> {
     let seen = survey(host, &project.graph).await?;
-    let body = judged(seen.plan(&project.graph, &project.program, goal, fleet::now_ms()))?;
+    let body = judged(seen.plan(&project.graph, &project.program, goal, only, fleet::now_ms()))?;
     Ok((seen, body))
 }
 
-fn judged(
+/// The services that a plan is to be about; all if none is named.
+pub(crate) fn only(
+    project: &Project,
+    named: &[String],
+) -> Result<BTreeSet<WorkloadName>, Box<dyn std::error::Error>> {
+    let known = &project.graph.workloads;
+    let of = |text: &String| {
+        let name = WorkloadName::new(text.strip_prefix("service/").unwrap_or(text));
+        if known.contains_key(&name) {
+            return Ok(name);
+        }
+        let names: Vec<_> = known.keys().map(ToString::to_string).collect();
+        let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Err(format!("there is no service `{}` in the text; it has {there}", text.escape_debug())
+            .into())
+    };
+    named.iter().map(of).collect()
+}
+
+pub(crate) fn judged(
     planned: Result<PlanBody, Vec<Violation>>,
 ) -> Result<PlanBody, Box<dyn std::error::Error>> {
     match planned {

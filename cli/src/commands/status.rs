@@ -5,6 +5,7 @@ use berth_engine::plan::graph::{Graph, Workload};
 use berth_engine::plan::ledger::{Entry, Head, Ledger, Outcome};
 use berth_engine::plan::names::{NodeName, PodId, WorkloadName};
 use berth_engine::plan::observation::{NodeView, Observation, PodSeen, PodStatus};
+use berth_engine::plan::overrides;
 use berth_engine::plan::volume::{self, Home, InText};
 use berth_engine::run::observe::survey;
 
@@ -29,8 +30,9 @@ pub(crate) fn run(global: &Global) -> Ended {
     if let Some(store) = store {
         store.remember(&project.graph.tenant, &seen.ledger.lines)?;
     }
-    let graph = &project.graph;
-    head(graph, &seen.ledger);
+    let overridden = &seen.ledger.head.overrides;
+    let graph = &*overrides::in_force(&project.graph, overridden, fleet::now_ms());
+    head(&project.graph, &seen.ledger);
     let mut whole = true;
     for (name, workload) in &graph.workloads {
         whole &= service(name, workload, &seen.observation, &seen.ledger.head);
@@ -57,7 +59,11 @@ fn head(graph: &Graph, ledger: &Ledger) {
                 paint::time(line.at_ms)
             ))
         }
-        Entry::Begin { .. } | Entry::Pin { .. } => None,
+        Entry::Begin { .. }
+        | Entry::Pin { .. }
+        | Entry::Override { .. }
+        | Entry::Lift { .. }
+        | Entry::Restart { .. } => None,
     });
     let last = last.unwrap_or_else(|| "nothing applied yet".to_owned());
     say!("{}  {last}", paint::bold(&graph.tenant.to_string()));
@@ -68,6 +74,16 @@ fn head(graph: &Graph, ledger: &Ledger) {
             flight.who,
             paint::time(flight.since_ms)
         );
+    }
+    for standing in overrides::counting(&ledger.head.overrides, fleet::now_ms()) {
+        let without = overrides::without_effect(graph, standing);
+        let without = without.map(|why| format!("  (without effect: {why})")).unwrap_or_default();
+        say!("{}  {}  {}{without}", paint::notice("override"), standing.what, standing.reason());
+    }
+    for (workload, restart) in &ledger.head.restarts {
+        let overrides::Restart { who, why, up_to: _ } = restart;
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        say!("{}  service/{workload} by {who}{why}", paint::notice("restart under way"));
     }
 }
 
@@ -94,7 +110,8 @@ fn service(
     });
     say!("service/{name}  {count}{}", address.unwrap_or_default());
     if let Some(pin) = head.held(name, workload) {
-        say!("  {} since revision {}: {}", paint::notice("HELD"), pin.revision, pin.why);
+        let who = pin.who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default();
+        say!("  {} since revision {}{who}: {}", paint::notice("HELD"), pin.revision, pin.why);
     }
     for pod in &pods {
         pod.print();

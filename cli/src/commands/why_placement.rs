@@ -2,7 +2,7 @@
 
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::names::NodeName;
-use berth_engine::plan::planner::Inputs;
+use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_engine::plan::why;
 use berth_engine::run::observe::Survey;
 
@@ -37,7 +37,7 @@ pub(crate) fn run(global: &Global, replica: &str, node: Option<&str>, json: bool
     let project = Project::load(global, Pins::Keep)?;
     fleet::block_on(async {
         let host = fleet::host(&project, global);
-        let (seen, body) = plan::make(&host, &project, Goal::Converge).await?;
+        let (seen, body) = plan::make(&host, &project, Goal::Converge, EVERYTHING).await?;
         host.close().await;
         let Survey { observation, ledger } = &seen;
         let inputs = Inputs {
@@ -46,6 +46,7 @@ pub(crate) fn run(global: &Global, replica: &str, node: Option<&str>, json: bool
             observation,
             head: &ledger.head,
             goal: Goal::Converge,
+            only: EVERYTHING,
             now_ms: fleet::now_ms(),
         };
         let why = why::why(&inputs, &body, (&workload, ordinal), node.as_ref())?;

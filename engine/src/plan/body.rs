@@ -19,9 +19,10 @@ use super::graph::{Over, Probe, Rollout, Rule, Taint, Workload};
 use super::ledger::{Claims, Pin, Remembered};
 use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName};
 use super::observation::Requests;
+use super::overrides::Standing;
 
 /// The plan format's version.
-pub const PLAN_VERSION: u32 = 3;
+pub const PLAN_VERSION: u32 = 4;
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,12 @@ pub struct PlanBody {
     pub preconditions: BTreeMap<NodeName, String>,
     /// Address claims, old and new.
     pub claims: Claims,
+    /// What people decided beside the text, as it counts at `now_ms`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Standing>,
+    /// The workloads that it is about, everything else being left as it is; all if empty.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub only: BTreeSet<WorkloadName>,
     /// One entry a resource that changes or stands back, for people.
     pub changes: Vec<Change>,
     /// Workloads whose pins end with this plan, since their release changed in the text.
@@ -232,6 +239,8 @@ pub enum Verb {
     Held(Box<Pin>),
     /// A pin held it, and ends with this plan, since its release has changed in the text.
     Released(Box<Pin>),
+    /// An override keeps its release as it is.
+    Paused(Box<Standing>),
     /// A volume that nobody mounts any more, and that stays with its data.
     Kept,
 }
@@ -470,6 +479,11 @@ impl PlanBody {
     /// Names the plan: the digest of its bytes, 64 hexadecimal digits.
     pub fn digest(&self) -> String {
         digest_of("berth-plan/1", self)
+    }
+
+    /// Says whether a workload is left as it is, since the plan is about others.
+    pub fn leaves(&self, workload: &WorkloadName) -> bool {
+        !self.only.is_empty() && !self.only.contains(workload)
     }
 
     /// Says whether there is nothing to do and nothing to record.

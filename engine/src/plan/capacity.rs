@@ -14,6 +14,7 @@ use super::change::bytes;
 use super::graph::Workload;
 use super::names::{NodeName, PodId, WorkloadName};
 use super::observation::Requests;
+use super::overrides;
 use super::place::Fleet;
 use super::planner::Inputs;
 use super::volume::{self, Asks};
@@ -76,6 +77,8 @@ pub struct Stranded {
 
 /// Looks at the fleet as it will be once a plan is carried out.
 pub fn capacity(inputs: &Inputs<'_>, body: &PlanBody) -> Capacity {
+    let graph = overrides::in_force(inputs.graph, &inputs.head.overrides, inputs.now_ms);
+    let inputs = &Inputs { graph: &graph, ..*inputs };
     let fleet = settled(inputs, body);
     let workloads = &inputs.graph.workloads;
     let nodes = loads(&fleet, inputs, body);

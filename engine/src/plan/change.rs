@@ -8,11 +8,12 @@ use super::action::Protocol;
 use super::body::{Change, FieldChange, Verb};
 use super::graph::{
     Limits, Mount, OnFail, Over, Placement, PodTemplate, Port, Probe, ProbeKind, Relation, Rollout,
-    Rule, Strategy, Taint, Toleration, Workload,
+    Rule, Scale, Strategy, Taint, Toleration, Workload,
 };
 use super::ledger::Pin;
 use super::names::WorkloadName;
 use super::observation::Requests;
+use super::overrides::Standing;
 
 /// Describes a workload's change; `None` if nothing about it is worth a line.
 pub fn workload(
@@ -52,6 +53,16 @@ pub fn held(name: &WorkloadName, pin: &Pin) -> Change {
 /// Describes a workload whose pin ends.
 pub fn released(name: &WorkloadName, pin: &Pin) -> Change {
     Change { verb: Verb::Released(Box::new(pin.clone())), ..held(name, pin) }
+}
+
+/// Describes a workload whose release waits for a pause to end.
+pub fn paused(name: &WorkloadName, pause: &Standing) -> Change {
+    Change {
+        resource: format!("service/{name}"),
+        verb: Verb::Paused(Box::new(pause.clone())),
+        fields: Vec::new(),
+        causes: Vec::new(),
+    }
 }
 
 /// Compares two forms, leaf by leaf, in the order of their paths.
@@ -101,7 +112,7 @@ fn text(value: &Value) -> Option<String> {
 /// A workload in the words of the text. Every field is named, so that a new one cannot be
 /// forgotten.
 fn form(workload: &Workload) -> Value {
-    let Workload { template, replicas, ports, health, rollout, placement } = workload;
+    let Workload { template, replicas, scale, ports, health, rollout, placement } = workload;
     let PodTemplate {
         image,
         source,
@@ -142,6 +153,7 @@ fn form(workload: &Workload) -> Value {
         },
         "grace": millis(*grace_ms),
         "replicas": replicas,
+        "scale": scale.map(|Scale { min, max }| format!("{min} to {max}")),
         "ports": if ports.is_empty() { Value::Null } else { json!(ports.iter().map(port).collect::<Vec<_>>().join(", ")) },
         "health": health.as_ref().map_or(Value::Null, |p| json!(probe(p))),
         "rollout": format!("{}, deadline {}, on_fail {}", strategy_words(strategy), millis(*deadline_ms), match on_fail {

@@ -9,6 +9,7 @@
 mod ancestry;
 mod capacity;
 mod census;
+mod overrides;
 mod place;
 mod play;
 mod volumes;
@@ -166,6 +167,33 @@ pub enum Violation {
         /// On which node.
         node: NodeName,
     },
+    /// An override counts, and the plan does not say so; or it says one that does not.
+    #[error("the plan does not say the overrides that count")]
+    Unsaid,
+    /// A node takes a replica that an override closes.
+    #[error("{pod} would come to {node}, which an override closes")]
+    Closed {
+        /// Which pod.
+        pod: PodId,
+        /// On which node.
+        node: NodeName,
+    },
+    /// A paused workload would get another release.
+    #[error("{pod} is of another release than {workload} has, which is paused")]
+    Unpaused {
+        /// Which pod.
+        pod: PodId,
+        /// Of which workload.
+        workload: WorkloadName,
+    },
+    /// There would be another number of replicas than an override says.
+    #[error("{pod} is more than the override of {workload} allows")]
+    Unscaled {
+        /// Which pod.
+        pod: PodId,
+        /// Of which workload.
+        workload: WorkloadName,
+    },
     /// A converging plan takes a node's network away.
     #[error("step {0} would take away what a node needs")]
     Dismantles(u32),
@@ -179,6 +207,8 @@ pub fn check(
     head: &Head,
 ) -> Vec<Violation> {
     let mut violations = Vec::new();
+    overrides::overrides(body, graph, head, &mut violations);
+    let graph = &super::overrides::in_force(graph, &head.overrides, body.now_ms);
     let start = Model::of(observation);
     order(&body.steps, observation, &mut violations);
     let ancestry = Ancestry::of(&body.steps);

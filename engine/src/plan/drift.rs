@@ -1,17 +1,18 @@
 //! Drift: how the nodes differ from what the last apply made, told apart by whose doing it is.
 //!
 //! Ours that changed (external) is to be acted on. What is not ours (foreign) is left alone. What
-//! the text wants and nobody applied (pending), what a pin holds back (held), and what cannot be
-//! seen (unknown) are named, and are not drift.
+//! the text wants and nobody applied (pending), what a pin or an override holds (held), and what cannot
+//! be seen (unknown) are named, and are not drift.
 
 use std::collections::BTreeMap;
 
 use super::action::Reflex;
 use super::body::{FieldChange, Goal, PlanBody};
-use super::graph::Graph;
+use super::graph::{Graph, Intake};
 use super::ledger::Head;
 use super::names::{NodeName, PodId};
 use super::observation::{NodeObservation, NodeView, Observation, PodStatus};
+use super::overrides::{self, Override, Standing};
 use super::planner::{Inputs, plan};
 use super::volume::{self, Home};
 
@@ -33,7 +34,7 @@ pub enum Kind {
     External,
     /// In the text, and not applied yet.
     Pending,
-    /// Held back by a pin.
+    /// Held by a pin or another override.
     Held,
     /// On a node that did not answer.
     Unknown,
@@ -56,7 +57,9 @@ impl Kind {
 
 /// Compares. Findings come sorted, what is to be acted on first.
 pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
-    let Inputs { graph, observation, head, .. } = *inputs;
+    let graph = overrides::in_force(inputs.graph, &inputs.head.overrides, inputs.now_ms);
+    let inputs = &Inputs { graph: &graph, ..*inputs };
+    let Inputs { graph, observation, head, now_ms, .. } = *inputs;
     let mut findings = Vec::new();
     let mut say = |kind, subject: String, words: String| {
         findings.push(Finding { kind, subject, words });
@@ -105,17 +108,50 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
             say(Kind::Held, format!("service/{name}"), words);
         }
     }
+    for standing in overrides::counting(&head.overrides, now_ms) {
+        let (subject, words) = held(standing);
+        say(Kind::Held, subject, words);
+    }
     // Whatever the words above missed: the last applied state, planned again, must need nothing.
     let found = findings.iter().any(|finding| finding.kind == Kind::External);
-    let again = planned_as_applied(inputs);
+    let again = planned_as_applied(inputs, Beside::Nothing);
     if !found && !again.steps.is_empty() {
         for (node, count) in steps_by_node(&again) {
             let words = format!("differs from what was applied → {count} steps would mend it");
             findings.push(Finding { kind: Kind::External, subject: node.to_string(), words });
         }
     }
+    let decided = !head.overrides.is_empty() || !head.restarts.is_empty();
+    if decided && !found && again.steps.is_empty() {
+        for (node, count) in steps_by_node(&planned_as_applied(inputs, Beside::Overrides)) {
+            let words = format!("overrides are not carried out yet → {count} steps by apply");
+            findings.push(Finding { kind: Kind::Pending, subject: node.to_string(), words });
+        }
+    }
     findings.sort();
     findings
+}
+
+/// What is held, and how, in words.
+fn held(standing: &Standing) -> (String, String) {
+    let (subject, state) = match &standing.what {
+        Override::Intake { node, intake } => {
+            let state = match intake {
+                Intake::Open => "open",
+                Intake::Cordoned => "cordoned",
+                Intake::Drained => "drained",
+            };
+            (format!("node/{node}"), state.to_owned())
+        }
+        Override::Pause { workload } => (format!("service/{workload}"), "paused".to_owned()),
+        Override::Replicas { workload, replicas: 0 } => {
+            (format!("service/{workload}"), "stopped".to_owned())
+        }
+        Override::Replicas { workload, replicas } => {
+            (format!("service/{workload}"), format!("{replicas} replicas"))
+        }
+    };
+    (subject, format!("{state} {}", standing.reason()))
 }
 
 fn pods(
@@ -203,12 +239,14 @@ fn node(
 }
 
 fn pending(inputs: &Inputs<'_>, say: &mut impl FnMut(Kind, String, String)) {
-    let Inputs { graph, head, .. } = *inputs;
+    let Inputs { graph, head, now_ms, .. } = *inputs;
     let names: std::collections::BTreeSet<_> =
         graph.workloads.keys().chain(head.reached.keys()).collect();
     for name in names {
         let wanted = graph.workloads.get(name);
-        if wanted.is_some_and(|workload| head.held(name, workload).is_some()) {
+        if wanted.is_some_and(|workload| head.held(name, workload).is_some())
+            || overrides::pause(&head.overrides, name, now_ms).is_some()
+        {
             continue;
         }
         let words = match (head.reached.get(name), wanted) {
@@ -232,15 +270,28 @@ fn pending(inputs: &Inputs<'_>, say: &mut impl FnMut(Kind, String, String)) {
     }
 }
 
+/// What counts beside what was last reached.
+enum Beside {
+    Nothing,
+    Overrides,
+}
+
 /// Plans towards what was last reached, instead of what the text says.
-fn planned_as_applied(inputs: &Inputs<'_>) -> PlanBody {
+fn planned_as_applied(inputs: &Inputs<'_>, beside: Beside) -> PlanBody {
     let Inputs { graph, head, .. } = *inputs;
     if head.revision == 0 {
         let nothing = Observation::default();
         return plan(&Inputs { observation: &nothing, goal: Goal::Converge, ..*inputs });
     }
-    let graph = Graph { workloads: head.reached.clone(), ..graph.clone() };
-    let head = Head { pins: BTreeMap::new(), ..head.clone() };
+    let mut head = Head { pins: BTreeMap::new(), ..head.clone() };
+    let graph = head.as_applied(graph);
+    match beside {
+        Beside::Overrides => {}
+        Beside::Nothing => {
+            head.overrides.clear();
+            head.restarts.clear();
+        }
+    }
     plan(&Inputs { graph: &graph, head: &head, goal: Goal::Converge, ..*inputs })
 }
 

@@ -175,6 +175,9 @@ pub struct Workload {
     pub template: PodTemplate,
     /// How many.
     pub replicas: u32,
+    /// How many there may be by an override; no other number than that if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
     /// Ports of the endpoint in front of it; no endpoint if empty.
     pub ports: Vec<Port>,
     /// When a replica counts as ready; at once when running, if absent.
@@ -183,6 +186,15 @@ pub struct Workload {
     pub rollout: Rollout,
     /// Where replicas may go.
     pub placement: Placement,
+}
+
+/// Between which numbers of replicas an override may choose, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scale {
+    /// The least.
+    pub min: u32,
+    /// The most.
+    pub max: u32,
 }
 
 /// What a replica is made from. A change of any field replaces the replica.
@@ -559,6 +571,17 @@ impl Placement {
         self.unwelcome(name, node).is_none()
             && node.intake == Intake::Open
             && !node.taints.iter().any(refuses)
+    }
+}
+
+impl Graph {
+    /// Counts the replicas of what runs on every node anew: one for each that admits it.
+    pub fn count_every_node(&mut self) {
+        let Self { nodes, workloads, .. } = self;
+        for workload in workloads.values_mut().filter(|w| w.placement.every_node) {
+            let may = nodes.iter().filter(|(name, node)| workload.placement.admits(name, node));
+            workload.replicas = u32::try_from(may.count()).unwrap_or(u32::MAX);
+        }
     }
 }
 

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::body::{Placed, PlanBody};
 use super::canon::{digest_of, release_digest};
-use super::graph::Workload;
+use super::graph::{Graph, Workload};
 use super::names::{NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
+use super::overrides::{Override, Restart, Standing, Subject};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 4;
+pub const LEDGER_VERSION: u32 = 5;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,31 @@ pub enum Entry {
         workload: WorkloadName,
         /// The verdict.
         pin: Box<Pin>,
+    },
+    /// Somebody decides something beside the text; it takes the place of what stood about the same
+    /// subject. Since version 5.
+    Override {
+        /// What.
+        what: Override,
+        /// Why, for people.
+        why: String,
+        /// When it ends by itself, in milliseconds since 1970; only by hand if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_ms: Option<u64>,
+    },
+    /// An override ends by hand. Since version 5.
+    Lift {
+        /// Which.
+        subject: Subject,
+    },
+    /// Replicas are to be replaced though nothing has changed. Since version 5.
+    Restart {
+        /// Of which workload.
+        workload: WorkloadName,
+        /// Why, for people; empty if nothing was said.
+        why: String,
+        /// Up to which generation a replica's pods are replaced, by ordinal.
+        up_to: BTreeMap<u32, u64>,
     },
     /// An apply ended.
     Finish {
@@ -117,6 +143,9 @@ pub struct Pin {
     pub revision: u64,
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
+    /// Who decided it; a gate did if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
 }
 
 /// What the ledger says now.
@@ -130,8 +159,14 @@ pub struct Head {
     pub epoch: u64,
     /// Claimed addresses.
     pub claims: Claims,
-    /// Overrides.
+    /// Workloads that stand at an earlier release.
     pub pins: BTreeMap<WorkloadName, Pin>,
+    /// What else people decided beside the text, in the order of what it is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Standing>,
+    /// Whose replicas are to be replaced though nothing has changed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restarts: BTreeMap<WorkloadName, Restart>,
     /// The apply that began and has not ended, if any.
     pub in_flight: Option<InFlight>,
     /// What each workload last reached.
@@ -303,6 +338,7 @@ impl Head {
                 for workload in &plan.unpinned {
                     self.pins.remove(workload);
                 }
+                self.overrides.retain(|standing| standing.counts_at(line.at_ms));
                 self.in_flight = Some(InFlight {
                     revision: plan.revision,
                     digest: digest.clone(),
@@ -313,6 +349,28 @@ impl Head {
             }
             Entry::Pin { workload, pin } => {
                 self.pins.insert(workload.clone(), (**pin).clone());
+            }
+            Entry::Override { what, why, until_ms } => {
+                let subject = what.subject();
+                self.overrides.retain(|standing| standing.what.subject() != subject);
+                self.overrides.push(Standing {
+                    what: what.clone(),
+                    who: line.who.clone(),
+                    why: why.clone(),
+                    since_ms: line.at_ms,
+                    until_ms: *until_ms,
+                });
+                self.overrides.sort_by_key(|standing| standing.what.subject());
+            }
+            Entry::Lift { subject: Subject::Pin(workload) } => {
+                self.pins.remove(workload);
+            }
+            Entry::Lift { subject } => {
+                self.overrides.retain(|standing| &standing.what.subject() != subject);
+            }
+            Entry::Restart { workload, why, up_to } => {
+                let (who, why, up_to) = (line.who.clone(), why.clone(), up_to.clone());
+                self.restarts.insert(workload.clone(), Restart { who, why, up_to });
             }
             Entry::Finish { revision: _, outcome: _, reached, placed, proven, volumes } => {
                 self.in_flight = None;
@@ -325,8 +383,20 @@ impl Head {
                         None => self.reached.remove(name),
                     };
                 }
+                self.forget_restarts();
             }
         }
+    }
+
+    /// Forgets the wishes for new replicas that were carried out.
+    fn forget_restarts(&mut self) {
+        let placed = &self.placed;
+        self.restarts.retain(|workload, restart| {
+            placed.iter().any(|(pod, at)| {
+                let up_to = restart.up_to.get(&pod.ordinal);
+                &at.workload == workload && up_to.is_some_and(|up_to| pod.generation <= *up_to)
+            })
+        });
     }
 
     /// Where volumes were when the last apply ended, or when the one that has not ended began.
@@ -346,6 +416,15 @@ impl Head {
         let out = moves.flat_map(|one| &one.out).map(|(id, placed)| (id, placed));
         let expected = flight.flat_map(|flight| &flight.plan.expected);
         out.chain(expected).chain(&self.placed).collect()
+    }
+
+    /// The graph as it was last applied, on the nodes and with the volumes that the text has now; what
+    /// a pin holds back is as the text has it, so that it stays held.
+    pub fn as_applied(&self, graph: &Graph) -> Graph {
+        let mut workloads = self.reached.clone();
+        let pinned = graph.workloads.iter().filter(|(name, text)| self.held(name, text).is_some());
+        workloads.extend(pinned.map(|(name, text)| (name.clone(), text.clone())));
+        Graph { workloads, ..graph.clone() }
     }
 
     /// Says whether a workload, as the text has it, is held back by a pin.

@@ -14,7 +14,8 @@ use berth_lang::{Diagnostic, Label, Program, Resource, ResourceKind, Severity, S
 
 use super::action::{ImageSource, NodePort, Protocol};
 use super::graph::{
-    Graph, Node, OnFail, PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
+    Graph, Node, OnFail, PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Scale, Strategy,
+    Workload,
 };
 use super::names::{ImageDigest, NodeName, Tenant, WorkloadName};
 use super::observation::Requests;
@@ -154,7 +155,10 @@ impl Lowering {
         let fill = place::fill(project.value().get("fill"));
         let tenant =
             Tenant { project: project.name.to_string(), environment: environment.to_owned() };
-        Some(Graph { tenant, keeper, pools: pools?, nodes, workloads, volumes, quota, fill })
+        let mut graph =
+            Graph { tenant, keeper, pools: pools?, nodes, workloads, volumes, quota, fill };
+        graph.count_every_node();
+        Some(graph)
     }
 
     fn project<'a>(&mut self, program: &'a Program) -> Option<&'a Resource> {
@@ -301,11 +305,41 @@ impl Lowering {
                 grace_ms: duration(value, "grace").unwrap_or(10_000),
             },
             replicas: number(value, "replicas").unwrap_or(1),
+            scale: self.scale(resource),
             ports,
             health: health?,
             rollout: rollout?,
             placement,
         })
+    }
+
+    /// Between which numbers of replicas an override may choose.
+    fn scale(&mut self, resource: &Resource) -> Option<Scale> {
+        let value = resource.value();
+        let written = value.get("scale")?;
+        let scale = Scale { min: number(written, "min")?, max: number(written, "max")? };
+        if scale.min > scale.max {
+            self.report(
+                "E0550",
+                origin(resource, "scale"),
+                format!("no number is at least {} and at most {}", scale.min, scale.max),
+                "`min` is the lesser one",
+            );
+            return None;
+        }
+        let replicas = number(value, "replicas").unwrap_or(1);
+        if replicas < scale.min || replicas > scale.max {
+            self.report(
+                "E0551",
+                origin(resource, "replicas"),
+                format!(
+                    "{replicas} replicas are not between the {} and {} of its `scale`",
+                    scale.min, scale.max
+                ),
+                "change one of them: `replicas` is what runs until somebody scales it",
+            );
+        }
+        Some(scale)
     }
 
     fn ports(&mut self, resource: &Resource) -> Vec<Port> {

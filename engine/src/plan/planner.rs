@@ -8,6 +8,7 @@ mod claim;
 mod decide;
 mod volumes;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,12 +16,14 @@ use self::claim::{addresses, claim, ranges};
 use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, PeerList, Reflex};
 use super::after::After;
 use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId};
+use super::canon::{release_digest, template_digest};
 use super::change;
 use super::freshness;
 use super::graph::{Graph, Placement, PodTemplate, Workload};
 use super::ledger::{Claims, Head, NodeAddresses};
-use super::names::{ImageDigest, NodeName, PodId, WorkloadName};
+use super::names::{ImageDigest, NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use super::observation::{NodeObservation, NodeView, Observation};
+use super::overrides::{self, Standing};
 use super::peers;
 use super::rollout::{Case, Decision};
 use super::steps::{Builder, Track};
@@ -42,13 +45,20 @@ pub struct Inputs<'a> {
     pub head: &'a Head,
     /// What for.
     pub goal: Goal,
+    /// The workloads that it is about, with whom they need; [`EVERYTHING`] if empty.
+    pub only: &'a BTreeSet<WorkloadName>,
     /// Milliseconds since 1970.
     pub now_ms: u64,
 }
 
+/// A plan that is about all workloads.
+pub const EVERYTHING: &BTreeSet<WorkloadName> = &BTreeSet::new();
+
 /// Plans.
 pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
-    let Inputs { graph, program, observation, head, goal, now_ms } = *inputs;
+    let graph = overrides::in_force(inputs.graph, &inputs.head.overrides, inputs.now_ms);
+    let inputs = &Inputs { graph: &graph, ..*inputs };
+    let Inputs { graph, program, observation, head, goal, only, now_ms } = *inputs;
     let mut body = PlanBody {
         version: PLAN_VERSION,
         tenant: graph.tenant.clone(),
@@ -60,6 +70,8 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         keeper: graph.keeper.clone(),
         preconditions: freshness::preconditions(observation),
         claims: head.claims.clone(),
+        overrides: overrides::counting(&head.overrides, now_ms).cloned().collect(),
+        only: closed(graph, head, only),
         changes: Vec::new(),
         unpinned: BTreeSet::new(),
         branches: BTreeMap::new(),
@@ -76,7 +88,11 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
     claim(graph, &wanted, &mut body);
     body.volumes = volume::after(graph, world.volumes.clone(), &[], &BTreeSet::new());
     let may_plan = body.blocked.is_empty();
-    body.blocked.extend(volume::blocked(graph, &wanted, &world.volumes));
+    let mut meant = Cow::Borrowed(&wanted);
+    if !body.only.is_empty() {
+        meant.to_mut().retain(|name, _| !body.leaves(name));
+    }
+    body.blocked.extend(volume::blocked(graph, &meant, &world.volumes));
     if may_plan {
         let yielding = BTreeMap::new();
         Planning { inputs, world: &world, body: &mut body, yielding }.run(&wanted);
@@ -84,40 +100,82 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
     body
 }
 
-/// Each workload as it should be now: the text's, or what a pin makes stand.
+/// Those that a plan is about, with whom they must be near and who is not there yet.
+fn closed(graph: &Graph, head: &Head, only: &BTreeSet<WorkloadName>) -> BTreeSet<WorkloadName> {
+    let mut closed = BTreeSet::new();
+    let mut left: Vec<&WorkloadName> = only.iter().collect();
+    while let Some(name) = left.pop() {
+        if !closed.insert(name.clone()) {
+            continue;
+        }
+        let near = graph.workloads.get(name).into_iter().flat_map(|w| &w.placement.near);
+        let near = near.filter(|near| near.weight.is_none()).map(|near| &near.workload);
+        left.extend(near.filter(|other| !head.reached.contains_key(*other)));
+    }
+    closed
+}
+
+/// Each workload as it should be now: the text's, or what a pin or a pause makes stand.
 fn effective(inputs: &Inputs<'_>, body: &mut PlanBody) -> BTreeMap<WorkloadName, Workload> {
-    let Inputs { graph, head, goal, .. } = *inputs;
+    let Inputs { graph, head, goal, now_ms, .. } = *inputs;
     match goal {
         Goal::Destroy => return BTreeMap::new(),
         Goal::Converge => {}
     }
     let mut wanted = BTreeMap::new();
     for (name, workload) in &graph.workloads {
-        match head.held(name, workload) {
-            None => {
-                wanted.insert(name.clone(), workload.clone());
+        if body.leaves(name) {
+            continue;
+        }
+        let at = |stands: &Workload| Workload {
+            replicas: workload.replicas,
+            scale: workload.scale,
+            placement: workload.placement.clone(),
+            ..stands.clone()
+        };
+        if let Some(pin) = head.held(name, workload) {
+            body.changes.push(change::held(name, pin));
+            wanted.extend(pin.stands.as_ref().map(|stands| (name.clone(), at(stands))));
+            continue;
+        }
+        let kept = match paused(head, name, now_ms) {
+            Some((pause, stands)) if release_digest(stands) != release_digest(workload) => {
+                body.changes.push(change::paused(name, pause));
+                at(stands)
             }
-            Some(pin) => {
-                body.changes.push(change::held(name, pin));
-                if let Some(stands) = &pin.stands {
-                    let held = Workload {
-                        replicas: workload.replicas,
-                        placement: workload.placement.clone(),
-                        ..(**stands).clone()
-                    };
-                    wanted.insert(name.clone(), held);
-                }
-            }
+            Some(_) | None => workload.clone(),
+        };
+        wanted.insert(name.clone(), kept);
+    }
+    for (name, reached) in &head.reached {
+        if body.leaves(name) {
+            wanted.insert(name.clone(), reached.clone());
+        }
+        if body.leaves(name) || graph.workloads.contains_key(name) {
+            continue;
+        }
+        if let Some((pause, stands)) = paused(head, name, now_ms) {
+            body.changes.push(change::paused(name, pause));
+            wanted.insert(name.clone(), stands.clone());
         }
     }
     for (name, pin) in &head.pins {
         let held = graph.workloads.get(name).is_some_and(|w| head.held(name, w).is_some());
-        if !held {
+        if !held && !body.leaves(name) {
             body.unpinned.insert(name.clone());
             body.changes.push(change::released(name, pin));
         }
     }
     wanted
+}
+
+/// The pause of a workload and the release that it keeps. What never had a release has none to keep.
+fn paused<'a>(
+    head: &'a Head,
+    name: &WorkloadName,
+    now_ms: u64,
+) -> Option<(&'a Standing, &'a Workload)> {
+    overrides::pause(&head.overrides, name, now_ms).zip(head.reached.get(name))
 }
 
 /// What the nodes themselves say against planning on them.
@@ -198,7 +256,11 @@ fn vacated(
 impl Planning<'_, '_> {
     fn run(&mut self, wanted: &BTreeMap<WorkloadName, Workload>) {
         let fleet = fleet(self.inputs, self.world, &self.body.claims, wanted);
-        let too_large = volume::too_large(self.inputs.graph, &self.world.volumes, &fleet);
+        let mut too_large = volume::too_large(self.inputs.graph, &self.world.volumes, &fleet);
+        if !self.body.only.is_empty() {
+            let meant = self.meant(wanted);
+            too_large.retain(|id, _| meant.contains(id));
+        }
         self.body.blocked.extend(too_large.values().cloned());
         let tables: Arc<[NodeName]> = self.seen().map(|(name, _)| name.clone()).collect();
         let decisions = self.decide(wanted, &tables, &fleet);
@@ -214,6 +276,10 @@ impl Planning<'_, '_> {
         decisions.sort_by_key(|(name, _)| (wanted.contains_key(name), priority(name)));
         let none = BTreeMap::new();
         for (name, decision) in decisions {
+            if self.is_left(&name, &self.yielding) {
+                self.body.expected.extend(decision.kept);
+                continue;
+            }
             self.branch(
                 &name,
                 wanted.get(&name),
@@ -224,7 +290,9 @@ impl Planning<'_, '_> {
                 &mut builder,
             );
         }
-        self.drop_volumes(wanted, &mut builder);
+        if self.body.only.is_empty() {
+            self.drop_volumes(wanted, &mut builder);
+        }
         match self.inputs.goal {
             Goal::Destroy => self.leave(&mut builder),
             Goal::Converge => {}
@@ -239,6 +307,20 @@ impl Planning<'_, '_> {
             .nodes
             .keys()
             .filter_map(move |name| observation.seen(name).map(|seen| (name, seen)))
+    }
+
+    /// Says whether a workload is left as it is: the plan is about others, and none of its pods makes
+    /// room for them.
+    fn is_left(&self, name: &WorkloadName, yielding: &BTreeMap<PodId, WorkloadName>) -> bool {
+        let of_it = |pod: &PodId| pod.workload == name.slug();
+        self.body.leaves(name) && !yielding.keys().any(of_it)
+    }
+
+    /// The volumes of the workloads that the plan is about.
+    fn meant(&self, wanted: &BTreeMap<WorkloadName, Workload>) -> BTreeSet<VolumeId> {
+        let mut meant = wanted.clone();
+        meant.retain(|name, _| !self.body.leaves(name));
+        volume::mounted(&meant).into_keys().collect()
     }
 
     /// The nodes that have an endpoint of each workload.
@@ -443,8 +525,17 @@ impl Planning<'_, '_> {
             nodes: &self.inputs.graph.nodes,
             yielding: &self.yielding,
             volumes: &self.inputs.graph.volumes,
+            bears: None,
         };
         case.endpoint(&workload.ports)
+    }
+
+    /// The release of the text that a paused workload's replicas may be of as well, since its rollout had
+    /// begun.
+    fn bears(&self, name: &WorkloadName) -> Option<SpecDigest> {
+        let Inputs { graph, head, now_ms, .. } = *self.inputs;
+        paused(head, name, now_ms)?;
+        Some(template_digest(&graph.workloads.get(name)?.template))
     }
 
     fn tables(

@@ -65,7 +65,7 @@ fn change_and_waves(out: &mut String, change: &Change, body: &PlanBody) {
     self::change(out, change);
     let changes = match change.verb {
         Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => true,
-        Verb::Held(_) | Verb::Released(_) | Verb::Kept => false,
+        Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Kept => false,
     };
     let mut branches = body.branches.iter().filter(|_| changes);
     let branch = branches.find(|(name, _)| change.resource == format!("service/{name}"));
@@ -86,6 +86,13 @@ fn head(out: &mut String, body: &PlanBody, observation: &Observation) {
     let short = digest.get(..4).unwrap_or(&digest);
     let _ =
         writeln!(out, "Plan {short}  {}  parent {parent}  nodes {seen}/{all}{goal}", body.tenant);
+    if !body.only.is_empty() {
+        let only: Vec<_> = body.only.iter().map(|name| format!("service/{name}")).collect();
+        let _ = writeln!(out, "only  {}; all else is left as it is", only.join(", "));
+    }
+    for standing in &body.overrides {
+        let _ = writeln!(out, "override  {}  {}", standing.what, standing.reason());
+    }
 }
 
 fn mark(verb: &Verb) -> char {
@@ -93,7 +100,7 @@ fn mark(verb: &Verb) -> char {
         Verb::Add => '+',
         Verb::Change | Verb::Heal => '~',
         Verb::Destroy => '-',
-        Verb::Held(_) | Verb::Released(_) | Verb::Kept => '=',
+        Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Kept => '=',
     }
 }
 
@@ -108,9 +115,15 @@ fn change(out: &mut String, change: &Change) {
             };
             let _ = writeln!(
                 out,
-                "= {resource}  HELD since revision {}: {}; {stands}, until the text changes",
-                pin.revision, pin.why
+                "= {resource}  HELD since revision {}{}: {}; {stands}, until the text changes",
+                pin.revision,
+                pin.who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default(),
+                pin.why
             );
+            return;
+        }
+        Verb::Paused(pause) => {
+            let _ = writeln!(out, "= {resource}  PAUSED {}; its change waits", pause.reason());
             return;
         }
         Verb::Released(pin) => {
@@ -131,7 +144,12 @@ fn change(out: &mut String, change: &Change) {
                 Verb::Heal => "  heal",
                 Verb::Destroy if resource.starts_with("volume/") => "  DESTROY, with all its data",
                 Verb::Destroy => "  DESTROY",
-                Verb::Add | Verb::Change | Verb::Held(_) | Verb::Released(_) | Verb::Kept => "",
+                Verb::Add
+                | Verb::Change
+                | Verb::Held(_)
+                | Verb::Released(_)
+                | Verb::Paused(_)
+                | Verb::Kept => "",
             };
             let _ = writeln!(out, "{} {resource}{word}", mark(verb));
         }

@@ -17,6 +17,7 @@ use super::canon::{release_digest, template_digest};
 use super::graph::{Node, OnFail, Port, Rollout, Strategy, Volume, Workload};
 use super::ledger::Head;
 use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeName, WorkloadName};
+use super::overrides::Restart;
 use super::place::Fleet;
 use super::world::{Here, State, World};
 
@@ -42,16 +43,31 @@ pub struct Case<'a> {
     pub yielding: &'a BTreeMap<PodId, WorkloadName>,
     /// What the text says of volumes.
     pub volumes: &'a BTreeMap<VolumeName, Volume>,
+    /// Another release that replicas may stay at once they have passed their gate: the workload is
+    /// paused in the midst of its rollout.
+    pub bears: Option<SpecDigest>,
 }
 
 impl Case<'_> {
     /// Why a sound pod leaves its node, if it does.
     fn leaves(&self, id: &PodId, here: &Here, wanted: &Workload) -> Option<String> {
+        let leaves = |why: String| format!("leaves {}: {why}", here.node());
         if let Some(other) = self.yielding.get(id) {
-            return Some(format!("yields to {other}"));
+            return Some(leaves(format!("yields to {other}")));
         }
         let node = self.nodes.get(here.node()).filter(|_| here.is_known())?;
-        wanted.placement.unwelcome(here.node(), node)
+        let unwelcome = wanted.placement.unwelcome(here.node(), node).map(leaves);
+        unwelcome.or_else(|| {
+            let Restart { who, why, up_to } = self.head.restarts.get(self.name)?;
+            up_to.get(&id.ordinal).filter(|up_to| id.generation <= **up_to)?;
+            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+            Some(format!("is restarted by {who}{why}"))
+        })
+    }
+
+    /// Says whether a pod may stay although it is not of the release that is wanted.
+    fn bears(&self, here: &Here) -> bool {
+        self.bears.as_ref().is_some_and(|other| here.is_sound(other) && (here.led || here.proven))
     }
 
     /// The nodes that hold the tables of an endpoint that is there, or was.
@@ -118,7 +134,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
 
     for ordinal in 0..wanted.replicas {
         let here = by_ordinal.get(&ordinal).map(Vec::as_slice).unwrap_or_default();
-        let keeper = keeper(here, &digest, |id, pod| case.leaves(id, pod, wanted).is_none());
+        let sound = |pod: &Here| pod.is_sound(&digest) || case.bears(pod);
+        let keeper = keeper(here, sound, |id, pod| case.leaves(id, pod, wanted).is_none());
         let others = || here.iter().filter(|(id, _)| Some(*id) != keeper.map(|(id, _)| id));
         let out: Vec<_> = others().filter(|(_, h)| h.is_known()).copied().collect();
         for (id, unknown) in others().filter(|(_, h)| !h.is_known()) {
@@ -130,6 +147,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         }
         if let Some((id, pod)) = keeper {
             decision.kept.insert(id.clone(), pod.placed.clone());
+            decision.incomplete |= pod.placed.digest != digest;
             // Only what goes into a table has to have been led to by one: traffic waits for a gate.
             let gated = if wanted.ports.is_empty() { pod.proven } else { pod.led };
             if !pod.is_known() {
@@ -318,6 +336,13 @@ fn surplus(
     }
 }
 
+/// Leaves a workload as it is.
+pub fn leave(case: &Case<'_>) -> Decision {
+    let pods = case.world.of_workload(case.name);
+    let kept = pods.map(|(id, here)| (id.clone(), here.placed.clone())).collect();
+    Decision { kept, ..Decision::default() }
+}
+
 /// Decides how a workload leaves that should not be there any more.
 pub fn decide_removal(case: &Case<'_>) -> Decision {
     let mut decision = Decision::default();
@@ -388,11 +413,11 @@ fn by_ordinal<'a>(case: &Case<'a>) -> BTreeMap<u32, Pods<'a>> {
 /// The pod to keep: sound, rather serving than not, rather the latest.
 fn keeper<'a>(
     here: &[(&'a PodId, &'a Here)],
-    digest: &SpecDigest,
+    sound: impl Fn(&Here) -> bool,
     stays: impl Fn(&PodId, &Here) -> bool,
 ) -> Option<(&'a PodId, &'a Here)> {
     here.iter()
-        .filter(|(id, h)| h.is_sound(digest) && stays(id, h))
+        .filter(|(id, h)| sound(h) && stays(id, h))
         .max_by_key(|(id, h)| (h.led, h.proven, id.generation))
         .copied()
 }
@@ -416,7 +441,7 @@ fn cause(
         State::Altered => "was changed by hand",
         State::Running | State::Assumed => {
             let why = leaves(id, latest)?;
-            return Some(format!("replica {ordinal}: {id} leaves {}: {why}", latest.node()));
+            return Some(format!("replica {ordinal}: {id} {why}"));
         }
     };
     Some(format!("replica {ordinal}: {id} on {} {what}", latest.node()))

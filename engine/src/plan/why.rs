@@ -13,6 +13,7 @@ use super::body::{Placed, PlanBody, Rejection};
 use super::graph::Workload;
 use super::names::{NodeName, PodId, WorkloadName};
 use super::observation::Requests;
+use super::overrides;
 use super::place::{Ask, Fleet, mend};
 use super::planner::{self, Inputs};
 use super::render::rejection;
@@ -84,6 +85,8 @@ pub fn why(
     (name, ordinal): (&WorkloadName, u32),
     node: Option<&NodeName>,
 ) -> Result<Why, WhyError> {
+    let graph = overrides::in_force(inputs.graph, &inputs.head.overrides, inputs.now_ms);
+    let inputs = &Inputs { graph: &graph, ..*inputs };
     let workload = inputs.graph.workloads.get(name);
     let workload = workload.ok_or_else(|| WhyError::NoService(name.clone()))?;
     if ordinal >= workload.replicas {

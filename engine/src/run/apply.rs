@@ -146,7 +146,8 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         let opened = Writer::open(self.host, &body.keeper, &body.tenant, self.who);
         let (now, writer) = tokio::join!(observe(self.host, graph), opened);
         let mut writer = writer?;
-        let changes = stale(body, observation, &now, &writer.ledger.head);
+        let mut changes = stale(body, observation, &now, &writer.ledger.head);
+        changes.extend(ended(body, self.clock.now_ms()));
         if !changes.is_empty() {
             return Err(ApplyError::Stale { changes });
         }
@@ -210,6 +211,13 @@ fn stale(body: &PlanBody, then: &Observation, now: &Observation, head: &Head) ->
         changes.push(format!("{last}; the plan follows revision {}", body.revision - 1));
     }
     changes
+}
+
+/// Which overrides that the plan counts have ended since.
+fn ended(body: &PlanBody, now_ms: u64) -> impl Iterator<Item = String> {
+    let ended = body.overrides.iter().filter(move |standing| !standing.counts_at(now_ms));
+    ended
+        .map(|standing| format!("the override `{}` {} has ended", standing.what, standing.reason()))
 }
 
 fn outcome_of(report: &Report) -> Outcome {
@@ -303,6 +311,7 @@ impl<H: Host, C: Clock> OnGateFailed for Pins<'_, '_, H, C> {
             why: why.to_owned(),
             revision: self.body.revision,
             at_ms,
+            who: None,
         };
         let entry = Entry::Pin { workload: workload.clone(), pin: Box::new(pin) };
         append(self.writer, self.tenure, at_ms, entry).await.map_err(|error| error.to_string())

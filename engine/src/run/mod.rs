@@ -13,6 +13,7 @@ pub mod host;
 pub mod journal;
 pub mod ledger;
 pub mod observe;
+pub mod record;
 pub mod store;
 pub mod tenure;
 pub mod twin;

@@ -1,5 +1,7 @@
 //! Observing the whole fleet at once, and planning on what was seen.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 
 use super::host::{Host, HostError, Layer};
@@ -8,6 +10,7 @@ use crate::plan::body::{Goal, PlanBody};
 use crate::plan::check::{self, Violation};
 use crate::plan::graph::Graph;
 use crate::plan::ledger::Ledger;
+use crate::plan::names::WorkloadName;
 use crate::plan::observation::{NodeView, Observation};
 use crate::plan::planner::{self, Inputs};
 
@@ -57,11 +60,12 @@ impl Survey {
         graph: &Graph,
         program: &str,
         goal: Goal,
+        only: &BTreeSet<WorkloadName>,
         now_ms: u64,
     ) -> Result<PlanBody, Vec<Violation>> {
         let Self { observation, ledger } = self;
         let head = &ledger.head;
-        let body = planner::plan(&Inputs { graph, program, observation, head, goal, now_ms });
+        let body = planner::plan(&Inputs { graph, program, observation, head, goal, only, now_ms });
         let violations = check::check(&body, graph, observation, head);
         if violations.is_empty() { Ok(body) } else { Err(violations) }
     }

@@ -12,7 +12,7 @@ use berth_engine::plan::names::{NodeName, WorkloadName};
 use berth_engine::plan::observation::{
     Facts, NodeObservation, NodeSpec, NodeStatus, NodeView, Observation, Requests,
 };
-use berth_engine::plan::planner::{self, Inputs};
+use berth_engine::plan::planner::{self, EVERYTHING, Inputs};
 use berth_tests::project::{self, ROLLING, image, web};
 
 /// A node with nothing of ours on it.
@@ -96,6 +96,7 @@ pub(crate) fn row(nodes: &str) {
         observation: &observation,
         head: &head,
         goal: Goal::Converge,
+        only: EVERYTHING,
         now_ms: 0,
     };
     let began = Instant::now();

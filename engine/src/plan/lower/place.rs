@@ -54,6 +54,14 @@ impl Lowering {
                     "leave `replicas` out, or `every_node`",
                 );
             }
+            if value.get("scale").is_some() {
+                self.report(
+                    "E0541",
+                    origin(resource, "scale"),
+                    "a service on every node has as many replicas as it has nodes",
+                    "leave `scale` out, or `every_node`",
+                );
+            }
             let workload = WorkloadName::new(&*resource.name);
             placement.apart.push(Relation { workload, over: Over::Node, weight: None });
         }
@@ -147,10 +155,6 @@ impl Lowering {
                         "label the nodes, or write \"node\" for each node by itself",
                     );
                 }
-            }
-            if workload.placement.every_node {
-                let may = nodes.iter().filter(|(name, node)| workload.placement.admits(name, node));
-                workload.replicas = u32::try_from(may.count()).unwrap_or(u32::MAX);
             }
         }
     }

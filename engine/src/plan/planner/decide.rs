@@ -250,8 +250,10 @@ impl Planning<'_, '_> {
                 nodes: &graph.nodes,
                 yielding: &yielding,
                 volumes: &graph.volumes,
+                bears: self.bears(&name),
             };
             let decision = match wanted.get(&name) {
+                _ if self.is_left(&name, &yielding) => rollout::leave(&case),
                 Some(workload) => rollout::decide(&case, workload, fleet),
                 None => rollout::decide_removal(&case),
             };

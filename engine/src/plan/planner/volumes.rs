@@ -39,7 +39,11 @@ impl Planning<'_, '_> {
             }
         }
         // What the text says of a volume is noted whether somebody mounts it or not.
+        let meant = (!self.body.only.is_empty()).then(|| self.meant(wanted));
         for (id, home) in homes {
+            if meant.as_ref().is_some_and(|meant| !meant.contains(id)) {
+                continue;
+            }
             if let (Home::Seen(node, _), Some(_)) = (home, in_text.get(id)) {
                 users.entry((id, node)).or_default();
             }
