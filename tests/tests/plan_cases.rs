@@ -15,11 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use berth_engine::plan::body::{Goal, PlanBody};
 use berth_engine::plan::capacity;
 use berth_engine::plan::drift;
-use berth_engine::plan::graph::Graph;
-use berth_engine::plan::ledger::Outcome;
+use berth_engine::plan::graph::{Graph, Intake};
+use berth_engine::plan::ledger::{Entry, Outcome};
 use berth_engine::plan::lower::{self, ImageName};
-use berth_engine::plan::names::{ImageDigest, NodeName, VolumeId};
+use berth_engine::plan::names::{ImageDigest, NodeName, VolumeId, WorkloadName};
 use berth_engine::plan::observation::{Pressure, Requests};
+use berth_engine::plan::overrides::{Override, Subject};
 use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_engine::plan::render;
 use berth_engine::plan::whatif::{self, Suppose};
@@ -29,6 +30,7 @@ use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::event::Event;
 use berth_engine::run::journal::MemoryJournal;
 use berth_engine::run::observe::{Survey, survey};
+use berth_engine::run::record;
 use berth_engine::run::twin::{Behaviour, Twin};
 use berth_lang::{CompileRequest, Workspace};
 use berth_tests::cases::{Part, run_all};
@@ -148,6 +150,57 @@ impl Stage {
         Ok(lines.join("\n") + "\n")
     }
 
+    /// `cordon n1`, `drain n1`, `pause web`, `replicas web 3`, `restart web`, `lift …`, each with
+    /// `for 2` (milliseconds from 0) at its end if it is to end by itself.
+    async fn decide(&mut self, line: &str) {
+        let graph = self.graph().expect("a graph");
+        let seen = survey(&self.twin, &graph).await.expect("a ledger");
+        let (line, until_ms) = match line.split_once(" for ") {
+            Some((line, ms)) => (line, Some(ms.parse().expect("milliseconds"))),
+            None => (line, None),
+        };
+        let node = |name: &str| NodeName::new(name);
+        let workload = |name: &str| WorkloadName::new(name);
+        let close = |name: &str, intake| Override::Intake { node: node(name), intake };
+        let what = match line.split(' ').collect::<Vec<_>>()[..] {
+            ["cordon", name] => close(name, Intake::Cordoned),
+            ["drain", name] => close(name, Intake::Drained),
+            ["pause", name] => Override::Pause { workload: workload(name) },
+            ["replicas", name, count] => {
+                let replicas = count.parse().expect("a number");
+                Override::Replicas { workload: workload(name), replicas }
+            }
+            ["lift", kind, name] => {
+                let subject = match kind {
+                    "node" => Subject::Intake(node(name)),
+                    "pause" => Subject::Pause(workload(name)),
+                    "replicas" => Subject::Replicas(workload(name)),
+                    "pin" => Subject::Pin(workload(name)),
+                    _ => panic!("nothing is lifted from `{kind}`"),
+                };
+                return self.write(&graph, &seen, Entry::Lift { subject }).await;
+            }
+            ["restart", name] => {
+                let highest = seen.ledger.head.generations.clone();
+                let (workload, why) = (workload(name), "new keys".to_owned());
+                let up_to = highest
+                    .into_iter()
+                    .filter(|(id, _)| id.starts_with(&workload.slug()))
+                    .collect();
+                return self.write(&graph, &seen, Entry::Restart { workload, why, up_to }).await;
+            }
+            _ => panic!("nobody decides `{line}`"),
+        };
+        let why = "a disk fails".to_owned();
+        self.write(&graph, &seen, Entry::Override { what, why, until_ms }).await;
+    }
+
+    async fn write(&self, graph: &Graph, seen: &Survey, entry: Entry) {
+        let lines = record::lines(&seen.ledger, 0, "ana@desk", vec![entry]);
+        let tenant = (&graph.keeper, &graph.tenant);
+        record::record(&self.twin, tenant, &seen.ledger, &lines).await.expect("recorded");
+    }
+
     fn disturb(&mut self, line: &str) {
         let mut world = self.twin.world();
         match line.split(' ').collect::<Vec<_>>()[..] {
@@ -210,6 +263,12 @@ fn run(case: &mut [Part]) -> Vec<String> {
             let found = match fence.info.as_str() {
                 "world" => {
                     fence.body.lines().for_each(|line| stage.disturb(line));
+                    continue;
+                }
+                "decide" => {
+                    for line in fence.body.lines() {
+                        stage.decide(line).await;
+                    }
                     continue;
                 }
                 "plan" => match stage.plan().await {

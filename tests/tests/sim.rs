@@ -6,13 +6,19 @@
 //!
 //! A failure of the random histories prints its seed; `BERTH_SEED=177 BERTH_HISTORIES=1` tells it.
 
+use std::collections::BTreeMap;
+
 use berth_engine::plan::body::Goal;
-use berth_engine::plan::graph::{Graph, Mount, Strategy, Volume};
-use berth_engine::plan::names::{ImageDigest, VolumeName, WorkloadName};
+use berth_engine::plan::canon::release_digest;
+use berth_engine::plan::graph::{Graph, Intake, Mount, Scale, Strategy, Volume, Workload};
+use berth_engine::plan::ledger::{Entry, Head, Pin};
+use berth_engine::plan::names::{ImageDigest, PodId, VolumeName, WorkloadName};
 use berth_engine::plan::observation::{OnDelete, VolumeSpec};
+use berth_engine::plan::overrides::{self, Override, Subject};
 use berth_engine::plan::planner::{self, EVERYTHING, Inputs};
 use berth_engine::plan::render;
-use berth_engine::run::observe::survey;
+use berth_engine::run::observe::{Survey, survey};
+use berth_engine::run::record;
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
 use berth_tests::drive::{apply, plan, simulate, tell, turn};
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
@@ -192,6 +198,9 @@ fn text(dice: &mut Dice) -> Graph {
             if dice.roll(4) == 0 {
                 workload.ports.clear();
             }
+            if dice.roll(2) == 0 && replicas <= 4 {
+                workload.scale = Some(Scale { min: 1, max: 4 });
+            }
             if dice.roll(3) == 0 {
                 let own = VolumeName::new(format!("{name}_own"));
                 let shared = VolumeName::new("shared");
@@ -217,8 +226,9 @@ async fn history(seed: u64) -> Result<(), String> {
     let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
     twin.world().add_foreign(&nodes[1], "redis-test");
     for _ in 0..2 + dice.roll(6) {
-        match dice.roll(6) {
+        match dice.roll(8) {
             0 | 1 => graph = text(&mut dice),
+            6 | 7 => decide(&twin, &graph, &mut dice).await,
             2 => {
                 let running: Vec<_> = twin.world().running().into_iter().collect();
                 if !running.is_empty() {
@@ -252,8 +262,104 @@ async fn history(seed: u64) -> Result<(), String> {
     for node in &nodes {
         twin.world().set_cut(node, false);
     }
+    reopen(&twin, &graph, &mut dice).await?;
     settle(&twin, &graph).await?;
     ends_well(&twin, &graph).await
+}
+
+/// A decision beside the text, by another engine that no fault meets.
+async fn decide(twin: &Twin, graph: &Graph, dice: &mut Dice) {
+    let engine = twin.another_engine();
+    let Ok(seen) = survey(&engine, graph).await else { return };
+    let head = &seen.ledger.head;
+    let reached: Vec<_> = head.reached.keys().cloned().collect();
+    let workload = if reached.is_empty() { WorkloadName::new("web") } else { dice.pick(&reached) };
+    let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
+    let (pause, replicas) = (Subject::Pause(workload.clone()), Subject::Replicas(workload.clone()));
+    let what = match dice.roll(6) {
+        0 => {
+            let intake = dice.pick(&[Intake::Cordoned, Intake::Drained]);
+            // One node stays open.
+            Override::Intake { node: dice.pick(&nodes[..2]), intake }
+        }
+        1 => Override::Pause { workload },
+        2 => {
+            let replicas = u32::try_from(dice.roll(5)).unwrap_or(0);
+            Override::Replicas { workload, replicas }
+        }
+        3 => {
+            let subject = dice.pick(&[
+                Subject::Intake(nodes[0].clone()),
+                Subject::Intake(nodes[1].clone()),
+                pause,
+                replicas,
+                Subject::Pin(workload),
+            ]);
+            return write(&engine, graph, &seen, Entry::Lift { subject }).await;
+        }
+        4 => {
+            let placed = head.placed.iter().filter(|(_, placed)| placed.workload == workload);
+            let up_to: BTreeMap<String, u64> = placed
+                .map(|(id, _)| (id.replica(), head.generations.get(&id.replica()).copied()))
+                .filter_map(|(replica, highest)| Some((replica, highest?)))
+                .collect();
+            let entry = Entry::Restart { workload, why: String::new(), up_to };
+            return write(&engine, graph, &seen, entry).await;
+        }
+        _ => {
+            let (Some(text), Some(stands)) =
+                (graph.workloads.get(&workload), earlier(&seen, &workload))
+            else {
+                return;
+            };
+            let rejected = release_digest(text);
+            let (why, who) = ("a bad day".to_owned(), Some("sim@test".to_owned()));
+            let (stands, revision) = (Some(Box::new(stands)), head.revision);
+            let pin = Box::new(Pin { rejected, stands, why, revision, at_ms: 1, who });
+            return write(&engine, graph, &seen, Entry::Pin { workload, pin }).await;
+        }
+    };
+    let entry = Entry::Override { what, why: "a test".to_owned(), until_ms: None };
+    write(&engine, graph, &seen, entry).await;
+}
+
+/// The release that a workload had before the one that it has.
+fn earlier(seen: &Survey, workload: &WorkloadName) -> Option<Workload> {
+    let mut head = Head::default();
+    let mut releases: Vec<Workload> = Vec::new();
+    for line in &seen.ledger.lines {
+        head.advance(line);
+        let reached = head.reached.get(workload);
+        let now = reached.filter(|now| releases.last() != Some(*now));
+        releases.extend(now.cloned());
+    }
+    releases.len().checked_sub(2).and_then(|index| releases.get(index).cloned())
+}
+
+async fn write(engine: &Twin, graph: &Graph, seen: &Survey, entry: Entry) {
+    tell(|| format!("decided: {entry:?}\n"));
+    let lines = record::lines(&seen.ledger, 1, "sim@test", vec![entry]);
+    let written =
+        record::record(engine, (&graph.keeper, &graph.tenant), &seen.ledger, &lines).await;
+    tell(|| format!("→ {:?}\n", written.err()));
+}
+
+/// Nodes that a volume's user needs are opened again, and half of the times pauses end.
+async fn reopen(twin: &Twin, graph: &Graph, dice: &mut Dice) -> Result<(), String> {
+    let all = dice.roll(2) == 0;
+    let seen = survey(twin, graph).await.map_err(|fault| fault.to_string())?;
+    let tied = !graph.volumes.is_empty() || !seen.ledger.head.volumes().is_empty();
+    let subjects = seen.ledger.head.overrides.iter().map(|standing| standing.what.subject());
+    let lifted = subjects.filter(|subject| match subject {
+        Subject::Intake(_) => all || tied,
+        Subject::Pause(_) => all,
+        Subject::Replicas(_) | Subject::Pin(_) => false,
+    });
+    let entries = lifted.map(|subject| Entry::Lift { subject }).collect();
+    let lines = record::lines(&seen.ledger, 1, "sim@test", entries);
+    let tenant = (&graph.keeper, &graph.tenant);
+    let written = record::record(twin, tenant, &seen.ledger, &lines).await;
+    written.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// An engine's turn that may fail in any honest way.
@@ -299,20 +405,40 @@ async fn ends_well(twin: &Twin, graph: &Graph) -> Result<(), String> {
         return Err("the foreign container was touched".to_owned());
     }
     let mut expected = 0;
-    for (name, workload) in &graph.workloads {
-        let stands = match survey.ledger.head.held(name, workload) {
-            None => Some(&workload.template.image),
-            Some(pin) => pin.stands.as_ref().map(|stands| &stands.template.image),
+    let head = &survey.ledger.head;
+    let graph = overrides::in_force(graph, &head.overrides, 1);
+    for (name, node) in graph.nodes.iter().filter(|(_, node)| node.intake == Intake::Drained) {
+        if survey.observation.seen(name).is_some_and(|seen| !seen.spec.pods.is_empty()) {
+            return Err(format!("{name} at {} is drained and has pods", node.host));
+        }
+    }
+    let paused = |name| overrides::pause(&head.overrides, name, 1).zip(head.reached.get(name));
+    let gone = head.reached.iter().filter(|(name, _)| !graph.workloads.contains_key(*name));
+    let gone = gone.filter(|(name, _)| paused(name).is_some());
+    for (name, workload) in graph.workloads.iter().chain(gone) {
+        let stands = match (head.held(name, workload), paused(name)) {
+            (Some(pin), _) => pin.stands.as_ref().map(|stands| &stands.template.image),
+            (None, Some((_, stands))) => Some(&stands.template.image),
+            (None, None) => Some(&workload.template.image),
         };
         let Some(image) = stands else { continue };
+        // A rollout may be paused in its midst.
+        let also = paused(name).map(|_| &workload.template.image);
         let pods =
             || seen.iter().flat_map(|s| &s.spec.pods).filter(|(_, pod)| &pod.workload == name);
-        let ordinals: std::collections::BTreeSet<u32> =
-            pods().filter(|(_, pod)| &pod.image == image).map(|(id, _)| id.ordinal).collect();
+        let ordinals: std::collections::BTreeSet<u32> = pods()
+            .filter(|(_, pod)| &pod.image == image || Some(&pod.image) == also)
+            .map(|(id, _)| id.ordinal)
+            .collect();
         if ordinals != (0..workload.replicas).collect() {
             return Err(format!("{name} has {ordinals:?} of {}", workload.replicas));
         }
         expected += workload.replicas as usize;
+        let up_to = head.restarts.get(name).map(|restart| &restart.up_to);
+        let old = |id: &PodId| up_to?.get(&id.replica()).filter(|up_to| id.generation <= **up_to);
+        if let Some((id, _)) = pods().find(|(id, _)| old(id).is_some()) {
+            return Err(format!("{id} was to be restarted"));
+        }
     }
     let all: usize = seen.iter().map(|seen| seen.spec.pods.len()).sum();
     if all != expected {

@@ -26,12 +26,12 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     decide(global, Some(&args.carry), |situation| {
-        let mut up_to: BTreeMap<WorkloadName, BTreeMap<u32, u64>> = BTreeMap::new();
+        let mut up_to: BTreeMap<WorkloadName, BTreeMap<String, u64>> = BTreeMap::new();
         for named in &args.replicas {
             for (pod, workload) in meant(situation, named)? {
                 let planned = situation.head().generations.get(&pod.replica()).copied();
                 let highest = planned.unwrap_or(0).max(pod.generation);
-                let of_it = up_to.entry(workload).or_default().entry(pod.ordinal).or_default();
+                let of_it = up_to.entry(workload).or_default().entry(pod.replica()).or_default();
                 *of_it = highest.max(*of_it);
             }
         }

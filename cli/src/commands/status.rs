@@ -1,7 +1,9 @@
 //! `berth status`: what runs.
 
+use std::collections::BTreeMap;
+
 use berth_engine::plan::change::bytes;
-use berth_engine::plan::graph::{Graph, Workload};
+use berth_engine::plan::graph::{Graph, Node, Workload};
 use berth_engine::plan::ledger::{Entry, Head, Ledger, Outcome};
 use berth_engine::plan::names::{NodeName, PodId, WorkloadName};
 use berth_engine::plan::observation::{NodeView, Observation, PodSeen, PodStatus};
@@ -35,7 +37,8 @@ pub(crate) fn run(global: &Global) -> Ended {
     head(&project.graph, &seen.ledger);
     let mut whole = true;
     for (name, workload) in &graph.workloads {
-        whole &= service(name, workload, &seen.observation, &seen.ledger.head);
+        let service = (name, workload);
+        whole &= self::service(service, &graph.nodes, &seen.observation, &seen.ledger.head);
     }
     strangers(graph, &seen.observation);
     volumes(graph, &seen.observation, &seen.ledger.head);
@@ -75,10 +78,8 @@ fn head(graph: &Graph, ledger: &Ledger) {
             paint::time(flight.since_ms)
         );
     }
-    for standing in overrides::counting(&ledger.head.overrides, fleet::now_ms()) {
-        let without = overrides::without_effect(graph, standing);
-        let without = without.map(|why| format!("  (without effect: {why})")).unwrap_or_default();
-        say!("{}  {}  {}{without}", paint::notice("override"), standing.what, standing.reason());
+    for counting in overrides::counted(graph, &ledger.head.overrides, fleet::now_ms()) {
+        say!("{}  {counting}", paint::notice("override"));
     }
     for (workload, restart) in &ledger.head.restarts {
         let overrides::Restart { who, why, up_to: _ } = restart;
@@ -89,14 +90,21 @@ fn head(graph: &Graph, ledger: &Ledger) {
 
 /// Prints a service and its pods; says whether all that is wanted serves.
 fn service(
-    name: &WorkloadName,
-    workload: &Workload,
+    (name, workload): (&WorkloadName, &Workload),
+    nodes: &BTreeMap<NodeName, Node>,
     observation: &Observation,
     head: &Head,
 ) -> bool {
     let pods = pods_of(name, observation);
     let serving = pods.iter().filter(|pod| pod.runs() && pod.serves).count();
-    let wanted = workload.replicas as usize;
+    let on = |name: &NodeName| pods.iter().any(|pod| pod.node == name);
+    let placement = &workload.placement;
+    let wanted = if placement.every_node {
+        let hold = nodes.iter().filter(|(name, node)| placement.admits(name, node) || on(name));
+        hold.count()
+    } else {
+        workload.replicas as usize
+    };
     let count = format!("{serving}/{wanted} serving");
     let count = if serving >= wanted { paint::good(&count) } else { paint::error(&count) };
     let endpoint = observation

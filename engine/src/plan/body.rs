@@ -19,7 +19,7 @@ use super::graph::{Over, Probe, Rollout, Rule, Taint, Workload};
 use super::ledger::{Claims, Pin, Remembered};
 use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName};
 use super::observation::Requests;
-use super::overrides::Standing;
+use super::overrides::{Counting, Standing};
 
 /// The plan format's version.
 pub const PLAN_VERSION: u32 = 4;
@@ -49,7 +49,7 @@ pub struct PlanBody {
     pub claims: Claims,
     /// What people decided beside the text, as it counts at `now_ms`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub overrides: Vec<Standing>,
+    pub overrides: Vec<Counting>,
     /// The workloads that it is about, everything else being left as it is; all if empty.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub only: BTreeSet<WorkloadName>,

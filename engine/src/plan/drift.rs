@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use super::action::Reflex;
 use super::body::{FieldChange, Goal, PlanBody};
-use super::graph::{Graph, Intake};
+use super::graph::{Graph, Intake, Workload};
 use super::ledger::Head;
-use super::names::{NodeName, PodId};
+use super::names::{NodeName, PodId, WorkloadName};
 use super::observation::{NodeObservation, NodeView, Observation, PodStatus};
 use super::overrides::{self, Override, Standing};
 use super::planner::{Inputs, plan};
@@ -57,8 +57,6 @@ impl Kind {
 
 /// Compares. Findings come sorted, what is to be acted on first.
 pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
-    let graph = overrides::in_force(inputs.graph, &inputs.head.overrides, inputs.now_ms);
-    let inputs = &Inputs { graph: &graph, ..*inputs };
     let Inputs { graph, observation, head, now_ms, .. } = *inputs;
     let mut findings = Vec::new();
     let mut say = |kind, subject: String, words: String| {
@@ -114,16 +112,18 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
     }
     // Whatever the words above missed: the last applied state, planned again, must need nothing.
     let found = findings.iter().any(|finding| finding.kind == Kind::External);
+    let decided = !head.overrides.is_empty() || !head.restarts.is_empty();
     let again = planned_as_applied(inputs, Beside::Nothing);
-    if !found && !again.steps.is_empty() {
+    let decided = decided.then(|| planned_as_applied(inputs, Beside::Overrides));
+    // Without overrides it is as it was applied before they were made, with them as after that.
+    let carried_out = decided.as_ref().is_some_and(|decided| decided.steps.is_empty());
+    if !found && !again.steps.is_empty() && !carried_out {
         for (node, count) in steps_by_node(&again) {
             let words = format!("differs from what was applied → {count} steps would mend it");
             findings.push(Finding { kind: Kind::External, subject: node.to_string(), words });
         }
-    }
-    let decided = !head.overrides.is_empty() || !head.restarts.is_empty();
-    if decided && !found && again.steps.is_empty() {
-        for (node, count) in steps_by_node(&planned_as_applied(inputs, Beside::Overrides)) {
+    } else if let Some(decided) = decided.filter(|_| !found) {
+        for (node, count) in steps_by_node(&decided) {
             let words = format!("overrides are not carried out yet → {count} steps by apply");
             findings.push(Finding { kind: Kind::Pending, subject: node.to_string(), words });
         }
@@ -242,6 +242,13 @@ fn pending(inputs: &Inputs<'_>, say: &mut impl FnMut(Kind, String, String)) {
     let Inputs { graph, head, now_ms, .. } = *inputs;
     let names: std::collections::BTreeSet<_> =
         graph.workloads.keys().chain(head.reached.keys()).collect();
+    let in_force = overrides::in_force(graph, &head.overrides, now_ms);
+    // One whose number an override changes is held, or waits for that.
+    let overridden = |name: &WorkloadName, reached: &Workload, text: &Workload| {
+        let changed = in_force.workloads.get(name).is_some_and(|w| w.replicas != text.replicas);
+        let placement = text.placement.clone();
+        changed && *text == Workload { replicas: text.replicas, placement, ..reached.clone() }
+    };
     for name in names {
         let wanted = graph.workloads.get(name);
         if wanted.is_some_and(|workload| head.held(name, workload).is_some())
@@ -251,6 +258,7 @@ fn pending(inputs: &Inputs<'_>, say: &mut impl FnMut(Kind, String, String)) {
         }
         let words = match (head.reached.get(name), wanted) {
             (Some(reached), Some(wanted)) if reached == wanted => continue,
+            (Some(reached), Some(wanted)) if overridden(name, reached, wanted) => continue,
             (None, None) => continue,
             (None, Some(_)) => "is in the text, and was not applied yet".to_owned(),
             (Some(_), None) => "is not in the text any more".to_owned(),

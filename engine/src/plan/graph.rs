@@ -564,22 +564,26 @@ impl Placement {
 
     /// Says whether new replicas may come to a node, by what the text says of both.
     pub fn admits(&self, name: &NodeName, node: &Node) -> bool {
+        node.intake == Intake::Open && self.holds(name, node)
+    }
+
+    /// Says whether replicas may be on a node that are there, or would be if it took new ones.
+    pub fn holds(&self, name: &NodeName, node: &Node) -> bool {
         let refuses = |taint: &Taint| match taint.effect {
             Effect::Discourage => false,
             Effect::Refuse | Effect::Evict => !self.tolerate.iter().any(|t| t.bears(taint)),
         };
-        self.unwelcome(name, node).is_none()
-            && node.intake == Intake::Open
-            && !node.taints.iter().any(refuses)
+        self.unwelcome(name, node).is_none() && !node.taints.iter().any(refuses)
     }
 }
 
 impl Graph {
-    /// Counts the replicas of what runs on every node anew: one for each that admits it.
+    /// Counts the replicas of what runs on every node: one for each that would hold it if it were
+    /// open, since a node that is cordoned keeps what it has.
     pub fn count_every_node(&mut self) {
         let Self { nodes, workloads, .. } = self;
         for workload in workloads.values_mut().filter(|w| w.placement.every_node) {
-            let may = nodes.iter().filter(|(name, node)| workload.placement.admits(name, node));
+            let may = nodes.iter().filter(|(name, node)| workload.placement.holds(name, node));
             workload.replicas = u32::try_from(may.count()).unwrap_or(u32::MAX);
         }
     }

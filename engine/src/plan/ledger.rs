@@ -79,8 +79,8 @@ pub enum Entry {
         workload: WorkloadName,
         /// Why, for people; empty if nothing was said.
         why: String,
-        /// Up to which generation a replica's pods are replaced, by ordinal.
-        up_to: BTreeMap<u32, u64>,
+        /// Up to which generation a replica's pods are replaced, by replica (`web-0`).
+        up_to: BTreeMap<String, u64>,
     },
     /// An apply ended.
     Finish {
@@ -393,7 +393,7 @@ impl Head {
         let placed = &self.placed;
         self.restarts.retain(|workload, restart| {
             placed.iter().any(|(pod, at)| {
-                let up_to = restart.up_to.get(&pod.ordinal);
+                let up_to = restart.up_to.get(&pod.replica());
                 &at.workload == workload && up_to.is_some_and(|up_to| pod.generation <= *up_to)
             })
         });

@@ -328,12 +328,16 @@ impl Lowering {
             return None;
         }
         let replicas = number(value, "replicas").unwrap_or(1);
+        let everywhere = matches!(value.get("every_node"), Some(Value::Bool(true)));
+        if everywhere {
+            return None;
+        }
         if replicas < scale.min || replicas > scale.max {
             self.report(
                 "E0551",
-                origin(resource, "replicas"),
+                origin(resource, "scale"),
                 format!(
-                    "{replicas} replicas are not between the {} and {} of its `scale`",
+                    "`replicas` is {replicas}, which is not from {} to {}",
                     scale.min, scale.max
                 ),
                 "change one of them: `replicas` is what runs until somebody scales it",

@@ -78,8 +78,26 @@ pub struct Restart {
     pub who: String,
     /// Why, for people; empty if nothing was said.
     pub why: String,
-    /// Up to which generation a replica's pods are replaced, by ordinal.
-    pub up_to: BTreeMap<u32, u64>,
+    /// Up to which generation a replica's pods are replaced, by replica (`web-0`).
+    pub up_to: BTreeMap<String, u64>,
+}
+
+/// An override as a plan counts it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counting {
+    /// What was decided.
+    pub standing: Standing,
+    /// Why it is not carried out as it says, if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub but: Option<String>,
+}
+
+impl fmt::Display for Counting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { standing, but } = self;
+        write!(f, "{}  {}", standing.what, standing.reason())?;
+        but.iter().try_for_each(|but| write!(f, "  (but {but})"))
+    }
 }
 
 impl Override {
@@ -162,14 +180,12 @@ pub fn within(scale: Option<Scale>, replicas: u32) -> Option<u32> {
 /// Puts the overrides that count over what the text says of nodes and numbers of replicas.
 pub fn in_force<'a>(graph: &'a Graph, overrides: &[Standing], now_ms: u64) -> Cow<'a, Graph> {
     let mut graph = Cow::Borrowed(graph);
-    let mut nodes_changed = false;
     for standing in counting(overrides, now_ms) {
         match &standing.what {
             Override::Intake { node, intake } => {
                 let stricter = graph.nodes.get(node).is_some_and(|node| node.intake < *intake);
                 if stricter && let Some(node) = graph.to_mut().nodes.get_mut(node) {
                     node.intake = *intake;
-                    nodes_changed = true;
                 }
             }
             Override::Replicas { workload, replicas } => {
@@ -186,15 +202,21 @@ pub fn in_force<'a>(graph: &'a Graph, overrides: &[Standing], now_ms: u64) -> Co
             Override::Pause { .. } => {}
         }
     }
-    if nodes_changed {
-        graph.to_mut().count_every_node();
-    }
     graph
+}
+
+/// The overrides that count at a moment, each with what keeps it from being carried out.
+pub fn counted(graph: &Graph, overrides: &[Standing], now_ms: u64) -> Vec<Counting> {
+    let counted = counting(overrides, now_ms).map(|standing| Counting {
+        standing: standing.clone(),
+        but: without_effect(graph, standing),
+    });
+    counted.collect()
 }
 
 /// What a standing override cannot do, for people: what it names is not in the text, or the text
 /// gives no bounds for it.
-pub fn without_effect(graph: &Graph, standing: &Standing) -> Option<String> {
+fn without_effect(graph: &Graph, standing: &Standing) -> Option<String> {
     let missing =
         |kind: &str, name: &dyn fmt::Display| Some(format!("{kind} {name} is not in the text"));
     match &standing.what {
@@ -202,10 +224,8 @@ pub fn without_effect(graph: &Graph, standing: &Standing) -> Option<String> {
             None => missing("node", node),
             Some(_) => None,
         },
-        Override::Pause { workload } => match graph.workloads.get(workload) {
-            None => missing("service", workload),
-            Some(_) => None,
-        },
+        // What is paused stays, in the text or not.
+        Override::Pause { .. } => None,
         Override::Replicas { workload, replicas } => match graph.workloads.get(workload) {
             None => missing("service", workload),
             Some(text) => match within(text.scale, *replicas) {

@@ -56,7 +56,8 @@ pub const EVERYTHING: &BTreeSet<WorkloadName> = &BTreeSet::new();
 
 /// Plans.
 pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
-    let graph = overrides::in_force(inputs.graph, &inputs.head.overrides, inputs.now_ms);
+    let text = inputs.graph;
+    let graph = overrides::in_force(text, &inputs.head.overrides, inputs.now_ms);
     let inputs = &Inputs { graph: &graph, ..*inputs };
     let Inputs { graph, program, observation, head, goal, only, now_ms } = *inputs;
     let mut body = PlanBody {
@@ -70,7 +71,7 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         keeper: graph.keeper.clone(),
         preconditions: freshness::preconditions(observation),
         claims: head.claims.clone(),
-        overrides: overrides::counting(&head.overrides, now_ms).cloned().collect(),
+        overrides: overrides::counted(text, &head.overrides, now_ms),
         only: closed(graph, head, only),
         changes: Vec::new(),
         unpinned: BTreeSet::new(),

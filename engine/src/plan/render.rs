@@ -90,8 +90,8 @@ fn head(out: &mut String, body: &PlanBody, observation: &Observation) {
         let only: Vec<_> = body.only.iter().map(|name| format!("service/{name}")).collect();
         let _ = writeln!(out, "only  {}; all else is left as it is", only.join(", "));
     }
-    for standing in &body.overrides {
-        let _ = writeln!(out, "override  {}  {}", standing.what, standing.reason());
+    for counting in &body.overrides {
+        let _ = writeln!(out, "override  {counting}");
     }
 }
 

@@ -59,7 +59,7 @@ impl Case<'_> {
         let unwelcome = wanted.placement.unwelcome(here.node(), node).map(leaves);
         unwelcome.or_else(|| {
             let Restart { who, why, up_to } = self.head.restarts.get(self.name)?;
-            up_to.get(&id.ordinal).filter(|up_to| id.generation <= **up_to)?;
+            up_to.get(&id.replica()).filter(|up_to| id.generation <= **up_to)?;
             let why = if why.is_empty() { String::new() } else { format!(": {why}") };
             Some(format!("is restarted by {who}{why}"))
         })
@@ -132,7 +132,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     let is_new_release = before.is_none_or(|before| release_digest(before) != release);
     let by_ordinal = by_ordinal(case);
 
-    for ordinal in 0..wanted.replicas {
+    let ordinals = ordinals(case, wanted, &by_ordinal, &mut decision);
+    for ordinal in ordinals.iter().copied() {
         let here = by_ordinal.get(&ordinal).map(Vec::as_slice).unwrap_or_default();
         let sound = |pod: &Here| pod.is_sound(&digest) || case.bears(pod);
         let keeper = keeper(here, sound, |id, pod| case.leaves(id, pod, wanted).is_none());
@@ -216,7 +217,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             fills.push(plan)
         }
     }
-    surplus(&by_ordinal, wanted.replicas, &mut decision, &mut removals);
+    surplus((case, wanted), &by_ordinal, &ordinals, &mut decision, &mut removals);
 
     let sound = by_ordinal.values().flatten().filter(|(_, h)| h.available);
     let spare = spare(wanted, sound.count() + fills.len());
@@ -300,18 +301,61 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     decision
 }
 
+/// Which replicas there should be, in order. Of what runs on every node, that is who is on a node that
+/// may keep it, and a new one for every other node that answered and takes it.
+fn ordinals(
+    case: &Case<'_>,
+    wanted: &Workload,
+    by_ordinal: &BTreeMap<u32, Pods<'_>>,
+    decision: &mut Decision,
+) -> Vec<u32> {
+    if !wanted.placement.every_node {
+        return (0..wanted.replicas).collect();
+    }
+    let mut homes: BTreeSet<&NodeName> = BTreeSet::new();
+    let mut ordinals: BTreeSet<u32> = BTreeSet::new();
+    for (ordinal, here) in by_ordinal {
+        let keeps = |node: &NodeName| {
+            let said = case.nodes.get(node);
+            said.is_some_and(|said| wanted.placement.unwelcome(node, said).is_none())
+        };
+        let mut nodes = here.iter().map(|(_, pod)| pod.node()).filter(|node| keeps(node));
+        if nodes.next().is_some_and(|node| homes.insert(node)) {
+            ordinals.insert(*ordinal);
+        }
+    }
+    for (name, node) in case.nodes.iter().filter(|(name, _)| !homes.contains(name)) {
+        if !wanted.placement.admits(name, node) {
+            continue;
+        }
+        if case.tables.binary_search(name).is_err() {
+            decision.incomplete = true;
+            let words = format!("service/{} has no replica on {name} until it answers", case.name);
+            decision.deferred.push(words);
+            continue;
+        }
+        let free =
+            (0..).find(|ordinal| !ordinals.contains(ordinal) && !by_ordinal.contains_key(ordinal));
+        ordinals.extend(free);
+    }
+    ordinals.into_iter().collect()
+}
+
 /// Takes out the replicas above the number wanted; but as many of them go on serving as there are
 /// wanted ones on nodes that did not answer, since those count as absent.
 fn surplus(
+    (case, workload): (&Case<'_>, &Workload),
     by_ordinal: &BTreeMap<u32, Pods<'_>>,
-    wanted: u32,
+    wanted: &[u32],
     decision: &mut Decision,
     removals: &mut Vec<Move>,
 ) {
-    let unknown =
-        by_ordinal.range(..wanted).filter(|(_, here)| here.iter().any(|(_, h)| !h.is_known()));
+    let is_wanted = |ordinal: &u32| wanted.binary_search(ordinal).is_ok();
+    let unknown = by_ordinal
+        .iter()
+        .filter(|(ordinal, here)| is_wanted(ordinal) && here.iter().any(|(_, h)| !h.is_known()));
     let mut stand_in = unknown.count();
-    for (ordinal, here) in by_ordinal.range(wanted..) {
+    for (ordinal, here) in by_ordinal.iter().filter(|(ordinal, _)| !is_wanted(ordinal)) {
         if stand_in > 0
             && let Some((id, pod)) = here.iter().find(|(_, h)| h.may_serve())
         {
@@ -330,7 +374,10 @@ fn surplus(
                 create: false,
                 restore: None,
                 start_first: true,
-                why: "one too many".to_owned(),
+                why: out
+                    .first()
+                    .and_then(|(id, pod)| case.leaves(id, pod, workload))
+                    .unwrap_or_else(|| "one too many".to_owned()),
             });
         }
     }

@@ -89,7 +89,9 @@ pub fn why(
     let inputs = &Inputs { graph: &graph, ..*inputs };
     let workload = inputs.graph.workloads.get(name);
     let workload = workload.ok_or_else(|| WhyError::NoService(name.clone()))?;
-    if ordinal >= workload.replicas {
+    let is_there =
+        |(id, placed): (&PodId, &Placed)| &placed.workload == name && id.ordinal == ordinal;
+    if ordinal >= workload.replicas && !body.expected.iter().any(is_there) {
         let replicas = workload.replicas;
         return Err(WhyError::NoReplica { workload: name.clone(), replicas });
     }

@@ -215,7 +215,8 @@ fn stale(body: &PlanBody, then: &Observation, now: &Observation, head: &Head) ->
 
 /// Which overrides that the plan counts have ended since.
 fn ended(body: &PlanBody, now_ms: u64) -> impl Iterator<Item = String> {
-    let ended = body.overrides.iter().filter(move |standing| !standing.counts_at(now_ms));
+    let counted = body.overrides.iter().map(|counted| &counted.standing);
+    let ended = counted.filter(move |standing| !standing.counts_at(now_ms));
     ended
         .map(|standing| format!("the override `{}` {} has ended", standing.what, standing.reason()))
 }

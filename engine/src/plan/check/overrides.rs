@@ -18,7 +18,7 @@ pub(super) fn overrides(
 ) {
     let ended = |standing: &&Standing| standing.until_ms.is_some_and(|end| end <= body.now_ms);
     let counting: Vec<&Standing> = head.overrides.iter().filter(|one| !ended(one)).collect();
-    if counting != body.overrides.iter().collect::<Vec<_>>() {
+    if counting != body.overrides.iter().map(|said| &said.standing).collect::<Vec<_>>() {
         violations.push(Violation::Unsaid);
     }
     if body.goal == Goal::Destroy {

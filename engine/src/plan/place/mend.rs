@@ -391,7 +391,7 @@ impl fmt::Display for Part {
             Self::Label { key, value: Some(value) } => write!(f, "label it {key}: {value}"),
             Self::Label { key, value: None } => write!(f, "take its label {key} away"),
             Self::Tolerate(taint) => write!(f, "tolerate its taint {}", change::taint(taint)),
-            Self::Open => f.write_str("set its intake to open"),
+            Self::Open => f.write_str("open it again (its intake, or berth uncordon)"),
             Self::AlsoAt => f.write_str("add it to `at`"),
             Self::Skew { over, skew } => {
                 write!(f, "allow a skew of {skew} over {}", change::over(over))
