@@ -149,7 +149,8 @@ async fn decide_on(
     }
     made.show();
     let homeless = |blocked: &Blocked| matches!(blocked, Blocked::NoRoom { .. });
-    if !made.body.blocked.is_empty() && !(carry.partial && made.body.blocked.iter().all(homeless)) {
+    let goes_on = carry.partial && made.body.blocked.iter().all(homeless);
+    if !made.body.blocked.is_empty() && !goes_on {
         let mend = if made.body.blocked.iter().all(homeless) {
             " To go on with what has a place, say --partial; to record it only, --later."
         } else {

@@ -16,6 +16,7 @@ mod paint;
 mod pins;
 mod project;
 mod provenance;
+mod published;
 mod replicas;
 mod sarif;
 mod saved;

@@ -4,7 +4,7 @@
 # The writes that a plan's steps declare: a line "node write" each, as Action::writes names them.
 # shellcheck disable=SC2016 # jq expands these
 DECLARED='def ns: "berth.\(.project).\(.environment)";
-  .steps[] | .node as $node | .work.act? // empty
+  .body.steps[] | .node as $node | .work.act? // empty
   | if .do == "ensure_network" or .do == "remove_network" then "network:node"
     elif .do == "install_reflex" or .do == "remove_reflex" then "reflex:\(.reflex)"
     elif .do == "ensure_tenant" or .do == "remove_tenant" then "tenant:\(.tenant | ns)"

@@ -15,6 +15,7 @@ use super::Ended;
 use crate::exit::Exit;
 use crate::pins::Pins;
 use crate::project::Project;
+use crate::published::{self, Origin};
 use crate::saved::Saved;
 use crate::{Global, fleet};
 
@@ -27,12 +28,16 @@ pub(crate) struct Args {
     /// End with 2 if there is something to do
     #[arg(long)]
     exit_code: bool,
-    /// Print the plan as JSON
+    /// Print the plan as JSON (docs/schemas/berth.plan-1.schema.json)
     #[arg(long)]
     json: bool,
+    /// Print the plan as JSON, an object a line: head, overrides, changes, steps, what is blocked or
+    /// deferred, summary
+    #[arg(long, conflicts_with = "json")]
+    ndjson: bool,
     /// Print the plan as Markdown, for a comment on a change: at most 65,536 characters, with everything
     /// that is destroyed in the open
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "ndjson"])]
     markdown: bool,
     /// Show what `berth destroy` would do
     #[arg(long, conflicts_with = "out")]
@@ -84,7 +89,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             (seen, body)
         };
         host.close().await;
-        if !suppose.is_empty() && !args.json {
+        if !suppose.is_empty() && !args.json && !args.ndjson {
             say!(
                 "WHAT IF: nothing of this can be applied{}",
                 if args.markdown { "\n" } else { "" }
@@ -92,8 +97,20 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         }
         if args.markdown {
             put!("{}", render::markdown(&body, &seen.observation));
-        } else if args.json {
-            say!("{}", serde_json::to_string_pretty(&body)?);
+        } else if args.json || args.ndjson {
+            let origin = Origin {
+                commit: fleet::commit(&project.root),
+                who: fleet::who(),
+                what_if: !suppose.is_empty(),
+            };
+            let document = published::document(&body, &seen.observation, origin);
+            if args.json {
+                say!("{}", serde_json::to_string_pretty(&document)?);
+            } else {
+                for line in published::lines(&document) {
+                    say!("{}", serde_json::to_string(&line)?);
+                }
+            }
         } else {
             put!("{}", crate::paint::plan(&render::text(&body, &seen.observation)));
         }

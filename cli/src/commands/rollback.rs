@@ -106,13 +106,16 @@ fn past(situation: &Situation<'_>) -> Vec<Then> {
     past
 }
 
+/// A release for each service, with the revision that brought it.
+type Releases<'a> = BTreeMap<WorkloadName, (u64, &'a Workload)>;
+
 /// What each service goes back to, and when that was.
 fn targets<'a>(
     situation: &Situation<'_>,
     args: &Args,
     past: &'a [Then],
     then: Option<&'a Then>,
-) -> Result<BTreeMap<WorkloadName, (u64, &'a Workload)>, Box<dyn std::error::Error>> {
+) -> Result<Releases<'a>, Box<dyn std::error::Error>> {
     let now = &situation.head().reached;
     let differs = |name: &WorkloadName, workload: &Workload| {
         now.get(name).is_none_or(|now| release_digest(now) != release_digest(workload))
