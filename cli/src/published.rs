@@ -9,7 +9,7 @@ use berth_engine::plan::after::After;
 use berth_engine::plan::body::{Blocked, FieldChange, Goal, PlanBody, StepId, Verb};
 use berth_engine::plan::names::{NodeName, WorkloadName};
 use berth_engine::plan::observation::{NodeView, Observation};
-use berth_engine::plan::overrides::Standing;
+use berth_engine::plan::overrides::Counting;
 use serde::Serialize;
 
 /// The schema's name.
@@ -92,7 +92,7 @@ pub(crate) enum Line<'a> {
     Head(Box<Head>),
     Override {
         #[serde(rename = "override")]
-        standing: &'a Standing,
+        standing: &'a Counting,
     },
     Change {
         resource: &'a str,
