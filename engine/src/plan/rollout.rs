@@ -250,6 +250,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         stop_first: 0,
         most_stop_first: 0,
         not_restored: 0,
+        missing: 0,
+        standing_in: Vec::new(),
         stay: Vec::new(),
     };
     let waves: Vec<_> = waves
@@ -270,6 +272,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     decision.incomplete |= lost > 0;
     let lost = lost.saturating_add(placing.most_stop_first).saturating_add(placing.not_restored);
     decision.deferred.extend(placing.homeless);
+    decision.deferred.extend(placing.standing_in);
     if !waves.is_empty() {
         let serving = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve());
         let backends: BTreeSet<_> = serving.map(|(id, _)| (*id).clone()).collect();

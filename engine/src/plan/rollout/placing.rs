@@ -12,6 +12,7 @@ use crate::plan::names::{NodeName, PodId, SpecDigest, WorkloadName};
 use crate::plan::observation::Requests;
 use crate::plan::place::{Ask, Fleet, Slot, mend};
 use crate::plan::volume::{self, Asks};
+use crate::plan::world::Here;
 
 /// The moves of one workload, each with its place.
 pub(super) struct Placing<'a> {
@@ -42,6 +43,11 @@ pub(super) struct Placing<'a> {
     pub(super) most_stop_first: u32,
     /// How many of them an undo could not bring back where they were, since their data is elsewhere.
     pub(super) not_restored: u32,
+    /// How many replicas have no place and no pod that serves; for each of them one that is too many
+    /// serves on.
+    pub(super) missing: usize,
+    /// Who serves on for them, for people.
+    pub(super) standing_in: Vec<String>,
     /// Pods that stay, since what would replace them has no place.
     pub(super) stay: Vec<(PodId, Placed)>,
 }
@@ -52,6 +58,10 @@ impl Placing<'_> {
         let mut freed_after: Vec<Placed> = Vec::new();
         self.stop_first = 0;
         moves.retain_mut(|one| {
+            if self.stands_in(one) {
+                self.stay.append(&mut one.out);
+                return false;
+            }
             let yielding = one.out.iter().find_map(|(id, _)| self.case.yielding.get(id));
             // Whoever yields is not counted any more, in nothing.
             let counted = |(id, _): &&(PodId, Placed)| !self.case.yielding.contains_key(id);
@@ -82,6 +92,9 @@ impl Placing<'_> {
                 self.homeless.push(format!("{leaves} yields to {other}, and has no other place"));
                 return true;
             }
+            if !one.out.iter().any(|(id, _)| self.serves(id)) {
+                self.missing += 1;
+            }
             self.stay.append(&mut one.out);
             for placed in &out {
                 fleet.recount(&placed.node, self.case.name, &placed.requests);
@@ -94,6 +107,23 @@ impl Placing<'_> {
         self.free(&freed_after);
         self.most_stop_first = self.most_stop_first.max(self.stop_first);
         Wave { moves }
+    }
+
+    fn serves(&self, id: &PodId) -> bool {
+        self.case.world.pods.get(id).is_some_and(Here::may_serve)
+    }
+
+    /// Says whether one that is too many serves on for one that has no place. What runs on every node
+    /// stands in for nobody elsewhere.
+    fn stands_in(&mut self, one: &Move) -> bool {
+        let surplus = one.into.is_none() && !one.create && one.ordinal >= self.wanted.replicas;
+        if self.standing_in.len() >= self.missing || !surplus || self.wanted.placement.every_node {
+            return false;
+        }
+        let Some((id, _)) = one.out.iter().find(|(id, _)| self.serves(id)) else { return false };
+        let words = "serves on until those that should stay have a place";
+        self.standing_in.push(format!("{id} is one too many, and {words}"));
+        true
     }
 
     /// Finds a place. A replica that takes a port of its node cannot run beside its successor there:
