@@ -42,27 +42,21 @@ pub fn workload(
 
 /// Describes a workload that a pin holds back.
 pub fn held(name: &WorkloadName, pin: &Pin) -> Change {
-    Change {
-        resource: format!("service/{name}"),
-        verb: Verb::Held(Box::new(pin.clone())),
-        fields: Vec::new(),
-        causes: Vec::new(),
-    }
+    stands(name, Verb::Held(Box::new(pin.clone())))
 }
 
 /// Describes a workload whose pin ends.
 pub fn released(name: &WorkloadName, pin: &Pin) -> Change {
-    Change { verb: Verb::Released(Box::new(pin.clone())), ..held(name, pin) }
+    stands(name, Verb::Released(Box::new(pin.clone())))
 }
 
 /// Describes a workload whose release waits for a pause to end.
 pub fn paused(name: &WorkloadName, pause: &Standing) -> Change {
-    Change {
-        resource: format!("service/{name}"),
-        verb: Verb::Paused(Box::new(pause.clone())),
-        fields: Vec::new(),
-        causes: Vec::new(),
-    }
+    stands(name, Verb::Paused(Box::new(pause.clone())))
+}
+
+fn stands(name: &WorkloadName, verb: Verb) -> Change {
+    Change { resource: format!("service/{name}"), verb, fields: Vec::new(), causes: Vec::new() }
 }
 
 /// Compares two forms, leaf by leaf, in the order of their paths.
