@@ -4,10 +4,13 @@
 //! protocol, port, slot) leads (`be4`, `be6`) to a backend. Up to 16 backends N is their number;
 //! above, the smallest of the larger counts that gives each backend eight slots or more, all of
 //! them filled, so that no backend gets over an eighth more than another.
+//!
+//! Where releases share the traffic, the new one has a part of the slots: never more than its share,
+//! and at least nine tenths of it. Among themselves, the replicas of each are as even as above.
 
 use std::fmt::Write as _;
 
-use berth_engine::plan::action::{Endpoint, Protocol};
+use berth_engine::plan::action::{Backend, Endpoint, Protocol};
 use berth_engine::plan::names::{Tenant, WorkloadName};
 use berth_engine::run::host::Refusal;
 
@@ -57,18 +60,50 @@ pub(crate) async fn remove(
     writer.must("remove an endpoint", &call).await.map(drop)
 }
 
-fn slots(backends: usize) -> usize {
-    if backends <= 16 {
-        return backends;
+/// Who gets each slot.
+fn slots(endpoint: &Endpoint) -> Vec<&Backend> {
+    let all: Vec<&Backend> = endpoint.backends.iter().collect();
+    let Some(split) = &endpoint.split else { return even(&all, slots_of(all.len())) };
+    let (to, others): (Vec<_>, Vec<_>) = all.iter().partition(|b| split.to.contains(&b.pod));
+    if to.is_empty() || others.is_empty() {
+        return even(&all, slots_of(all.len()));
     }
-    SLOTS.into_iter().find(|n| *n >= backends * 8).unwrap_or(4096)
+    // Hundredths of a percent of a slot.
+    let meant = |n: usize| n * split.share as usize;
+    let fits = |n: &usize| {
+        let new = meant(*n) / ALL;
+        let near = new * ALL * 10 >= meant(*n) * 9;
+        near && is_even(to.len(), new) && is_even(others.len(), n - new)
+    };
+    let n = SLOTS.into_iter().find(fits).unwrap_or(BACKEND_LIMIT);
+    let mut slots = even(&to, meant(n) / ALL);
+    slots.extend(even(&others, n - slots.len()));
+    slots
+}
+
+/// All of the traffic, in hundredths of a percent.
+const ALL: usize = 10_000;
+
+/// Gives slots out in turns.
+fn even<'a>(backends: &[&'a Backend], n: usize) -> Vec<&'a Backend> {
+    backends.iter().copied().cycle().take(n).collect()
+}
+
+/// Whether nobody gets over an eighth more than another.
+fn is_even(backends: usize, slots: usize) -> bool {
+    slots >= backends * 8 || slots > 0 && slots.is_multiple_of(backends)
+}
+
+fn slots_of(backends: usize) -> usize {
+    SLOTS.into_iter().find(|n| backends == 0 || is_even(backends, *n)).unwrap_or(BACKEND_LIMIT)
 }
 
 /// The commands that add the endpoint's elements, and those that take them out again.
 fn elements(endpoint: &Endpoint) -> (String, String) {
     let (mut adds, mut deletes) = (String::new(), String::new());
-    let n = slots(endpoint.backends.len());
-    if n == 0 {
+    let slots = slots(endpoint);
+    let n = slots.len();
+    if endpoint.backends.is_empty() {
         return (adds, deletes);
     }
     let (a4, a6) = (endpoint.address4, endpoint.address6);
@@ -87,7 +122,7 @@ fn elements(endpoint: &Endpoint) -> (String, String) {
                 keys.push(key);
                 continue;
             }
-            for (slot, backend) in endpoint.backends.iter().cycle().take(n).enumerate() {
+            for (slot, backend) in slots.iter().enumerate() {
                 let mark = MARK + u32::try_from(slot).unwrap_or(0);
                 let to =
                     if family == 4 { backend.ip4.to_string() } else { backend.ip6.to_string() };
@@ -109,7 +144,7 @@ fn elements(endpoint: &Endpoint) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use berth_engine::plan::action::{Backend, EndpointPort};
+    use berth_engine::plan::action::{EndpointPort, Split};
     use berth_engine::plan::names::PodId;
     use std::collections::BTreeMap;
 
@@ -119,6 +154,7 @@ mod tests {
             address4: "10.99.0.1".parse().expect("address"),
             address6: "fd00:99::1".parse().expect("address"),
             ports: vec![EndpointPort { protocol: Protocol::Tcp, port: 80, target: 8080 }],
+            split: None,
             backends: (0..backends)
                 .map(|i| Backend {
                     pod: PodId { workload: "web".into(), ordinal: i.into(), generation: 1 },
@@ -148,7 +184,7 @@ mod tests {
     #[test]
     fn any_number_of_backends_is_balanced() {
         for backends in [1_usize, 2, 3, 16, 17, 100, 500] {
-            let n = slots(backends);
+            let n = slots_of(backends);
             assert!(SLOTS.contains(&n) && n >= backends);
             let (adds, _) = elements(&endpoint(u16::try_from(backends).expect("small")));
             let mut share = BTreeMap::new();
@@ -159,6 +195,31 @@ mod tests {
             let (least, most) = (share.values().min(), share.values().max());
             let (least, most) = (least.expect("some"), most.expect("some"));
             assert!((most - least) * 8 <= *most || most == least, "{backends}: {least} to {most}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_never_more_than_it_says_and_hardly_less() {
+        for (all, new) in [(2_u16, 1_u16), (4, 1), (6, 5), (12, 6), (33, 3), (200, 20), (600, 7)] {
+            for share in [10_u32, 100, 500, 1000, 2500, 3333, 5000, 9000, 9999] {
+                let mut endpoint = endpoint(all);
+                let to = endpoint.backends.iter().take(new.into()).map(|b| b.pod.clone()).collect();
+                let split = Split { to, share };
+                endpoint.split = Some(split.clone());
+                let slots = slots(&endpoint);
+                assert!(SLOTS.contains(&slots.len()));
+                let mut count: BTreeMap<_, usize> = BTreeMap::new();
+                slots.iter().for_each(|b| *count.entry(&b.pod).or_default() += 1);
+                let got: usize =
+                    count.iter().filter(|(p, _)| split.to.contains(**p)).map(|(_, n)| n).sum();
+                let meant = slots.len() * share as usize;
+                let of = format!("{new} of {all} with {share}: {got} of {}", slots.len());
+                assert!(got * ALL <= meant, "{of}");
+                assert!(got * ALL * 10 >= meant * 9, "{of}");
+                // Everybody has a slot, unless a share has too few for all.
+                let least = slots.len().min(got).min(new.into());
+                assert!(count.keys().filter(|p| split.to.contains(**p)).count() >= least, "{of}");
+            }
         }
     }
 }

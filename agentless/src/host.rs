@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use berth_engine::plan::action::{Action, Peer, Write};
 use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::NodeObservation;
-use berth_engine::run::host::{Host, HostError, Layer, LockClaim, ProbeTarget};
+use berth_engine::run::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Ran};
 
 use crate::connect::dial::{Options, Target};
 use crate::connect::known_hosts::KnownHosts;
@@ -180,6 +180,31 @@ impl Host for SshHost {
         self.reading(link, async {
             let live = link.live().await?;
             probe::probe(&live, target).await
+        })
+        .await
+    }
+
+    async fn run(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        pod: &PodId,
+        argv: &[String],
+        deadline: Duration,
+    ) -> Result<Ran, HostError> {
+        crate::operate::check::run(self, node, tenant, pod, argv, deadline).await
+    }
+
+    async fn fetch(
+        &self,
+        node: &NodeName,
+        url: &str,
+        deadline: Duration,
+    ) -> Result<Result<Vec<u8>, String>, HostError> {
+        let link = self.link(node)?;
+        self.reading(link, async {
+            let live = link.live().await?;
+            crate::fetch::fetch(&live, url, deadline).await
         })
         .await
     }

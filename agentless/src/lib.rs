@@ -18,6 +18,7 @@ mod connect;
 mod containerd;
 mod endpoint;
 mod fault;
+mod fetch;
 mod host;
 pub mod image;
 mod ledger;

@@ -68,9 +68,16 @@ impl Live {
         host: IpAddr,
         port: u16,
     ) -> Result<Channel<Msg>, russh::Error> {
-        self.handle
-            .channel_open_direct_tcpip(host.to_string(), u32::from(port), "127.0.0.1", 0)
-            .await
+        self.direct_tcpip_to(&host.to_string(), port).await
+    }
+
+    /// The same to a host by its name, as the node knows it.
+    pub(crate) async fn direct_tcpip_to(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<Channel<Msg>, russh::Error> {
+        self.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0).await
     }
 
     /// A channel of its own for much data, so that control calls don't wait behind it; the

@@ -53,6 +53,7 @@ pub(crate) struct Counts {
     held: usize,
     released: usize,
     paused: usize,
+    stopped: usize,
     kept: usize,
     blocked: usize,
     deferred: usize,
@@ -205,6 +206,7 @@ fn counts(body: &PlanBody) -> Counts {
             Verb::Held(_) => &mut counts.held,
             Verb::Released(_) => &mut counts.released,
             Verb::Paused(_) => &mut counts.paused,
+            Verb::Stopped => &mut counts.stopped,
             Verb::Kept => &mut counts.kept,
         };
         *count += 1;
@@ -221,6 +223,7 @@ fn word(verb: &Verb) -> &'static str {
         Verb::Held(_) => "held",
         Verb::Released(_) => "released",
         Verb::Paused(_) => "paused",
+        Verb::Stopped => "stopped",
         Verb::Kept => "kept",
     }
 }

@@ -84,6 +84,16 @@ commit() {
   git -C "$PROJECT" commit --quiet --message "$1"
 }
 
+# Whether every replica of a service is of an image, and there are so many.
+image_of() {
+  local name=$1 count=$2 digest=$3 node found
+  found=$(for node in "${NODES[@]}"; do lab node "$node" ctr -n "$NAMESPACE" containers ls; done | awk -v n="^$name-" '$1 ~ n { print $2 }')
+  [[ $(grep -c . <<<"$found") == "$count" && $(sort -u <<<"$found") == *"$digest"* && $(sort -u <<<"$found" | wc -l) == 1 ]] || {
+    printf '%s\n' "$found"
+    return 1
+  }
+}
+
 # Writes the text anew with one image; `edit web-bad --deadline 2s`, `edit web-1 --more 'env: { TRY: "1" }'`.
 edit() {
   local image=$1 deadline=20s more=''

@@ -4,7 +4,8 @@ use std::sync::atomic::AtomicBool;
 
 use berth_engine::plan::body::{Goal, PlanBody};
 use berth_engine::plan::graph::Graph;
-use berth_engine::plan::planner::EVERYTHING;
+use berth_engine::plan::planner::{self, EVERYTHING, Inputs};
+use berth_engine::plan::render;
 use berth_engine::run::apply::{Applied, Apply, ApplyError, Planned};
 use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::event::Event;
@@ -28,8 +29,30 @@ pub struct Turn {
 /// If the ledger cannot be read or the checker rejects the plan.
 pub async fn plan(twin: &Twin, graph: &Graph, goal: Goal) -> (Survey, PlanBody) {
     let seen = survey(twin, graph).await.expect("the ledger can be read");
-    let body = seen.plan(graph, "program", goal, EVERYTHING, 1).expect("the checker agrees");
+    let body = agreed(&seen, graph, goal);
     (seen, body)
+}
+
+/// Plans.
+///
+/// # Panics
+/// If the checker rejects the plan, with its text.
+pub fn agreed(seen: &Survey, graph: &Graph, goal: Goal) -> PlanBody {
+    seen.plan(graph, "program", goal, EVERYTHING, 1).unwrap_or_else(|violations| {
+        let body = planner::plan(&Inputs {
+            graph,
+            program: "program",
+            observation: &seen.observation,
+            head: &seen.ledger.head,
+            goal,
+            only: EVERYTHING,
+            now_ms: 1,
+        });
+        let text = render::text(&body, &seen.observation);
+        let kinds: std::collections::BTreeSet<_> =
+            violations.iter().map(ToString::to_string).collect();
+        panic!("the checker turned a plan down: {kinds:#?}\n{text}")
+    })
 }
 
 /// Surveys, plans, and applies what there is to do.

@@ -86,7 +86,13 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             pass_after: 1,
             fail_after: 3,
         }),
-        rollout: Rollout { strategy, deadline_ms: 30_000, on_fail: OnFail::Rollback },
+        rollout: Rollout {
+            strategy,
+            deadline_ms: 30_000,
+            on_fail: OnFail::Rollback,
+            checks: Vec::new(),
+            bake_ms: 0,
+        },
         placement: Placement::default(),
     }
 }

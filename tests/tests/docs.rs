@@ -17,10 +17,17 @@ fn words(list: &[Diagnostic], snapshot: &Snapshot) -> String {
 }
 
 #[test]
-fn scheduling_examples_compile() {
+fn examples_compile() {
+    assert_eq!(workloads("scheduling.md"), 10);
+    assert_eq!(workloads("rollouts.md"), 1);
+}
+
+/// Counts the services of a page's examples. A page that shows no fleet has a node all the same.
+fn workloads(name: &str) -> usize {
     let mut workspace = Workspace::new();
+    workspace.set_file("fleet.berth", "project shop {}\nnode n1 { host: \"10.0.0.1\" }\n");
     let mut files = 0;
-    for part in page("scheduling.md") {
+    for part in page(name) {
         let Part::Fence(fence) = part else { continue };
         if let Some(file) = fence.info.strip_prefix("berth ") {
             workspace.set_file(file, fence.body.as_str());
@@ -38,7 +45,7 @@ fn scheduling_examples_compile() {
         .collect();
     let lowered = lower::lower(&program, "default", &digests);
     let graph = lowered.unwrap_or_else(|mistakes| panic!("{}", words(&mistakes, &snapshot)));
-    assert_eq!(graph.workloads.len(), 10);
+    graph.workloads.len()
 }
 
 /// The manual: the files of a section are a project. ` ```berth FILE ` compiles without a word, its tests pass,

@@ -2,14 +2,15 @@
 //! the order of the file.
 //!
 //! ` ```berth web.berth ` sets a file. ` ```world ` does something to the nodes, a line each
-//! (`never-ready images/web`, `stop web-0.g1`, `cut n3`, `heal n3`, `pressure n1 high`, `listen n1 80/tcp`,
+//! (`never-ready images/web`, `fails-checks images/web`, `falls-over images/web 5000` in milliseconds, `metric 0.2`, `stop web-0.g1`, `cut n3`, `heal n3`, `pressure n1 high`, `listen n1 80/tcp`,
 //! `tenant n2 berth.other.default 80/tcp`, `disk n1 40` in GiB, `lose data-0 n1`, `copy data n1 n2`). ` ```plan ` is the
 //! plan's text, ` ```markdown ` the same for a comment; ` ```why web[1] n2 `, ` ```capacity `, both also with `--json`, and ` ```what-if --without n1 ` are what those
 //! commands say; ` ```what-if --without n1 --json /blocked ` is a part of that plan's JSON, by its pointer (the whole
-//! of it would be pages), read back as a plan first; ` ```drift ` is what drift finds; ` ```apply ` applies it and lists the steps done, in order, and the outcome.
+//! of it would be pages), read back as a plan first; ` ```drift ` is what drift finds; ` ```apply ` applies it and lists the steps done, in order, and the outcome;
+//! ` ```apply to 6 ` is stopped by hand when so many steps are done.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_engine::plan::body::{Goal, PlanBody};
@@ -119,7 +120,7 @@ impl Stage {
         Ok(json(to_string_pretty(part)))
     }
 
-    async fn apply(&mut self) -> Result<String, String> {
+    async fn apply(&mut self, most: usize) -> Result<String, String> {
         let (graph, seen, body) = self.plan().await?;
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
         let (clock, stop) = (SimulatedClock::starting_at(0), AtomicBool::new(false));
@@ -131,9 +132,12 @@ impl Stage {
                 Event::Failed { step, why } => {
                     format!("failed: {}: {why}", step.work.title(&step.node))
                 }
+                Event::GivenUp(step) => format!("given up: {}", step.work.title(&step.node)),
                 Event::Started(_) | Event::Waiting { .. } => return,
             };
-            lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.push(line);
+            stop.fetch_or(lines.len() >= most, Ordering::Relaxed);
         };
         let apply =
             Apply { host: &self.twin, clock: &clock, who: "case", watch: &watch, stop: &stop };
@@ -208,6 +212,16 @@ impl Stage {
                 let image = digest(&ImageName::Layout(path.to_owned()));
                 world.set_behaviour(&image, Behaviour::NeverReady);
             }
+            ["fails-checks", path] => {
+                let image = digest(&ImageName::Layout(path.to_owned()));
+                world.set_behaviour(&image, Behaviour::FailsChecks);
+            }
+            ["falls-over", path, after] => {
+                let image = digest(&ImageName::Layout(path.to_owned()));
+                let after = after.parse().expect("milliseconds");
+                world.set_behaviour(&image, Behaviour::FallsOver(300, after));
+            }
+            ["metric", value] => world.set_metric(value),
             ["stop", pod] => {
                 let pod = pod.parse().expect("a pod id");
                 let running = world.running();
@@ -314,7 +328,11 @@ fn run(case: &mut [Part]) -> Vec<String> {
                 info if info.starts_with("what-if ") => {
                     stage.what_if(info).await.unwrap_or_else(|why| why)
                 }
-                "apply" => stage.apply().await.unwrap_or_else(|why| why),
+                info if info.starts_with("apply") => {
+                    let most = info.strip_prefix("apply to ");
+                    let most = most.map_or(usize::MAX, |most| most.parse().expect("a number"));
+                    stage.apply(most).await.unwrap_or_else(|why| why)
+                }
                 info => {
                     let path = info.strip_prefix("berth ").expect("a stage that is known");
                     stage.workspace.set_file(path, fence.body.as_str());
@@ -353,7 +371,7 @@ fn a_comment_is_never_too_long() {
         let comment = render::markdown(&body, &seen.observation);
         assert!(comment.chars().count() <= render::MARKDOWN_LIMIT, "{}", comment.chars().count());
         assert!(comment.contains("too long") && comment.contains("+ service/s0"), "{comment}");
-        stage.apply().await.expect("applied");
+        stage.apply(usize::MAX).await.expect("applied");
         stage.workspace.set_file("fleet.berth", fleet);
         let (_, seen, body) = stage.plan().await.expect("a plan");
         let comment = render::markdown(&body, &seen.observation);

@@ -5,6 +5,7 @@
 //! lock, changes a resource, or leaves anything on the node; planning does not know of it.
 
 pub(crate) mod channel;
+pub(crate) mod check;
 pub(crate) mod copy;
 pub(crate) mod events;
 pub(crate) mod exec;

@@ -206,6 +206,12 @@ fn tell(event: &Event, began: Instant, total: usize) {
     let at = began.elapsed();
     let stamp = paint::dim(&format!("{:>7.1}s", at.as_secs_f32()));
     match event {
+        Event::Started(step) if step.work.takes_ms() > 5000 => {
+            say!("{stamp}  {} {}", paint::dim("watching"), step.work.title(&step.node));
+        }
+        Event::GivenUp(step) => {
+            tracing::info!("given up: {}", step.work.title(&step.node));
+        }
         Event::Started(step) => {
             tracing::info!("{} of {total}: {}", step.id.0 + 1, step.work.title(&step.node));
         }

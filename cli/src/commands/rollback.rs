@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_engine::plan::canon::release_digest;
+use berth_engine::plan::canon::{release_digest, template_digest};
 use berth_engine::plan::graph::Workload;
 use berth_engine::plan::ledger::{Entry, Head, Pin};
 use berth_engine::plan::names::WorkloadName;
@@ -21,7 +21,8 @@ pub(crate) struct Args {
     /// Which services; all whose release has changed since then if none is named
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// To which revision (`berth history` lists them); the one before the last change otherwise
+    /// To which revision (`berth history` lists them); the one before the last change otherwise, or what
+    /// stands if a rollout was stopped in its midst
     #[arg(long, value_name = "REVISION")]
     to: Option<u64>,
     /// Why, for whoever meets it later
@@ -109,6 +110,17 @@ fn past(situation: &Situation<'_>) -> Vec<Then> {
 /// A release for each service, with the revision that brought it.
 type Releases<'a> = BTreeMap<WorkloadName, (u64, &'a Workload)>;
 
+/// Whether replicas of the text's release are there beside those of the release that stands: a rollout
+/// that was stopped. What it goes back to is what stands.
+fn is_in_midst(situation: &Situation<'_>, name: &WorkloadName) -> bool {
+    let head = situation.head();
+    let text = situation.project.graph.workloads.get(name);
+    let Some((text, stands)) = text.zip(head.reached.get(name)) else { return false };
+    let (text, stands) = (template_digest(&text.template), template_digest(&stands.template));
+    let mut placed = head.placed.values().filter(|placed| &placed.workload == name);
+    text != stands && placed.any(|placed| placed.digest == text)
+}
+
 /// What each service goes back to, and when that was.
 fn targets<'a>(
     situation: &Situation<'_>,
@@ -122,6 +134,12 @@ fn targets<'a>(
     };
     let earlier = |name: &WorkloadName| {
         let mut latest_first = past.iter().rev();
+        if is_in_midst(situation, name) {
+            let stands = latest_first
+                .map_while(|(revision, reached)| Some((*revision, reached.get(name)?)))
+                .take_while(|(_, workload)| !differs(name, workload));
+            return stands.last();
+        }
         latest_first.find_map(|(revision, reached)| {
             let workload = reached.get(name).filter(|workload| differs(name, workload))?;
             Some((*revision, workload))

@@ -261,6 +261,9 @@ pub struct Endpoint {
     pub ports: Vec<EndpointPort>,
     /// Who answers, in the order of pod ids.
     pub backends: Vec<Backend>,
+    /// How the backends share the traffic; evenly if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
 }
 
 /// One port of an endpoint.
@@ -272,6 +275,15 @@ pub struct EndpointPort {
     pub port: u16,
     /// The port in the pod.
     pub target: u16,
+}
+
+/// How an endpoint's traffic is divided between two releases.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// Backends of the new release.
+    pub to: BTreeSet<PodId>,
+    /// What they get together at most, in hundredths of a percent, 1 to 9999; the others get the rest.
+    pub share: u32,
 }
 
 /// A pod behind an endpoint.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Action, Backend, Endpoint, NodePort, PodSpec, Write};
 use super::after::After;
 use super::canon::digest_of;
-use super::graph::{Over, Probe, Rollout, Rule, Taint, Workload};
+use super::graph::{Metric, Over, Probe, Rollout, Rule, Taint, Workload};
 use super::ledger::{Claims, Pin, Remembered};
 use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName};
 use super::observation::Requests;
@@ -133,6 +133,52 @@ pub enum Work {
         /// How long it may take, in milliseconds; past it the pod is stopped all the same.
         deadline_ms: u64,
     },
+    /// Asks something else of a release; if the answer is no, the branch goes back or stops.
+    Ask(Gate),
+}
+
+/// What is asked of a release beside whether a replica is ready. Each names the pod that it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Gate {
+    /// Whether a pod stays ready, and is not restarted, for a while.
+    Steady {
+        /// Which pod.
+        pod: PodId,
+        /// Its address.
+        ip4: Ipv4Addr,
+        /// How to ask; running is enough if absent.
+        probe: Option<Probe>,
+        /// How long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Whether a program in a pod exits with 0.
+    Command {
+        /// Which pod.
+        pod: PodId,
+        /// The program and its arguments.
+        run: Vec<String>,
+        /// How long it may take, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// Whether a metric stays within its bounds for a while.
+    Metric {
+        /// One of the pods that it is about.
+        pod: PodId,
+        /// Which, and between what.
+        metric: Metric,
+        /// How long, in milliseconds.
+        for_ms: u64,
+    },
+}
+
+impl Gate {
+    /// Names the pod that it is about.
+    pub fn pod(&self) -> &PodId {
+        match self {
+            Self::Steady { pod, .. } | Self::Command { pod, .. } | Self::Metric { pod, .. } => pod,
+        }
+    }
 }
 
 /// A workload's rollout: what its waves replace, and what they would restore.
@@ -158,6 +204,9 @@ pub struct Branch {
     pub backends: BTreeSet<PodId>,
     /// Those of them that no wave replaces.
     pub stays: Vec<Backend>,
+    /// Those of them that are of the new release already: a rollout that was stopped is gone on with.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub fresh: BTreeSet<PodId>,
     /// Waves, in order.
     pub waves: Vec<Wave>,
     /// Whether a failed gate undoes the waves (the rollout asks for it, and what stood before is
@@ -165,11 +214,48 @@ pub struct Branch {
     pub undo: bool,
 }
 
+impl Branch {
+    /// Counts the replicas of the new release that an undo does not take away: an apply before this one
+    /// had brought them to their end.
+    pub fn remain(&self) -> usize {
+        let moves = self.waves.iter().flat_map(|wave| &wave.moves);
+        let comes: BTreeSet<&PodId> =
+            moves.filter_map(|one| one.into.as_ref()).map(|(_, pod)| &pod.id).collect();
+        self.fresh.iter().filter(|pod| !comes.contains(pod)).count()
+    }
+}
+
 /// Replicas that change together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wave {
     /// One entry a replica.
     pub moves: Vec<Move>,
+    /// What the new release gets of the traffic once the wave is ready, in hundredths of a percent: 0
+    /// for none, 10000 for all; as much as any other replica if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<u32>,
+    /// What is watched then, before the next wave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bake: Option<Bake>,
+    /// The wave in which those leave that this one's replicas stand in for; this one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_until: Option<u32>,
+}
+
+/// A while in which a release is watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bake {
+    /// How long, in milliseconds.
+    pub for_ms: u64,
+    /// What is asked meanwhile, beside whether its replicas stay ready.
+    pub metrics: Vec<Metric>,
+}
+
+impl Wave {
+    /// Replicas that change together, and nothing else.
+    pub fn of(moves: Vec<Move>) -> Self {
+        Self { moves, share: None, bake: None, held_until: None }
+    }
 }
 
 /// One replica's change.
@@ -241,6 +327,8 @@ pub enum Verb {
     Released(Box<Pin>),
     /// An override keeps its release as it is.
     Paused(Box<Standing>),
+    /// It has no replicas, so its release in the text waits until it has some.
+    Stopped,
     /// A volume that nobody mounts any more, and that stays with its data.
     Kept,
 }
@@ -536,7 +624,7 @@ pub fn writes_of(steps: &[Step]) -> BTreeMap<NodeName, BTreeSet<Write>> {
             Work::Act(action) => {
                 writes.entry(step.node.clone()).or_default().extend(action.writes());
             }
-            Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+            Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {}
         }
     }
     writes

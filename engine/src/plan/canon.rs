@@ -144,16 +144,27 @@ fn probe_form(probe: &Probe) -> Value {
 }
 
 fn rollout_form(rollout: &Rollout) -> Value {
-    let Rollout { strategy, deadline_ms, on_fail } = rollout;
+    let Rollout { strategy, deadline_ms, on_fail, checks, bake_ms } = rollout;
     let strategy = match strategy {
         Strategy::Rolling { surge, unavailable } => json!({ "rolling": [surge, unavailable] }),
         Strategy::Recreate => json!("recreate"),
+        Strategy::Ordered => json!("ordered"),
+        Strategy::Canary { steps, surge } => {
+            let steps: Vec<_> =
+                steps.iter().map(|step| json!([step.weight, step.bake_ms])).collect();
+            json!({ "canary": [steps, surge] })
+        }
+        Strategy::BlueGreen => json!("blue_green"),
     };
     let on_fail = match on_fail {
         OnFail::Rollback => "rollback",
         OnFail::Stop => "stop",
     };
-    json!([strategy, deadline_ms, on_fail])
+    let mut form = vec![strategy, json!(deadline_ms), json!(on_fail)];
+    if !checks.is_empty() || *bake_ms > 0 {
+        form.push(json!([checks, bake_ms]));
+    }
+    Value::Array(form)
 }
 
 fn insert_unless_empty(form: &mut Map<String, Value>, key: &str, value: Value) {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::action::Protocol;
 use super::body::{Change, FieldChange, Verb};
 use super::graph::{
-    Limits, Mount, OnFail, Over, Placement, PodTemplate, Port, Probe, ProbeKind, Relation, Rollout,
-    Rule, Scale, Strategy, Taint, Toleration, Workload,
+    CanaryStep, Check, Limits, Metric, Mount, OnFail, Over, Placement, PodTemplate, Port, Probe,
+    ProbeKind, Relation, Rollout, Rule, Scale, Strategy, Taint, Toleration, Workload,
 };
 use super::ledger::Pin;
 use super::names::WorkloadName;
@@ -53,6 +53,11 @@ pub fn released(name: &WorkloadName, pin: &Pin) -> Change {
 /// Describes a workload whose release waits for a pause to end.
 pub fn paused(name: &WorkloadName, pause: &Standing) -> Change {
     stands(name, Verb::Paused(Box::new(pause.clone())))
+}
+
+/// Describes a workload whose release waits until it has replicas.
+pub fn stopped(name: &WorkloadName) -> Change {
+    stands(name, Verb::Stopped)
 }
 
 fn stands(name: &WorkloadName, verb: Verb) -> Change {
@@ -130,7 +135,7 @@ fn form(workload: &Workload) -> Value {
         })
     };
     let Limits { cpu_millis: cpu_limit, memory_bytes: memory_limit } = limits;
-    let Rollout { strategy, deadline_ms, on_fail } = rollout;
+    let Rollout { strategy, deadline_ms, on_fail, checks, bake_ms } = rollout;
     let optional =
         |list: &[String]| if list.is_empty() { Value::Null } else { json!(list.join(" ")) };
     json!({
@@ -153,7 +158,8 @@ fn form(workload: &Workload) -> Value {
         "rollout": format!("{}, deadline {}, on_fail {}", strategy_words(strategy), millis(*deadline_ms), match on_fail {
             OnFail::Rollback => "rollback",
             OnFail::Stop => "stop",
-        }),
+        }) + &if *bake_ms > 0 { format!(", bake {}", millis(*bake_ms)) } else { String::new() },
+        "checks": if checks.is_empty() { Value::Null } else { json!(checks.iter().map(check).collect::<Vec<_>>().join("; ")) },
         "place": place(placement),
         "priority": if placement.priority == 0 { Value::Null } else { json!(placement.priority) },
         "keep": placement.keep,
@@ -191,6 +197,36 @@ fn place(placement: &Placement) -> Value {
         "tolerate": list(tolerate.iter().map(toleration).collect()),
         "at": list(at.iter().map(ToString::to_string).collect()),
     })
+}
+
+/// A part in hundredths of a percent: `12.5%`.
+pub fn percent(hundredths: u32) -> String {
+    let (whole, part) = (hundredths / 100, hundredths % 100);
+    match (part, part % 10) {
+        (0, _) => format!("{whole}%"),
+        (_, 0) => format!("{whole}.{}%", part / 10),
+        _ => format!("{whole}.{part:02}%"),
+    }
+}
+
+/// What is asked of a release, in a few words.
+pub fn check(check: &Check) -> String {
+    match check {
+        Check::Command { run, timeout_ms: _ } => format!("`{}` exits 0", run.join(" ")),
+        Check::Metric(metric) => self::metric(metric),
+    }
+}
+
+/// A metric with its bounds: `rate(errors[1m]) at most 0.01`.
+pub fn metric(metric: &Metric) -> String {
+    let Metric { prometheus: _, query, at_least, at_most } = metric;
+    let mut words = query.clone();
+    for (word, bound) in [("at least", at_least), ("at most", at_most)] {
+        if let Some(bound) = bound {
+            words.push_str(&format!(" {word} {bound}"));
+        }
+    }
+    words
 }
 
 /// A rule in a few words: `disk in ssd, nvme`.
@@ -277,6 +313,15 @@ pub fn strategy_words(strategy: &Strategy) -> String {
             format!("rolling surge {surge} unavailable {unavailable}")
         }
         Strategy::Recreate => "recreate".to_owned(),
+        Strategy::Ordered => "ordered".to_owned(),
+        Strategy::Canary { steps, surge } => {
+            let step = |step: &CanaryStep| {
+                format!("{} for {}", percent(step.weight), millis(step.bake_ms))
+            };
+            let steps: Vec<_> = steps.iter().map(step).collect();
+            format!("canary {}, surge {surge}", steps.join(", "))
+        }
+        Strategy::BlueGreen => "blue/green".to_owned(),
     }
 }
 

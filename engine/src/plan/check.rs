@@ -12,6 +12,7 @@ mod census;
 mod overrides;
 mod place;
 mod play;
+mod shares;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +49,32 @@ pub enum Violation {
         pod: PodId,
         /// On which node's table.
         node: NodeName,
+    },
+    /// A new release would take more traffic than its wave says, or than its rollout says at all.
+    #[error(
+        "{workload} would send {share} of its traffic to a release that may have {most}, in hundredths of a percent"
+    )]
+    MoreThanItsWeight {
+        /// Which workload.
+        workload: WorkloadName,
+        /// What it would get.
+        share: u32,
+        /// What it may get.
+        most: u32,
+    },
+    /// A pod would take traffic before a program in it was asked.
+    #[error("{pod} would take traffic before its checks")]
+    TrafficBeforeChecks {
+        /// Which pod.
+        pod: PodId,
+    },
+    /// A rollout would go on before what is watched has been.
+    #[error("{workload} would go on at step {step} before it was watched")]
+    NotWatched {
+        /// Which workload.
+        workload: WorkloadName,
+        /// At which step.
+        step: u32,
     },
     /// A pod would be stopped while a table still leads to it.
     #[error("{pod} would stop while {node} still sends it traffic")]
@@ -209,7 +236,7 @@ pub fn check(
     let mut violations = Vec::new();
     overrides::overrides(body, graph, head, &mut violations);
     let graph = &super::overrides::in_force(graph, &head.overrides, body.now_ms);
-    let start = Model::of(observation);
+    let start = Model::of(observation, head);
     order(&body.steps, observation, &mut violations);
     let ancestry = Ancestry::of(&body.steps);
     play::play(body, &start, &body.steps, &ancestry, &mut violations);
@@ -224,12 +251,21 @@ pub fn check(
             steps.entry(branch).or_default().push(step);
         }
     }
-    for (workload, branch) in body.branches.iter().filter(|(_, branch)| branch.undo) {
-        let about = start.about(workload);
+    for (workload, branch) in &body.branches {
         let steps = steps.get(workload).map(Vec::as_slice).unwrap_or_default();
+        shares::shares((workload, branch), steps, (&ancestry, observation), &mut violations);
+        if !branch.undo {
+            continue;
+        }
+        let about = start.about(workload);
         for wave in 0..branch.waves.len() {
             let wave = u32::try_from(wave).unwrap_or(u32::MAX);
+            // Only a gate can fail.
+            if !steps.iter().any(|step| step.wave == Some(wave) && play::is_gate(&step.work)) {
+                continue;
+            }
             let undo = undo_steps(body, workload, wave, body.next_step());
+            shares::shares_of_undo((workload, branch), wave, &undo, &mut violations);
             let model = about.clone().when_gate_fails(steps, wave);
             play::play(body, &model, &undo, &Ancestry::of(&undo), &mut violations);
         }
@@ -255,7 +291,7 @@ fn order(steps: &[Step], observation: &Observation, violations: &mut Vec<Violati
 fn created(body: &PlanBody) -> impl Iterator<Item = (&NodeName, &PodSpec)> {
     body.steps.iter().filter_map(|step| match &step.work {
         Work::Act(Action::EnsurePod { pod }) => Some((&step.node, &**pod)),
-        Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
+        Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => None,
     })
 }
 

@@ -319,6 +319,60 @@ pub struct Rollout {
     pub deadline_ms: u64,
     /// What happens when one does not.
     pub on_fail: OnFail,
+    /// What is asked beside readiness.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+    /// How long what was replaced is watched before anything else is, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bake_ms: u64,
+}
+
+/// What is asked of a release beside readiness.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "check", rename_all = "snake_case")]
+pub enum Check {
+    /// A program in every new replica, before it takes traffic; exit code 0 passes.
+    Command {
+        /// The program and its arguments.
+        run: Vec<String>,
+        /// How long it may take, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// A number that Prometheus knows, asked for while what was replaced is watched.
+    Metric(Metric),
+}
+
+impl Check {
+    /// The program and how long it may take in milliseconds, if it is one.
+    pub fn command(&self) -> Option<(&[String], u64)> {
+        match self {
+            Self::Command { run, timeout_ms } => Some((run, *timeout_ms)),
+            Self::Metric(_) => None,
+        }
+    }
+
+    /// The metric, if it is one.
+    pub fn metric(&self) -> Option<&Metric> {
+        match self {
+            Self::Command { .. } => None,
+            Self::Metric(metric) => Some(metric),
+        }
+    }
+}
+
+/// A number that Prometheus knows, and between what it has to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metric {
+    /// Where Prometheus answers, as the nodes reach it: `http://10.0.0.5:9090`.
+    pub prometheus: String,
+    /// In PromQL; every sample of the answer counts.
+    pub query: String,
+    /// At least this, as a decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<String>,
+    /// At most this, as a decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<String>,
 }
 
 /// In which order replicas are replaced.
@@ -334,6 +388,28 @@ pub enum Strategy {
     },
     /// All stop, then all start.
     Recreate,
+    /// One at a time, the last first, each stopped before its successor starts; new ones from the first
+    /// on, each when the one before it is ready.
+    Ordered,
+    /// A few beside those that are there, with a part of the traffic and a while to be watched in; more
+    /// of them; and then all, `surge` at a time.
+    Canary {
+        /// Each heavier than the one before.
+        steps: Vec<CanaryStep>,
+        /// Replicas above the number wanted, once the steps are passed.
+        surge: u32,
+    },
+    /// All beside those that are there; then the traffic goes over at once, and back as fast.
+    BlueGreen,
+}
+
+/// A part of the traffic that a new release gets, and for how long it is watched with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryStep {
+    /// In hundredths of a percent, 10 to 9999.
+    pub weight: u32,
+    /// In milliseconds.
+    pub bake_ms: u64,
 }
 
 /// What happens when a gate fails.
@@ -594,6 +670,11 @@ impl Workload {
     pub fn keeps(&self) -> u32 {
         self.placement.keep.unwrap_or(self.replicas.saturating_sub(1))
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::claim::{addresses, claim, ranges};
-use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, PeerList, Reflex};
+use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, PeerList, Reflex, Split};
 use super::after::After;
 use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId};
 use super::canon::{release_digest, template_digest};
@@ -138,6 +138,15 @@ fn effective(inputs: &Inputs<'_>, body: &mut PlanBody) -> BTreeMap<WorkloadName,
             body.changes.push(change::held(name, pin));
             wanted.extend(pin.stands.as_ref().map(|stands| (name.clone(), at(stands))));
             continue;
+        }
+        // A release counts as reached when replicas of it have passed its gates, not before.
+        if workload.replicas == 0 {
+            let reached = head.reached.get(name);
+            if reached.is_none_or(|it| release_digest(it) != release_digest(workload)) {
+                body.changes.push(change::stopped(name));
+                wanted.extend(reached.map(|stands| (name.clone(), at(stands))));
+                continue;
+            }
         }
         let kept = match paused(head, name, now_ms) {
             Some((pause, stands)) if release_digest(stands) != release_digest(workload) => {
@@ -440,7 +449,7 @@ impl Planning<'_, '_> {
         builder: &mut Builder,
     ) {
         let Decision {
-            branch,
+            mut branch,
             blocked,
             waiting: _,
             asked: _,
@@ -449,15 +458,21 @@ impl Planning<'_, '_> {
             incomplete,
             causes,
             kept,
+            behind,
             evicts: _,
         } = decision;
         let before = self.inputs.head.reached.get(name);
+        let split = self.split(name);
+        if let (Some(Split { to, share }), Some(branch)) = (&split, &mut branch) {
+            branch.fresh = to.iter().filter(|id| kept.contains_key(id)).cloned().collect();
+            branch.waves.iter_mut().for_each(|wave| wave.share = Some(*share));
+        }
         let first = builder.len();
         match (wanted, &branch) {
             (Some(workload), branch) => {
                 let endpoint = self.endpoint(name, workload);
                 let tables = self.tables(name, endpoint.is_some());
-                let serving = self.serving(name, branch.as_ref(), &kept);
+                let serving = self.serving(name, branch.as_ref(), (&kept, &behind));
                 let tenant = &self.inputs.graph.tenant;
                 let vacated = vacated(builder, &self.yielding, self.world, name, workload);
                 let mut track = Track::new(builder, tenant, name, endpoint, tables, serving);
@@ -478,10 +493,24 @@ impl Planning<'_, '_> {
                 if workload.ports.is_empty() {
                     track.drop_endpoint(has_endpoint);
                 }
-                for (number, wave) in branch.iter().flat_map(|b| &b.waves).enumerate() {
+                let waves = branch.as_ref().map(|b| b.waves.as_slice()).unwrap_or_default();
+                match &split {
+                    None => {
+                        let fresh = branch.iter().flat_map(|b| &b.fresh);
+                        let home = |id: &PodId| {
+                            let placed = kept.get(id)?;
+                            Some((id.clone(), (placed.node.clone(), placed.ip4)))
+                        };
+                        track.fresh(fresh.filter_map(home).collect());
+                    }
+                    Some(Split { to, share }) => track.going_back(to.clone(), Some(*share)),
+                }
+                let ready = (workload.health.as_ref(), &workload.rollout);
+                for (number, wave) in waves.iter().enumerate() {
                     let number = u32::try_from(number).unwrap_or(u32::MAX);
-                    let rollout = &workload.rollout;
-                    track.wave(number, &wave.moves, workload.health.as_ref(), rollout, &ready_for);
+                    let held = waves.iter().filter(|earlier| earlier.held_until == Some(number));
+                    let held = held.flat_map(|wave| &wave.moves).filter(|one| one.start_first);
+                    track.wave(number, wave, &held.collect::<Vec<_>>(), ready, &ready_for);
                 }
                 track.settle();
             }
@@ -527,6 +556,7 @@ impl Planning<'_, '_> {
             yielding: &self.yielding,
             volumes: &self.inputs.graph.volumes,
             bears: None,
+            say: Vec::new(),
         };
         case.endpoint(&workload.ports)
     }
@@ -537,6 +567,32 @@ impl Planning<'_, '_> {
         let Inputs { graph, head, now_ms, .. } = *self.inputs;
         paused(head, name, now_ms)?;
         Some(template_digest(&graph.workloads.get(name)?.template))
+    }
+
+    /// How the traffic of a paused workload is split, if it is in the midst of a rollout that does.
+    fn split(&self, name: &WorkloadName) -> Option<Split> {
+        let Inputs { head, now_ms, .. } = *self.inputs;
+        paused(head, name, now_ms)?;
+        self.say(name).into_iter().find_map(|table| table.split.clone())
+    }
+
+    /// What a workload's tables say, where a rollout is told by it.
+    fn say_of_rollout(&self, name: &WorkloadName, wanted: Option<&Workload>) -> Vec<&Endpoint> {
+        let Inputs { head, now_ms, .. } = *self.inputs;
+        let shares = |workload: &Workload| super::rollout::shares(&workload.rollout.strategy);
+        let is_told = wanted.is_some_and(shares) || paused(head, name, now_ms).is_some();
+        if is_told { self.say(name) } else { Vec::new() }
+    }
+
+    /// What a workload's tables say. Most say what their neighbours do.
+    fn say(&self, name: &WorkloadName) -> Vec<&Endpoint> {
+        let mut say: Vec<&Endpoint> = Vec::new();
+        for table in self.seen().filter_map(|(_, seen)| seen.spec.endpoints.get(name)) {
+            if !say.contains(&table) {
+                say.push(table);
+            }
+        }
+        say
     }
 
     fn tables(
@@ -556,13 +612,14 @@ impl Planning<'_, '_> {
         &self,
         name: &WorkloadName,
         branch: Option<&Branch>,
-        kept: &BTreeMap<PodId, Placed>,
+        (kept, behind): (&BTreeMap<PodId, Placed>, &BTreeSet<PodId>),
     ) -> BTreeMap<PodId, Backend> {
         let outs = branch.into_iter().flat_map(|b| &b.waves).flat_map(|w| &w.moves);
         let outs: BTreeSet<&PodId> = outs.flat_map(|m| &m.out).map(|(id, _)| id).collect();
         self.world
             .of_workload(name)
-            .filter(|(id, here)| here.may_serve() && (outs.contains(id) || kept.contains_key(id)))
+            .filter(|(id, here)| here.may_serve() || behind.contains(id))
+            .filter(|(id, _)| outs.contains(id) || kept.contains_key(id))
             .map(|(id, here)| {
                 let Placed { ip4, ip6, .. } = here.placed;
                 (id.clone(), Backend { pod: id.clone(), ip4, ip6 })

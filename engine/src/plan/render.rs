@@ -3,19 +3,16 @@
 //! Plain text without colour; the terminal adds that. A destroy is never folded away.
 
 mod markdown;
+mod waves;
 
 use std::fmt::Write as _;
 
-use super::body::{Blocked, Branch, Change, Goal, Move, PlanBody, Rejection, Verb, Work};
-use super::change::{self, bytes, millis, strategy_words};
-use super::graph::OnFail;
+use super::body::{Blocked, Change, Goal, PlanBody, Rejection, Verb, Work};
+use super::change::{self, bytes};
 use super::names::{NodeName, WorkloadName};
 use super::observation::Observation;
 
 pub use markdown::{LIMIT as MARKDOWN_LIMIT, markdown};
-
-/// Columns of the wave table that hold pods.
-const POD_COLUMN: usize = 22;
 
 /// Words of a change on one line: `~ service/web image 9f2…→c41…`.
 pub fn one_line(change: &Change) -> String {
@@ -65,12 +62,12 @@ fn change_and_waves(out: &mut String, change: &Change, body: &PlanBody) {
     self::change(out, change);
     let changes = match change.verb {
         Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => true,
-        Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Kept => false,
+        Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Stopped | Verb::Kept => false,
     };
     let mut branches = body.branches.iter().filter(|_| changes);
     let branch = branches.find(|(name, _)| change.resource == format!("service/{name}"));
     if let Some((_, branch)) = branch {
-        self::branch(out, branch);
+        waves::branch(out, branch);
     }
 }
 
@@ -100,7 +97,7 @@ fn mark(verb: &Verb) -> char {
         Verb::Add => '+',
         Verb::Change | Verb::Heal => '~',
         Verb::Destroy => '-',
-        Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Kept => '=',
+        Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Stopped | Verb::Kept => '=',
     }
 }
 
@@ -126,6 +123,13 @@ fn change(out: &mut String, change: &Change) {
             let _ = writeln!(out, "= {resource}  PAUSED {}; its change waits", pause.reason());
             return;
         }
+        Verb::Stopped => {
+            let _ = writeln!(
+                out,
+                "= {resource}  has no replicas: its release in the text waits until it has some"
+            );
+            return;
+        }
         Verb::Released(pin) => {
             let _ = writeln!(
                 out,
@@ -149,6 +153,7 @@ fn change(out: &mut String, change: &Change) {
                 | Verb::Held(_)
                 | Verb::Released(_)
                 | Verb::Paused(_)
+                | Verb::Stopped
                 | Verb::Kept => "",
             };
             let _ = writeln!(out, "{} {resource}{word}", mark(verb));
@@ -167,67 +172,6 @@ fn change(out: &mut String, change: &Change) {
     for cause in causes {
         let _ = writeln!(out, "    {cause}");
     }
-}
-
-fn branch(out: &mut String, branch: &Branch) {
-    if branch.waves.is_empty() {
-        return;
-    }
-    let gate = branch.health.as_ref().map_or_else(|| "running".to_owned(), super::change::probe);
-    if branch.release.is_some() {
-        let _ = writeln!(
-            out,
-            "  {}, floor {}, gate {gate}, deadline {}",
-            strategy_words(&branch.rollout.strategy),
-            branch.floor,
-            millis(branch.rollout.deadline_ms)
-        );
-    }
-    let _ = writeln!(out, "  {:5} {:POD_COLUMN$} {:POD_COLUMN$} why", "wave", "stop", "start");
-    for (number, wave) in branch.waves.iter().enumerate() {
-        for (index, one) in wave.moves.iter().enumerate() {
-            let label = if index == 0 { number.to_string() } else { String::new() };
-            row(out, &label, one);
-        }
-    }
-    let mut moves = branch.waves.iter().flat_map(|wave| &wave.moves);
-    let comes = moves.find_map(|one| one.into.as_ref());
-    if let Some((_, comes)) = comes.filter(|_| branch.undo) {
-        match (&branch.before, branch.rollout.on_fail) {
-            (_, OnFail::Stop) => {}
-            (Some(before), OnFail::Rollback) => {
-                let _ = writeln!(
-                    out,
-                    "  on failure: waves done go back {}→{}, and the text's release is held",
-                    comes.image.short(),
-                    before.template.image.short()
-                );
-            }
-            (None, OnFail::Rollback) => {
-                let _ = writeln!(
-                    out,
-                    "  on failure: what was started is removed, and the text's release is held"
-                );
-            }
-        }
-    }
-}
-
-fn row(out: &mut String, label: &str, one: &Move) {
-    let Move { ordinal: _, out: gone, into, create, restore: _, start_first: _, why } = one;
-    let at = |pod: &dyn std::fmt::Display, node: &NodeName| format!("{pod}@{node}");
-    let stop: Vec<_> = gone.iter().map(|(pod, placed)| at(pod, &placed.node)).collect();
-    let moved = match (into, gone.first()) {
-        (Some((node, _)), Some((_, placed))) if &placed.node != node => "MOVED ",
-        _ => "",
-    };
-    let start = match into {
-        None => "-".to_owned(),
-        Some((node, pod)) if *create => at(&pod.id, node),
-        Some((node, pod)) => format!("({})", at(&pod.id, node)),
-    };
-    let stop = if stop.is_empty() { "-".to_owned() } else { stop.join(" ") };
-    let _ = writeln!(out, "  {label:5} {stop:POD_COLUMN$} {start:POD_COLUMN$} {moved}{why}");
 }
 
 /// What happens to the nodes themselves, and to the endpoints, a line a node.
@@ -249,7 +193,7 @@ fn nodes(out: &mut String, body: &PlanBody) {
                 };
                 lines.entry(&step.node).or_default().push(words);
             }
-            Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+            Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {}
         }
     }
     for (node, words) in lines {

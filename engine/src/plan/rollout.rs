@@ -4,13 +4,18 @@
 //! killed anywhere is gone on with by planning again. Per ordinal it keeps the best sound pod and
 //! moves the others out; what passed its gate before (a table leads to it) is not gated again.
 
+mod pace;
 mod placing;
+mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+pub use self::pace::shares;
+use self::pace::{floor, spare, starts_first};
 use self::placing::{Placing, spec_of};
+use self::waves::{Moves, Stage, waves, without_empty};
 use super::action::{Backend, Endpoint, EndpointPort};
 use super::body::{Blocked, Branch, Move, Placed, Wave};
 use super::canon::{release_digest, template_digest};
@@ -46,6 +51,8 @@ pub struct Case<'a> {
     /// Another release that replicas may stay at once they have passed their gate: the workload is
     /// paused in the midst of its rollout.
     pub bears: Option<SpecDigest>,
+    /// What its tables say, each once.
+    pub say: Vec<&'a Endpoint>,
 }
 
 impl Case<'_> {
@@ -70,6 +77,15 @@ impl Case<'_> {
         self.bears.as_ref().is_some_and(|other| here.is_sound(other) && (here.led || here.proven))
     }
 
+    /// Says whether a pod stays beside another one of its ordinal: the rollout in which it takes a part
+    /// of the traffic is paused.
+    fn stays_beside(&self, id: &PodId, pod: &Here, digest: &SpecDigest, wanted: &Workload) -> bool {
+        self.bears.is_some()
+            && (pod.is_sound(digest) && pod.is_known() || self.bears(pod))
+            && (pod.stood || self.say.iter().any(|table| table.split.is_some()))
+            && self.leaves(id, pod, wanted).is_none()
+    }
+
     /// The nodes that hold the tables of an endpoint that is there, or was.
     fn tables_of(&self, ports: &[Port], before: Option<&Workload>) -> Arc<[NodeName]> {
         if ports.is_empty() && before.is_none_or(|before| before.ports.is_empty()) {
@@ -89,6 +105,7 @@ impl Case<'_> {
             address6,
             ports: ports.iter().map(port).collect(),
             backends: Vec::new(),
+            split: None,
         })
     }
 }
@@ -113,6 +130,8 @@ pub struct Decision {
     pub incomplete: bool,
     /// Why replicas change that the text did not change, for people.
     pub causes: Vec<String>,
+    /// Pods of the release before that take no traffic any more, and would take it back.
+    pub behind: BTreeSet<PodId>,
     /// Pods that stay.
     pub kept: BTreeMap<PodId, Placed>,
     /// Where pods of which workload have to make room.
@@ -123,22 +142,58 @@ pub struct Decision {
 pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision {
     let digest = template_digest(&wanted.template);
     let mut decision = Decision::default();
-    let mut yields = Vec::new();
-    let mut fills = Vec::new();
-    let mut replacements = Vec::new();
-    let mut removals = Vec::new();
+    let mut moves = Moves::default();
     let before = case.head.reached.get(case.name);
     let release = release_digest(wanted);
     let is_new_release = before.is_none_or(|before| release_digest(before) != release);
+    // Two releases run side by side only where there are two, and both may run at once.
+    let beside = shares(&wanted.rollout.strategy)
+        && before.is_some_and(|before| template_digest(&before.template) != digest);
+    let is_new_template = before.is_none_or(|before| template_digest(&before.template) != digest);
+    let old = before.filter(|_| beside).map(|before| template_digest(&before.template));
+    let old = old.as_ref();
+    let mut fresh = BTreeSet::new();
     let by_ordinal = by_ordinal(case);
+    if beside {
+        moves.stage = stage(case, &digest);
+        if moves.stage == Stage::Passed {
+            decision.behind = behind(&by_ordinal, &digest);
+        }
+    }
+    for (id, pod) in by_ordinal.values().flatten() {
+        if case.stays_beside(id, pod, &digest, wanted) {
+            decision.incomplete = true;
+            decision.kept.insert((*id).clone(), pod.placed.clone());
+        }
+    }
 
     let ordinals = ordinals(case, wanted, &by_ordinal, &mut decision);
     for ordinal in ordinals.iter().copied() {
         let here = by_ordinal.get(&ordinal).map(Vec::as_slice).unwrap_or_default();
         let sound = |pod: &Here| pod.is_sound(&digest) || case.bears(pod);
         let keeper = keeper(here, sound, |id, pod| case.leaves(id, pod, wanted).is_none());
-        let others = || here.iter().filter(|(id, _)| Some(*id) != keeper.map(|(id, _)| id));
-        let out: Vec<_> = others().filter(|(_, h)| h.is_known()).copied().collect();
+        let others = || {
+            let others = here.iter().filter(|(id, _)| Some(*id) != keeper.map(|(id, _)| id));
+            others.filter(|(id, pod)| !case.stays_beside(id, pod, &digest, wanted))
+        };
+        let mut out: Vec<_> = others().filter(|(_, h)| h.is_known()).copied().collect();
+        // What is of neither release leaves at once, where one of them stands in for it.
+        let stands = |pod: &Here| pod.state == State::Running && Some(&pod.placed.digest) == old;
+        if beside && out.iter().any(|(_, pod)| stands(pod)) {
+            let is_stray = |pod: &Here| pod.placed.digest != digest && !stands(pod);
+            let strays: Vec<_> = out.extract_if(.., |(_, pod)| is_stray(pod)).collect();
+            if !strays.is_empty() {
+                moves.yields.push(Move {
+                    ordinal,
+                    out: owned(&strays),
+                    into: None,
+                    create: false,
+                    restore: None,
+                    start_first: false,
+                    why: "of a release that was given up".to_owned(),
+                });
+            }
+        }
         for (id, unknown) in others().filter(|(_, h)| !h.is_known()) {
             decision.kept.insert((*id).clone(), unknown.placed.clone());
             decision.deferred.push(format!(
@@ -164,19 +219,26 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                 }
                 continue;
             }
+            let begun = beside && out.iter().any(|(_, h)| h.state == State::Running);
+            if is_new_template && pod.placed.digest == digest {
+                fresh.insert(id.clone());
+                moves.done += usize::from(gated && !begun);
+            }
             if gated && out.is_empty() {
                 continue;
             }
-            let into = (!gated).then(|| {
+            let into = (begun || !gated).then(|| {
                 let template = (&wanted.template, &digest);
                 (pod.node().clone(), spec_of(case, id, &pod.placed, template))
             });
             let class = if into.is_none() {
-                &mut removals
+                &mut moves.removals
+            } else if begun {
+                &mut moves.begun
             } else if out.iter().any(|(_, h)| h.available) {
-                &mut replacements
+                &mut moves.replacements
             } else {
-                &mut fills
+                &mut moves.fills
             };
             class.push(Move {
                 ordinal,
@@ -210,18 +272,18 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             why: String::new(),
         };
         if out.iter().any(|(id, _)| case.yielding.contains_key(*id)) {
-            yields.push(plan)
+            moves.yields.push(plan)
         } else if out.iter().any(|(_, h)| h.available) {
-            replacements.push(plan)
+            moves.replacements.push(plan)
         } else {
-            fills.push(plan)
+            moves.fills.push(plan)
         }
     }
-    surplus((case, wanted), &by_ordinal, &ordinals, &mut decision, &mut removals);
+    surplus((case, wanted), &by_ordinal, &ordinals, &mut decision, &mut moves.removals);
 
     let sound = by_ordinal.values().flatten().filter(|(_, h)| h.available);
-    let spare = spare(wanted, sound.count() + fills.len());
-    let waiting = if spare == 0 { std::mem::take(&mut replacements) } else { Vec::new() };
+    let spare = spare(wanted, sound.count() + moves.fills.len());
+    let waiting = if spare == 0 { std::mem::take(&mut moves.replacements) } else { Vec::new() };
     if !waiting.is_empty() {
         decision.incomplete = true;
         decision.deferred.push(format!(
@@ -231,8 +293,16 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         ));
         decision.kept.extend(waiting.into_iter().flat_map(|one| one.out));
     }
-    let mut waves = in_waves(&wanted.rollout.strategy, spare, fills, replacements, removals);
-    waves.insert(0, yields);
+    let stage = moves.stage;
+    // An undo has nobody to give the traffic back to where what stood before never stood.
+    let backs = |(id, _): &(PodId, Placed)| {
+        decision.behind.contains(id) || case.world.pods.get(id).is_some_and(Here::may_serve)
+    };
+    let unbacked = moves.begun.iter().filter(|one| !one.out.iter().any(backs)).count();
+    let unbacked = if stage == Stage::Passed { u32::try_from(unbacked).unwrap_or(0) } else { 0 };
+    let weighs = !wanted.ports.is_empty() && before.is_some_and(|before| !before.ports.is_empty());
+    let kind = (is_new_release, beside, weighs);
+    let waves = waves(&wanted.rollout, wanted.replicas, spare, kind, moves);
     let undo = is_new_release && wanted.rollout.on_fail == OnFail::Rollback;
     let mut placing = Placing {
         case,
@@ -253,12 +323,13 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         missing: 0,
         standing_in: Vec::new(),
         stay: Vec::new(),
+        held: BTreeMap::new(),
     };
-    let waves: Vec<_> = waves
-        .into_iter()
-        .map(|moves| placing.place(moves, fleet))
-        .filter(|w| !w.moves.is_empty())
-        .collect();
+    let placed = waves.into_iter().enumerate().map(|(number, wave)| {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        placing.place(number, wave, fleet)
+    });
+    let mut waves = without_empty(placed.collect(), !fresh.is_empty());
     decision.incomplete |= !placing.blocked.is_empty();
     decision.blocked = placing.blocked;
     decision.incomplete |= !placing.waiting.is_empty();
@@ -268,24 +339,31 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     decision.replaced = placing.replaced;
     decision.evicts = placing.evicts;
     decision.kept.extend(placing.stay);
+    // All traffic goes over only if nobody of the release before has to serve on.
+    let serves_on = |(id, placed): (&PodId, &Placed)| {
+        placed.digest != digest && case.world.pods.get(id).is_some_and(|pod| pod.serving)
+    };
+    if decision.kept.iter().any(serves_on) {
+        waves.iter_mut().filter(|wave| wave.share == Some(10_000)).for_each(|w| w.share = None);
+    }
     let lost = u32::try_from(placing.homeless.len()).unwrap_or(u32::MAX);
     decision.incomplete |= lost > 0;
-    let lost = lost.saturating_add(placing.most_stop_first).saturating_add(placing.not_restored);
+    let lost = lost
+        .saturating_add(unbacked)
+        .saturating_add(placing.most_stop_first)
+        .saturating_add(placing.not_restored);
     decision.deferred.extend(placing.homeless);
     decision.deferred.extend(placing.standing_in);
     if !waves.is_empty() {
         let serving = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve());
-        let backends: BTreeSet<_> = serving.map(|(id, _)| (*id).clone()).collect();
-        let passed = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve() && h.led);
+        let mut backends: BTreeSet<_> = serving.map(|(id, _)| (*id).clone()).collect();
+        backends.extend(decision.behind.iter().cloned());
+        // Until a release that is weighed may not go back any more, what stood before has to do.
+        let counts = |h: &Here| stage == Stage::Passed || !beside || h.placed.digest != digest;
+        let passed =
+            by_ordinal.values().flatten().filter(|(_, h)| h.may_serve() && h.led && counts(h));
         let available = u32::try_from(passed.count()).unwrap_or(u32::MAX);
-        let floor = match wanted.rollout.strategy {
-            // Without ports nobody serves: an endpoint that was there goes first.
-            Strategy::Rolling { .. } if wanted.ports.is_empty() => 0,
-            Strategy::Rolling { surge: _, unavailable } => {
-                wanted.replicas.saturating_sub(unavailable).min(available).saturating_sub(lost)
-            }
-            Strategy::Recreate => 0,
-        };
+        let floor = floor(wanted, available).saturating_sub(lost);
         decision.branch = Some(Branch {
             rollout: wanted.rollout.clone(),
             health: wanted.health.clone(),
@@ -297,11 +375,42 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             tables: case.tables_of(&wanted.ports, before),
             stays: stays(&by_ordinal, &waves),
             backends,
+            fresh,
             waves,
             undo,
         });
     }
     decision
+}
+
+/// How far a rollout has come in which two releases share the traffic. The table that is furthest tells:
+/// one that says less is of a node that was away.
+fn stage(case: &Case<'_>, digest: &SpecDigest) -> Stage {
+    let is_new =
+        |id: &PodId| case.world.pods.get(id).is_some_and(|pod| &pod.placed.digest == digest);
+    let leads = |table: &&&Endpoint| table.backends.iter().any(|backend| is_new(&backend.pod));
+    let mut stage = Stage::Begins;
+    for table in case.say.iter().filter(leads) {
+        match &table.split {
+            Some(split) if split.to.iter().any(is_new) => match stage {
+                Stage::At(share) => stage = Stage::At(share.max(split.share)),
+                Stage::Begins => stage = Stage::At(split.share),
+                Stage::Passed => {}
+            },
+            // It is weighed as one of the old ones, by a split for another release.
+            Some(_) => {}
+            None => stage = Stage::Passed,
+        }
+    }
+    stage
+}
+
+/// After the traffic went over to a new release: the replicas of the one before.
+fn behind(by_ordinal: &BTreeMap<u32, Pods<'_>>, digest: &SpecDigest) -> BTreeSet<PodId> {
+    let stands =
+        |pod: &Here| &pod.placed.digest != digest && pod.stood && pod.state == State::Running;
+    let all = by_ordinal.values().flatten().filter(|(_, pod)| stands(pod));
+    all.map(|(id, _)| (*id).clone()).collect()
 }
 
 /// Which replicas there should be, in order. Of what runs on every node, that is who is on a node that
@@ -417,7 +526,13 @@ pub fn decide_removal(case: &Case<'_>) -> Decision {
             });
         }
     }
-    let rollout = Rollout { strategy: Strategy::Recreate, deadline_ms: 0, on_fail: OnFail::Stop };
+    let rollout = Rollout {
+        strategy: Strategy::Recreate,
+        deadline_ms: 0,
+        on_fail: OnFail::Stop,
+        checks: Vec::new(),
+        bake_ms: 0,
+    };
     decision.branch = Some(Branch {
         rollout,
         health: None,
@@ -429,7 +544,8 @@ pub fn decide_removal(case: &Case<'_>) -> Decision {
         tables: Arc::default(),
         stays: Vec::new(),
         backends,
-        waves: if moves.is_empty() { Vec::new() } else { vec![Wave { moves }] },
+        fresh: BTreeSet::new(),
+        waves: if moves.is_empty() { Vec::new() } else { vec![Wave::of(moves)] },
         undo: false,
     });
     decision
@@ -495,43 +611,4 @@ fn cause(
         }
     };
     Some(format!("replica {ordinal}: {id} on {} {what}", latest.node()))
-}
-
-fn starts_first(strategy: &Strategy) -> bool {
-    match strategy {
-        Strategy::Rolling { surge, unavailable: _ } => *surge > 0,
-        Strategy::Recreate => false,
-    }
-}
-
-/// How many replicas may be replaced at once: the surge if there is one; else as many as can be
-/// missed below those that are available.
-fn spare(wanted: &Workload, available: usize) -> usize {
-    match wanted.rollout.strategy {
-        Strategy::Recreate => usize::MAX,
-        Strategy::Rolling { surge: 0, unavailable } => {
-            let floor = wanted.replicas.saturating_sub(unavailable) as usize;
-            available.saturating_sub(floor).min(unavailable as usize)
-        }
-        Strategy::Rolling { surge, unavailable: _ } => surge as usize,
-    }
-}
-
-fn in_waves(
-    strategy: &Strategy,
-    spare: usize,
-    fills: Vec<Move>,
-    replacements: Vec<Move>,
-    removals: Vec<Move>,
-) -> Vec<Vec<Move>> {
-    let mut waves = Vec::new();
-    match strategy {
-        Strategy::Recreate => waves.push(fills.into_iter().chain(replacements).collect()),
-        Strategy::Rolling { .. } => {
-            waves.push(fills);
-            waves.extend(replacements.chunks(spare.max(1)).map(<[Move]>::to_vec));
-        }
-    }
-    waves.push(removals);
-    waves
 }

@@ -4,13 +4,14 @@
 //! replaced replica takes, in which order. Forward plans and undos are both built here, so that
 //! what goes back goes the same way as what came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::action::{Action, Backend, Endpoint, PodSpec};
+use super::action::{Action, Backend, Endpoint, PodSpec, Split};
 use super::after::After;
-use super::body::{Move, Placed, Step, StepId, Work};
-use super::graph::{Probe, Rollout};
+use super::body::{Bake, Gate, Move, Placed, Step, StepId, Wave, Work};
+use super::graph::{Check, Probe, Rollout};
 use super::names::{NodeName, PodId, Tenant, WorkloadName};
 
 /// How long a pod that left its endpoint may go on serving what it had, in milliseconds.
@@ -106,13 +107,21 @@ pub struct Track<'a> {
     endpoint: Option<Endpoint>,
     /// What each table node's endpoint is at this point of the plan.
     tables: BTreeMap<NodeName, Option<Arc<Endpoint>>>,
-    /// Who serves at this point of the plan.
+    /// Who may serve at this point of the plan.
     serving: BTreeMap<PodId, Backend>,
+    /// Those of them that are of the new release, while both are there.
+    fresh: BTreeSet<PodId>,
+    /// What these get of the traffic.
+    share: Option<u32>,
+    /// Whether whoever comes is of the new release.
+    comes_new: bool,
     /// What every further step waits for.
     last: After,
     /// The last step of what each node itself needs.
     prepared: Option<&'a BTreeMap<NodeName, StepId>>,
     wave: Option<u32>,
+    /// Where the new pods are, and how they are reached.
+    homes: BTreeMap<PodId, (NodeName, Ipv4Addr)>,
 }
 
 impl<'a> Track<'a> {
@@ -126,7 +135,34 @@ impl<'a> Track<'a> {
         serving: BTreeMap<PodId, Backend>,
     ) -> Self {
         let (last, prepared, wave) = (After::default(), None, None);
-        Self { builder, tenant, workload, endpoint, tables, serving, last, prepared, wave }
+        let (fresh, share) = (BTreeSet::new(), None);
+        Self {
+            builder,
+            tenant,
+            workload,
+            endpoint,
+            tables,
+            serving,
+            fresh,
+            share,
+            comes_new: true,
+            last,
+            prepared,
+            wave,
+            homes: BTreeMap::new(),
+        }
+    }
+
+    /// Says which of those that serve to begin with are of the new release, and where they are.
+    pub fn fresh(&mut self, fresh: BTreeMap<PodId, (NodeName, Ipv4Addr)>) {
+        self.fresh = fresh.keys().cloned().collect();
+        self.homes = fresh;
+    }
+
+    /// Says that whoever comes is of the release before: these alone are of the new one, and get so much
+    /// of the traffic to begin with.
+    pub fn going_back(&mut self, fresh: BTreeSet<PodId>, share: Option<u32>) {
+        (self.fresh, self.share, self.comes_new) = (fresh, share, false);
     }
 
     /// Makes each step wait for its own node's steps, not for other nodes': a pod needs its node's
@@ -135,21 +171,51 @@ impl<'a> Track<'a> {
         self.prepared = Some(prepared);
     }
 
-    /// Replaces a wave's replicas. `ready_for` names what a node needs before a pod is created
-    /// there (its network, the image).
+    /// Replaces a wave's replicas, and takes out those that an earlier one `held`. `ready_for` names
+    /// what a node needs before a pod is created there (its network, the image).
     pub fn wave(
         &mut self,
         number: u32,
-        moves: &[Move],
-        health: Option<&Probe>,
-        rollout: &Rollout,
+        wave: &Wave,
+        held: &[&Move],
+        (health, rollout): (Option<&Probe>, &Rollout),
         ready_for: &dyn Fn(&NodeName) -> Vec<StepId>,
     ) {
         self.wave = Some(number);
+        self.share = wave.share;
+        let moves = &wave.moves;
+        let holds = wave.held_until.is_some();
         let (first, second): (Vec<&Move>, Vec<&Move>) = moves.iter().partition(|m| m.start_first);
-        self.take_out(&second);
-        self.bring_in(moves, health, rollout, ready_for);
-        self.take_out(&first);
+        let leaving: Vec<&Move> = held.iter().copied().chain(second).collect();
+        self.take_out(&leaving);
+        self.bring_in(moves, holds, health, rollout, ready_for);
+        if !holds {
+            self.take_out(&first);
+        }
+        self.swap();
+        if let Some(bake) = &wave.bake {
+            self.bake(bake, health);
+        }
+    }
+
+    /// Watches the new release for a while.
+    fn bake(&mut self, bake: &Bake, health: Option<&Probe>) {
+        let mut gates = Vec::new();
+        let homes = std::mem::take(&mut self.homes);
+        for (pod, (node, ip4)) in homes.iter().filter(|_| bake.for_ms > 0) {
+            let (pod, ip4, for_ms) = (pod.clone(), *ip4, bake.for_ms);
+            let gate = Gate::Steady { pod, ip4, probe: health.cloned(), for_ms };
+            gates.push(self.push(node, Work::Ask(gate), self.ready(node)));
+        }
+        for (metric, (pod, (node, _))) in bake.metrics.iter().zip(homes.iter().cycle()) {
+            let (pod, metric, for_ms) = (pod.clone(), metric.clone(), bake.for_ms);
+            let gate = Gate::Metric { pod, metric, for_ms };
+            gates.push(self.push(node, Work::Ask(gate), self.ready(node)));
+        }
+        self.homes = homes;
+        if !gates.is_empty() {
+            self.last = After::of(gates);
+        }
     }
 
     /// Makes every table say who serves now; adds nothing where one does already.
@@ -188,6 +254,7 @@ impl<'a> Track<'a> {
     fn bring_in(
         &mut self,
         moves: &[Move],
+        holds: bool,
         health: Option<&Probe>,
         rollout: &Rollout,
         ready_for: &dyn Fn(&NodeName) -> Vec<StepId>,
@@ -205,6 +272,9 @@ impl<'a> Track<'a> {
             coming.push((node, pod, after));
         }
         let mut gates = Vec::with_capacity(coming.len());
+        let mut asked = Vec::new();
+        let commands: Vec<(&[String], u64)> =
+            rollout.checks.iter().filter_map(Check::command).collect();
         for (node, pod, after) in coming {
             let gate = Work::AwaitReady {
                 pod: pod.id.clone(),
@@ -212,15 +282,26 @@ impl<'a> Track<'a> {
                 probe: health.cloned(),
                 deadline_ms: rollout.deadline_ms,
             };
-            gates.push(self.push(node, gate, after));
+            let ready = self.push(node, gate, after);
+            gates.push(ready);
+            asked.extend(commands.iter().map(|command| (ready, node, &pod.id, *command)));
             self.serving.insert(pod.id.clone(), backend(pod));
+            if self.comes_new {
+                self.fresh.insert(pod.id.clone());
+                self.homes.insert(pod.id.clone(), (node.clone(), pod.ip4));
+            }
+        }
+        for (ready, node, pod, (run, timeout_ms)) in asked {
+            let (pod, run) = (pod.clone(), run.to_vec());
+            let gate = Work::Ask(Gate::Command { pod, run, timeout_ms });
+            gates.push(self.push(node, gate, After::of([ready])));
         }
         if gates.is_empty() {
             return;
         }
         self.last = After::of(gates);
         // What a start-first replacement takes out leaves in the same transaction.
-        for one in moves.iter().filter(|one| one.start_first) {
+        for one in moves.iter().filter(|one| one.start_first && !holds) {
             for (pod, _) in &one.out {
                 self.serving.remove(pod);
             }
@@ -261,8 +342,7 @@ impl<'a> Track<'a> {
 
     fn swap(&mut self) {
         let Some(endpoint) = &self.endpoint else { return };
-        let wanted =
-            Endpoint { backends: self.serving.values().cloned().collect(), ..endpoint.clone() };
+        let wanted = shared(endpoint, &self.serving, &self.fresh, self.share);
         let stale: Vec<NodeName> = self
             .tables
             .iter()
@@ -295,6 +375,28 @@ impl<'a> Track<'a> {
     fn push(&mut self, node: &NodeName, work: Work, after: After) -> StepId {
         self.builder.push(node, Some(self.workload), self.wave, work, after)
     }
+}
+
+/// An endpoint with its backends, of whom the `fresh` ones get a share of the traffic.
+pub fn shared(
+    endpoint: &Endpoint,
+    serving: &BTreeMap<PodId, Backend>,
+    fresh: &BTreeSet<PodId>,
+    share: Option<u32>,
+) -> Endpoint {
+    let of = |wanted: bool| serving.values().filter(move |b| fresh.contains(&b.pod) == wanted);
+    let is_mixed = of(true).next().is_some() && of(false).next().is_some();
+    let all = || serving.values().cloned().collect();
+    let (backends, split) = match share.filter(|_| is_mixed) {
+        None => (all(), None),
+        Some(0) => (of(false).cloned().collect(), None),
+        Some(10_000..) => (of(true).cloned().collect(), None),
+        Some(share) => {
+            let to = of(true).map(|backend| backend.pod.clone()).collect();
+            (all(), Some(Split { to, share }))
+        }
+    };
+    Endpoint { backends, split, ..endpoint.clone() }
 }
 
 /// An endpoint that nobody has yet and that nobody serves is as good as absent: its address is

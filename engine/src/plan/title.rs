@@ -1,14 +1,27 @@
 //! What a step does, in a few words, for plans and for whoever watches an apply.
 
 use super::action::Action;
-use super::body::Work;
+use super::body::{Gate, Work};
+use super::change::{metric, millis};
 use super::names::{NodeName, PodId};
 
 impl Work {
+    /// How long it takes at least if all is well, in milliseconds, where that is said.
+    pub fn takes_ms(&self) -> u64 {
+        match self {
+            Self::Ask(Gate::Steady { for_ms, .. } | Gate::Metric { for_ms, .. }) => *for_ms,
+            Self::Ask(Gate::Command { .. })
+            | Self::Act(_)
+            | Self::AwaitReady { .. }
+            | Self::AwaitDrained { .. } => 0,
+        }
+    }
+
     /// Names the one pod that the work is about, if there is one.
     pub fn pod(&self) -> Option<PodId> {
         match self {
             Self::AwaitReady { pod, .. } | Self::AwaitDrained { pod, .. } => Some(pod.clone()),
+            Self::Ask(gate) => Some(gate.pod().clone()),
             Self::Act(Action::EnsurePod { pod }) => Some(pod.id.clone()),
             Self::Act(Action::RemovePod { pod, .. }) => Some(pod.clone()),
             Self::Act(
@@ -33,6 +46,16 @@ impl Work {
         match self {
             Self::AwaitReady { pod, .. } => format!("{pod} on {node} ready"),
             Self::AwaitDrained { pod, .. } => format!("{pod} on {node} drained"),
+            Self::Ask(gate) => match gate {
+                Gate::Steady { pod, for_ms, .. } => {
+                    format!("{pod} on {node} steady for {}", millis(*for_ms))
+                }
+                Gate::Command { pod, run, .. } => format!("`{}` in {pod}", run.join(" ")),
+                Gate::Metric { metric, for_ms: 0, .. } => self::metric(metric),
+                Gate::Metric { metric, for_ms, .. } => {
+                    format!("{} for {}", self::metric(metric), millis(*for_ms))
+                }
+            },
             Self::Act(action) => match action {
                 Action::EnsureNetwork { .. } => format!("network on {node}"),
                 Action::InstallReflex { reflex, .. } => {

@@ -4,13 +4,14 @@
 //! can be read and checked before anything happens. The failed wave goes first, then the waves
 //! done, latest first. What was there before comes back under generations that the plan fixed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::action::{Backend, Endpoint};
+use super::action::Backend;
 use super::body::{Branch, Move, Placed, PlanBody, Step, StepId, Wave};
+use super::graph::Rollout;
 use super::names::{PodId, WorkloadName};
-use super::steps::{Builder, Track, backend};
+use super::steps::{Builder, Track, backend, shared};
 
 /// Spells out the steps that undo a workload's waves when the gate of wave `failed` fails, numbered
 /// from `first` on: after the plan's own steps, and after those of the undos that began before it.
@@ -27,14 +28,25 @@ pub fn undo_steps(
     let done = failed as usize;
     let Some(wave) = branch.waves.get(done) else { return Vec::new() };
     let mut builder = Builder::starting_at(first);
-    let serving = serving_at(branch, done);
-    let now = branch.endpoint.as_ref().map(|endpoint| {
-        let backends = serving.values().cloned().collect();
-        Arc::new(Endpoint { backends, ..endpoint.clone() })
-    });
+    let (serving, fresh) = serving_at(branch, done);
+    // What a table says of shares it says since its last swap: of this wave only if somebody left
+    // before the gate.
+    let leaves_first = |one: &Move| !one.start_first && !one.out.is_empty();
+    let swapped = wave.moves.iter().any(leaves_first)
+        || branch.waves.iter().any(|earlier| earlier.held_until == Some(failed));
+    let said =
+        if swapped { Some(wave) } else { done.checked_sub(1).and_then(|i| branch.waves.get(i)) };
+    let share = said.and_then(|wave| wave.share);
+    let now = branch
+        .endpoint
+        .as_ref()
+        .map(|endpoint| Arc::new(shared(endpoint, &serving, &fresh, share)));
     let tables = branch.tables.iter().map(|node| (node.clone(), now.clone())).collect();
     let after = branch.endpoint_before.clone();
     let mut track = Track::new(&mut builder, &body.tenant, workload, after, tables, serving);
+    // Where they were weighed, all of the old release is there still: it takes all traffic at once.
+    let weight = share.map(|_| 0);
+    track.going_back(fresh, weight);
     // The tables may have the endpoint already: from the waves done, or from an apply that was killed.
     let may_have = branch.endpoint.is_some() && (done > 0 || !branch.backends.is_empty());
     let has_endpoint = if may_have { &branch.tables[..] } else { &[] };
@@ -47,20 +59,25 @@ pub fn undo_steps(
         track.drop_endpoint(has_endpoint);
     }
     let none = |_: &_| Vec::new();
-    let moves: Vec<Move> =
-        wave.moves.iter().filter_map(|one| back(one, !one.start_first)).collect();
-    track.wave(failed, &moves, before.health.as_ref(), &before.rollout, &none);
+    let ready = Rollout { checks: Vec::new(), ..before.rollout.clone() };
+    let ready = (before.health.as_ref(), &ready);
+    let moves = wave.moves.iter().filter_map(|one| back(one, !one.start_first)).collect();
+    track.wave(failed, &Wave { share: weight, ..Wave::of(moves) }, &[], ready, &none);
     for (number, wave) in branch.waves.iter().enumerate().take(done).rev() {
-        let moves: Vec<Move> = wave.moves.iter().filter_map(|one| back(one, true)).collect();
+        // Those that were held are there still.
+        let left = wave.held_until.is_none_or(|until| until <= failed);
+        let moves: Vec<Move> =
+            wave.moves.iter().filter_map(|one| back(one, left || !one.start_first)).collect();
         let number = u32::try_from(number).unwrap_or(u32::MAX);
-        track.wave(number, &moves, before.health.as_ref(), &before.rollout, &none);
+        track.wave(number, &Wave { share: weight, ..Wave::of(moves) }, &[], ready, &none);
     }
     track.settle();
     builder.finish()
 }
 
-/// Who serves when wave `failed` waits for its gate.
-fn serving_at(branch: &Branch, failed: usize) -> BTreeMap<PodId, Backend> {
+/// Who may serve when wave `failed` waits for its gate, and who of them is of the new release.
+fn serving_at(branch: &Branch, failed: usize) -> (BTreeMap<PodId, Backend>, BTreeSet<PodId>) {
+    let mut fresh: BTreeSet<PodId> = branch.fresh.clone();
     let outs = branch.waves.iter().flat_map(|wave| &wave.moves).flat_map(|one| &one.out);
     let mut serving: BTreeMap<PodId, Backend> = outs
         .filter(|(pod, _)| branch.backends.contains(pod))
@@ -68,8 +85,12 @@ fn serving_at(branch: &Branch, failed: usize) -> BTreeMap<PodId, Backend> {
         .collect();
     serving.extend(branch.stays.iter().map(|one| (one.pod.clone(), one.clone())));
     for (number, wave) in branch.waves.iter().enumerate().take(failed + 1) {
+        let left = match wave.held_until {
+            Some(until) => until as usize <= failed,
+            None => number < failed,
+        };
         for one in &wave.moves {
-            if number < failed || !one.start_first {
+            if left || !one.start_first {
                 for (pod, _) in &one.out {
                     serving.remove(pod);
                 }
@@ -78,10 +99,11 @@ fn serving_at(branch: &Branch, failed: usize) -> BTreeMap<PodId, Backend> {
                 && let Some((_, pod)) = &one.into
             {
                 serving.insert(pod.id.clone(), backend(pod));
+                fresh.insert(pod.id.clone());
             }
         }
     }
-    serving
+    (serving, fresh)
 }
 
 /// The way back of one move: what came goes; what went comes back if it `returns`.

@@ -80,7 +80,7 @@ pub fn homes(graph: &Graph, observation: &Observation, head: &Head) -> BTreeMap<
             Work::Act(Action::RemoveVolume { volume, .. }) => {
                 going.insert(volume);
             }
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {}
         }
     }
     let ended = head.volumes().iter();
@@ -318,7 +318,10 @@ pub fn after(
             (Work::Act(Action::RemoveVolume { volume, .. }), false) => {
                 after.insert(volume.clone(), at(true));
             }
-            (Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. }, _) => {}
+            (
+                Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_),
+                _,
+            ) => {}
         }
     }
     after

@@ -29,6 +29,8 @@ pub struct Here {
     /// Whether it is known to have passed its gate: the tables say so, or the ledger does where no
     /// table was seen.
     pub proven: bool,
+    /// Whether the ledger says that it has passed its gate once, whatever the tables say now.
+    pub stood: bool,
 }
 
 /// A pod's state, as far as planning cares.
@@ -90,6 +92,7 @@ impl World {
                     available: serving,
                     led: true,
                     proven: serving || head.proven.contains(id),
+                    stood: head.proven.contains(id),
                 };
                 pods.insert(id.clone(), here);
             }
@@ -124,6 +127,7 @@ impl World {
                     },
                     led: led > 0 && led == all,
                     proven: if all > 0 { led == all } else { head.proven.contains(id) },
+                    stood: head.proven.contains(id),
                 };
                 pods.insert(id.clone(), here);
             }

@@ -17,7 +17,7 @@ use super::ledger::{LedgerFault, Writer};
 use super::observe::observe;
 use super::tenure::{Tenure, TenureError};
 use crate::plan::action::Action;
-use crate::plan::body::{Goal, Placed, PlanBody, Work};
+use crate::plan::body::{Gate, Goal, Placed, PlanBody, Step, Work};
 use crate::plan::freshness;
 use crate::plan::graph::Graph;
 use crate::plan::ledger::{Entry, Head, Line, Outcome, Pin};
@@ -255,7 +255,9 @@ fn placed(planned: Planned<'_>, report: &Report) -> (BTreeMap<PodId, Placed>, BT
     let mut world = crate::plan::world::World::of(planned.graph, planned.observation, planned.head);
     world.pods.retain(|pod, _| !report.removed.contains(pod));
     let mut proven = report.ready.clone();
-    proven.extend(world.pods.iter().filter(|(_, here)| here.proven).map(|(pod, _)| pod.clone()));
+    proven.extend(
+        world.pods.iter().filter(|(_, here)| here.proven || here.stood).map(|(pod, _)| pod.clone()),
+    );
     let mut placed: BTreeMap<PodId, Placed> =
         world.pods.into_iter().map(|(pod, here)| (pod, here.placed)).collect();
     for (pod, step) in &report.created {
@@ -263,7 +265,16 @@ fn placed(planned: Planned<'_>, report: &Report) -> (BTreeMap<PodId, Placed>, BT
             placed.insert(pod.clone(), Placed::of(&step.node, spec));
         }
     }
-    proven.retain(|pod| placed.contains_key(pod));
+    let unasked = |step: &&Step| match &step.work {
+        Work::Ask(Gate::Command { .. }) => !report.done.contains(&step.id),
+        Work::Ask(Gate::Steady { .. } | Gate::Metric { .. })
+        | Work::Act(_)
+        | Work::AwaitReady { .. }
+        | Work::AwaitDrained { .. } => false,
+    };
+    let unasked = planned.body.steps.iter().filter(unasked).filter_map(|step| step.work.pod());
+    let unasked: BTreeSet<PodId> = unasked.collect();
+    proven.retain(|pod| placed.contains_key(pod) && !unasked.contains(pod));
     (placed, proven)
 }
 

@@ -24,6 +24,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// A step ended before its time, since its workload's rollout goes no further.
+    GivenUp(Step),
     /// A gate waits; sent when the reason changes.
     Waiting {
         /// Which step.

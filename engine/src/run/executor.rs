@@ -4,6 +4,8 @@
 //! lost counts as done (it reads the node back), when a gate has passed, and that a failed gate
 //! sets off the plan's undo. A branch whose step fails in any other way stops; the others go on.
 
+mod gates;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +14,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
+use self::gates::Halt;
 use super::clock::Clock;
 use super::event::{Event, Watch};
 use super::host::{Host, HostError, ProbeTarget, Refusal};
@@ -19,7 +22,7 @@ use super::journal::{Journal, Record};
 use super::tenure::{Tenure, TenureError};
 use crate::plan::action::{Action, Peer};
 use crate::plan::after::Run;
-use crate::plan::body::{PlanBody, Step, StepId, Work};
+use crate::plan::body::{Branch, PlanBody, Step, StepId, Work};
 use crate::plan::graph::Probe;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::PodStatus;
@@ -91,10 +94,20 @@ pub struct Executor<'a, H, C> {
 }
 
 enum End {
-    Done { note: Option<String> },
-    GateFailed { why: String },
-    Failed { why: String },
-    Overtaken { why: String },
+    Done {
+        note: Option<String>,
+    },
+    GateFailed {
+        why: String,
+    },
+    Failed {
+        why: String,
+    },
+    Overtaken {
+        why: String,
+    },
+    /// Nothing of the branch goes on, so nobody needs to know.
+    GivenUp,
 }
 
 #[derive(Default)]
@@ -130,6 +143,8 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         progress.add(&body.steps);
         let peers = body.peers();
         let peers = peers.as_slice();
+        let halt = Halt::default();
+        let halt = &halt;
         let mut running = FuturesUnordered::new();
         let mut records: Vec<Record> = Vec::new();
         loop {
@@ -170,7 +185,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 progress.running.insert(step.id, self.clock.now_ms());
                 self.watch.event(Event::Started(step.clone()));
                 running.push(async move {
-                    let end = self.perform(body, peers, &step).await;
+                    let end = self.perform(body, peers, &step, halt).await;
                     (step, end)
                 });
             }
@@ -182,6 +197,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
             {
                 self.take(step, end, &mut progress, &mut report, &mut records).await;
             }
+            halt.tell(progress.halted.keys());
         }
         if !records.is_empty() {
             journal.append(&records)?;
@@ -225,6 +241,11 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     self.watch.event(Event::GateFailed { pod, node, why, log });
                 }
             }
+            End::GivenUp => {
+                let why = "nobody waits for it any more".to_owned();
+                records.push(Record::Failed { step: step.id, why });
+                self.watch.event(Event::GivenUp(step));
+            }
             End::Overtaken { why } => {
                 records.push(Record::Failed { step: step.id, why: why.clone() });
                 report.overtaken.get_or_insert_with(|| why.clone());
@@ -267,6 +288,12 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         progress.next = steps.last().map_or(progress.next, |last| StepId(last.id.0 + 1));
         records.push(Record::Undo { workload: branch.to_string(), wave });
         self.watch.event(Event::Undo { workload: branch.clone(), steps: steps.len() });
+        let of_before = body.branches.get(branch).map_or(0, Branch::remain);
+        if of_before > 0 {
+            report.problems.push(format!(
+                "{branch} was taken back: {why}; {of_before} of its new replicas are of an apply before this one, and go back with the next"
+            ));
+        }
         report.reverted.insert(branch.clone(), why);
         progress.drop_branch(branch);
         progress.add(&steps);
@@ -275,7 +302,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
     async fn log_of(&self, node: &NodeName, pod: &PodId, progress: &Progress) -> Vec<u8> {
         let tenant = progress.steps.values().find_map(|step| match &step.work {
             Work::Act(Action::EnsurePod { pod: spec }) => Some(spec.tenant.clone()),
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {
+                None
+            }
         });
         match tenant {
             Some(tenant) => self.host.logs(node, &tenant, pod, LOG_LIMIT).await.unwrap_or_default(),
@@ -283,7 +312,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         }
     }
 
-    async fn perform(&self, body: &PlanBody, peers: &[Peer], step: &Step) -> End {
+    async fn perform(&self, body: &PlanBody, peers: &[Peer], step: &Step, halt: &Halt) -> End {
         match &step.work {
             Work::Act(action) => self.act(body, peers, step, action).await,
             Work::AwaitReady { pod, ip4, probe, deadline_ms } => {
@@ -297,6 +326,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     None => self.await_running(body, step, pod, deadline).await,
                 }
             }
+            Work::Ask(gate) => gates::ask(self, body, step, gate, halt).await,
             Work::AwaitDrained { pod, deadline_ms } => {
                 self.await_drained(body, step, pod, Duration::from_millis(*deadline_ms)).await
             }
@@ -571,7 +601,7 @@ impl Report {
             Work::AwaitReady { pod, .. } => {
                 self.ready.insert(pod.clone());
             }
-            Work::Act(_) | Work::AwaitDrained { .. } => {}
+            Work::Act(_) | Work::AwaitDrained { .. } | Work::Ask(_) => {}
         }
     }
 }

@@ -64,6 +64,29 @@ pub trait Host: Send + Sync + 'static {
         target: &ProbeTarget,
     ) -> impl Future<Output = Result<Result<(), String>, HostError>> + Send;
 
+    /// Runs a program in a pod, and waits until it ends.
+    ///
+    /// # Errors
+    /// If the node does not answer. A pod that does not run, or a program that it does not have, is an
+    /// answer: [`Ran::why`] says it.
+    fn run(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        pod: &PodId,
+        argv: &[String],
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Ran, HostError>> + Send;
+
+    /// Asks an HTTP server that the node reaches, by one GET; at most 1 MiB of its answer's body.
+    /// `Ok(Err(reason))` is a server that answered no, or not.
+    fn fetch(
+        &self,
+        node: &NodeName,
+        url: &str,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Result<Vec<u8>, String>, HostError>> + Send;
+
     /// Counts the connections that a pod still serves: established or being opened, inbound.
     fn connections(
         &self,
@@ -108,6 +131,15 @@ pub trait Host: Send + Sync + 'static {
         keeper: &NodeName,
         tenant: &Tenant,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
+}
+
+/// How a program in a pod ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Nothing if it exited with 0; else why not: its exit code, or that it could not start.
+    pub why: Option<String>,
+    /// The end of what it said, at most 4 KiB.
+    pub said: Vec<u8>,
 }
 
 /// Who takes a lock, and why; shown to whoever comes second.

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Refusal};
+use super::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Ran, Refusal};
 use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, Peer, PodSpec, Reflex, Write};
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
 use crate::plan::observation::{Foreign, NodeObservation, Pressure, Requests, VolumeSpec};
@@ -35,6 +35,10 @@ pub enum Behaviour {
     ReadyAfter(u64),
     /// Runs, and never gets ready.
     NeverReady,
+    /// Ready so many milliseconds after its start, and not any more so many after that.
+    FallsOver(u64, u64),
+    /// Ready at once, but what is run in it exits with 1.
+    FailsChecks,
 }
 
 /// What goes wrong at one call.
@@ -60,6 +64,8 @@ pub struct World {
     nodes: BTreeMap<NodeName, TwinNode>,
     behaviours: BTreeMap<ImageDigest, Behaviour>,
     forbidden: BTreeSet<ImageDigest>,
+    /// What Prometheus answers to any query.
+    metric: String,
     faults: BTreeMap<u64, Fault>,
     calls: u64,
     killed: BTreeSet<u64>,
@@ -67,6 +73,8 @@ pub struct World {
     engines: u64,
     violations: Vec<String>,
     floors: BTreeMap<WorkloadName, usize>,
+    /// What each image may have of a table's traffic, in hundredths of a percent.
+    most: BTreeMap<ImageDigest, u32>,
     recorded: BTreeSet<(NodeName, Write)>,
 }
 
@@ -328,6 +336,40 @@ impl Host for Twin {
             Some(pod) if !pod.running => Err("connection refused".to_owned()),
             Some(_) => Err("GET /ready answered 503".to_owned()),
         })
+    }
+
+    async fn run(
+        &self,
+        node: &NodeName,
+        _tenant: &Tenant,
+        pod: &PodId,
+        _argv: &[String],
+        _deadline: Duration,
+    ) -> Result<Ran, HostError> {
+        let fault = self.call(node, READ).await?;
+        self.after(fault, node, "run").await?;
+        let world = self.world();
+        let pod = world.nodes.get(node).and_then(|node| node.pods.get(pod));
+        let why = match pod.map(|pod| world.behaviour(&pod.spec.image)) {
+            None => Some("could not start: there is no such pod".to_owned()),
+            Some(Behaviour::FailsChecks) => Some("exited with 1".to_owned()),
+            Some(_) => None,
+        };
+        Ok(Ran { why, said: Vec::new() })
+    }
+
+    async fn fetch(
+        &self,
+        node: &NodeName,
+        _url: &str,
+        _deadline: Duration,
+    ) -> Result<Result<Vec<u8>, String>, HostError> {
+        let fault = self.call(node, READ).await?;
+        self.after(fault, node, "fetch").await?;
+        let metric = self.world().metric.clone();
+        let data = serde_json::json!({ "resultType": "scalar", "result": [0.0, metric] });
+        let answer = serde_json::json!({ "status": "success", "data": data });
+        Ok(Ok(answer.to_string().into_bytes()))
     }
 
     async fn connections(

@@ -30,7 +30,7 @@ pub(super) fn capacity(
             ) => {
                 on_node.entry(&step.node).or_default().push(index);
             }
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {}
         }
     }
     for (name, steps) in on_node {
@@ -82,7 +82,10 @@ impl<'a> Held<'a> {
                 Work::Act(Action::RemovePod { pod, .. }) => {
                     removed.entry(pod).or_insert(branch);
                 }
-                Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+                Work::Act(_)
+                | Work::AwaitReady { .. }
+                | Work::AwaitDrained { .. }
+                | Work::Ask(_) => {}
             }
         }
         stays.add(&on_disk(seen.spec.volumes_of_others_bytes));
@@ -107,7 +110,7 @@ impl<'a> Held<'a> {
             Work::Act(Action::RemovePod { pod, .. }) => {
                 usage.sub(self.known.get(pod).unwrap_or(&Requests::default()));
             }
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => {}
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {}
         }
     }
 

@@ -40,7 +40,9 @@ pub(super) fn placement(
         .enumerate()
         .filter_map(|(index, step)| match &step.work {
             Work::Act(Action::EnsurePod { pod }) => Some((index, &step.node, &**pod)),
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => None,
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {
+                None
+            }
         })
         .collect();
     let made: BTreeSet<&WorkloadName> = created.iter().map(|(_, _, pod)| &pod.workload).collect();

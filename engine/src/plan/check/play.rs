@@ -12,6 +12,8 @@ use super::Violation;
 use super::ancestry::Ancestry;
 use crate::plan::action::{Action, Backend, Endpoint};
 use crate::plan::body::{Goal, PlanBody, Step, StepId, Work};
+use crate::plan::graph::Strategy;
+use crate::plan::ledger::Head;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::Observation;
 
@@ -24,13 +26,15 @@ pub(super) struct Model<'a> {
     pods: BTreeMap<&'a PodId, BTreeSet<&'a NodeName>>,
     /// Pods that serve already, and so have passed their gate.
     passed: BTreeSet<&'a PodId>,
+    /// Pods that passed it once, by the ledger.
+    stood: BTreeSet<&'a PodId>,
     /// Whose tables lead to pods of a workload, by the slug that those pods have.
     led_by: BTreeMap<&'a str, BTreeSet<&'a WorkloadName>>,
 }
 
 impl<'a> Model<'a> {
-    pub(super) fn of(observation: &'a Observation) -> Self {
-        let mut model = Self::default();
+    pub(super) fn of(observation: &'a Observation, head: &'a Head) -> Self {
+        let mut model = Self { stood: head.proven.iter().collect(), ..Self::default() };
         for name in observation.nodes.keys() {
             let Some(seen) = observation.seen(name) else { continue };
             for pod in seen.spec.pods.keys() {
@@ -79,6 +83,7 @@ impl<'a> Model<'a> {
         let pods = self.pods.range::<PodId, _>(own);
         about.pods = pods.map(|(pod, nodes)| (*pod, nodes.clone())).collect();
         about.passed = self.passed.range::<PodId, _>(own).copied().collect();
+        about.stood = self.stood.range::<PodId, _>(own).copied().collect();
         about
     }
 
@@ -87,7 +92,7 @@ impl<'a> Model<'a> {
     pub(super) fn when_gate_fails(mut self, steps: &[&'a Step], wave: u32) -> Self {
         let mut behind: BTreeSet<StepId> = BTreeSet::new();
         for step in steps {
-            let gate = matches!(step.work, Work::AwaitReady { .. }) && step.wave == Some(wave);
+            let gate = is_gate(&step.work) && step.wave == Some(wave);
             let runs = step.after.runs().iter();
             if gate || runs.clone().any(|run| behind.range(run.first..=run.last).next().is_some()) {
                 behind.insert(step.id);
@@ -104,7 +109,7 @@ impl<'a> Model<'a> {
             Work::AwaitReady { pod, .. } => {
                 self.passed.insert(pod);
             }
-            Work::AwaitDrained { .. } => {}
+            Work::AwaitDrained { .. } | Work::Ask(_) => {}
             Work::Act(Action::EnsurePod { pod }) => {
                 self.pods.entry(&pod.id).or_default().insert(node);
             }
@@ -136,6 +141,14 @@ impl<'a> Model<'a> {
                 | Action::RemoveNetwork,
             ) => {}
         }
+    }
+}
+
+/// Says whether work can turn a release down.
+pub(super) fn is_gate(work: &Work) -> bool {
+    match work {
+        Work::AwaitReady { .. } | Work::Ask(_) => true,
+        Work::Act(_) | Work::AwaitDrained { .. } => false,
     }
 }
 
@@ -200,7 +213,7 @@ impl<'a> Deeds<'a> {
                 Work::Act(Action::RemoveEndpoint { endpoint, .. }) => {
                     deeds.word(endpoint, &step.node, index, None);
                 }
-                Work::Act(_) => {}
+                Work::Act(_) | Work::Ask(_) => {}
             }
         }
         deeds
@@ -285,7 +298,8 @@ impl Judge<'_> {
                     | Action::RemoveImage { .. },
                 )
                 | Work::AwaitReady { .. }
-                | Work::AwaitDrained { .. } => {}
+                | Work::AwaitDrained { .. }
+                | Work::Ask(_) => {}
             }
         }
     }
@@ -299,11 +313,16 @@ impl Judge<'_> {
     /// Every backend has passed its gate before.
     fn gated(&mut self, index: usize, step: &Step, endpoint: &Endpoint) -> bool {
         let mut all = true;
+        // Only where all traffic goes over at once does what stood before stay to take it back.
+        let branch = self.body.branches.get(&endpoint.workload);
+        let goes_over = branch.is_some_and(|b| {
+            matches!(b.rollout.strategy, Strategy::BlueGreen | Strategy::Canary { .. })
+        });
         for backend in &endpoint.backends {
             let pod = &backend.pod;
-            if !self.model.passed.contains(pod)
-                && !self.any_before(self.deeds.gates.get(pod), index)
-            {
+            let has_passed =
+                self.model.passed.contains(pod) || goes_over && self.model.stood.contains(pod);
+            if !has_passed && !self.any_before(self.deeds.gates.get(pod), index) {
                 all = false;
                 let (pod, node) = (pod.clone(), step.node.clone());
                 self.violations.push(Violation::TrafficBeforeGate { pod, node });

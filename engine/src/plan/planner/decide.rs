@@ -251,6 +251,7 @@ impl Planning<'_, '_> {
                 yielding: &yielding,
                 volumes: &graph.volumes,
                 bears: self.bears(&name),
+                say: self.say_of_rollout(&name, wanted.get(&name)),
             };
             let decision = match wanted.get(&name) {
                 _ if self.is_left(&name, &yielding) => rollout::leave(&case),

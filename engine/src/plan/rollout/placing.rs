@@ -48,12 +48,18 @@ pub(super) struct Placing<'a> {
     pub(super) missing: usize,
     /// Who serves on for them, for people.
     pub(super) standing_in: Vec<String>,
+    /// Those that leave only in a later wave, by its number.
+    pub(super) held: BTreeMap<u32, Vec<Placed>>,
     /// Pods that stay, since what would replace them has no place.
     pub(super) stay: Vec<(PodId, Placed)>,
 }
 
 impl Placing<'_> {
-    pub(super) fn place(&mut self, mut moves: Vec<Move>, fleet: &mut Fleet) -> Wave {
+    /// Finds places for a wave. Whoever it holds gives room only in the wave in which they leave.
+    pub(super) fn place(&mut self, number: u32, wave: Wave, fleet: &mut Fleet) -> Wave {
+        let Wave { mut moves, share, bake, held_until } = wave;
+        let left = self.held.remove(&number).unwrap_or_default();
+        self.free(&left);
         // What starts first stops when the whole wave has started.
         let mut freed_after: Vec<Placed> = Vec::new();
         self.stop_first = 0;
@@ -104,9 +110,12 @@ impl Placing<'_> {
             }
             false
         });
-        self.free(&freed_after);
+        match held_until {
+            None => self.free(&freed_after),
+            Some(until) => self.held.entry(until).or_default().append(&mut freed_after),
+        }
         self.most_stop_first = self.most_stop_first.max(self.stop_first);
-        Wave { moves }
+        Wave { moves, share, bake, held_until }
     }
 
     fn serves(&self, id: &PodId) -> bool {

@@ -32,6 +32,11 @@ impl World {
         self.behaviours.insert(image.clone(), behaviour);
     }
 
+    /// Says what Prometheus answers to any query.
+    pub fn set_metric(&mut self, value: &str) {
+        value.clone_into(&mut self.metric);
+    }
+
     /// Keeps an image's further pods from starting; those that run go on.
     pub fn forbid_start(&mut self, image: &ImageDigest) {
         self.forbidden.insert(image.clone());
@@ -132,6 +137,12 @@ impl World {
         self.floors.insert(workload.clone(), replicas);
     }
 
+    /// Promises that pods of an image have at most so much of a table's traffic after every write, in
+    /// hundredths of a percent.
+    pub fn set_most(&mut self, image: &ImageDigest, share: u32) {
+        self.most.insert(image.clone(), share);
+    }
+
     /// Takes what was judged wrong so far.
     pub fn take_violations(&mut self) -> Vec<String> {
         std::mem::take(&mut self.violations)
@@ -181,7 +192,22 @@ impl World {
             && match self.behaviour(&pod.spec.image) {
                 Behaviour::ReadyAfter(ms) => pod.started.elapsed() >= Duration::from_millis(ms),
                 Behaviour::NeverReady => false,
+                Behaviour::FallsOver(ms, more) => {
+                    let age = pod.started.elapsed();
+                    age >= Duration::from_millis(ms) && age < Duration::from_millis(ms + more)
+                }
+                Behaviour::FailsChecks => true,
             }
+    }
+
+    /// Says whether it was ready once, and is not any more.
+    fn fell_over(&self, pod: &TwinPod) -> bool {
+        match self.behaviour(&pod.spec.image) {
+            Behaviour::FallsOver(ms, more) => {
+                pod.running && pod.started.elapsed() >= Duration::from_millis(ms + more)
+            }
+            Behaviour::ReadyAfter(_) | Behaviour::NeverReady | Behaviour::FailsChecks => false,
+        }
     }
 
     pub(super) fn act(&mut self, name: &NodeName, action: &Action) -> Result<(), Refusal> {
@@ -314,12 +340,23 @@ impl World {
                     match pod {
                         Some(pod) if pod.by_hand => {}
                         Some(pod) if self.is_ready(pod) => ready += 1,
+                        Some(pod) if self.fell_over(pod) => {}
                         Some(_) | None => {
                             found.push(format!(
                                 "{name} sends traffic to {}, which is not ready",
                                 backend.pod
                             ));
                         }
+                    }
+                }
+                for (image, most) in &self.most {
+                    let of = |id: &PodId| {
+                        let mut there = self.nodes.values().filter_map(|n| n.pods.get(id));
+                        there.any(|pod| &pod.spec.image == image)
+                    };
+                    let share = share(endpoint, of);
+                    if share > *most {
+                        found.push(format!("{name} sends {share} of 10000 to {}", image.short()));
                     }
                 }
                 let floor = self.floors.get(workload).copied().unwrap_or(0);
@@ -392,4 +429,21 @@ impl World {
             },
         })
     }
+}
+
+/// What those backends get of a table's traffic, in hundredths of a percent.
+fn share(endpoint: &Endpoint, is_one: impl Fn(&PodId) -> bool) -> u32 {
+    let part = |of: &dyn Fn(&PodId) -> bool| {
+        let all = endpoint.backends.iter().filter(|backend| of(&backend.pod));
+        let ours = all.clone().filter(|backend| is_one(&backend.pod)).count();
+        (ours, all.count())
+    };
+    let (split, to) = match &endpoint.split {
+        Some(split) => (split.share as usize, split.to.clone()),
+        None => (0, BTreeSet::new()),
+    };
+    let groups =
+        [(split, part(&|pod| to.contains(pod))), (10_000 - split, part(&|pod| !to.contains(pod)))];
+    let shares = groups.into_iter().map(|(weight, (ours, all))| weight * ours / all.max(1));
+    u32::try_from(shares.sum::<usize>()).unwrap_or(u32::MAX)
 }
