@@ -89,7 +89,9 @@ impl Exit {
             }
             if let Some(saved) = error.downcast_ref::<SavedError>() {
                 return match saved {
-                    SavedError::File { .. } | SavedError::Unreadable { .. } => Self::Mistake,
+                    SavedError::File { .. }
+                    | SavedError::Unreadable { .. }
+                    | SavedError::Another { .. } => Self::Mistake,
                     SavedError::Expired(_) | SavedError::Differs(_) => Self::Refused,
                 };
             }

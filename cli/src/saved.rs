@@ -8,9 +8,11 @@ use std::path::Path;
 
 use berth_engine::plan::body::{Goal, PlanBody};
 use berth_engine::plan::canon::digest_of;
-use berth_engine::plan::ledger::Head;
+use berth_engine::plan::ledger::{Head, Ledger};
+use berth_engine::plan::names::Tenant;
 use berth_engine::plan::observation::Observation;
 use berth_engine::plan::planner::{Inputs, plan};
+use berth_engine::run::observe::Survey;
 use serde::{Deserialize, Serialize};
 
 use crate::project::Project;
@@ -64,6 +66,14 @@ pub(crate) enum SavedError {
         path: String,
         /// The parser's words.
         why: String,
+    },
+    /// It is about other pods.
+    #[error("this plan file is of {file}, and the text is of {text}; choose with `-e`")]
+    Another {
+        /// Whose the file is.
+        file: Tenant,
+        /// Whose the text is.
+        text: Tenant,
     },
     /// It is too old.
     #[error("this plan expired at {0}; plan again")]
@@ -126,8 +136,18 @@ impl Saved {
         std::fs::rename(&draft, path).map_err(file)
     }
 
-    /// Reads a file, and makes sure that it is what this text gives.
-    pub(crate) fn read(path: &Path, project: &Project, now_ms: u64) -> Result<Self, SavedError> {
+    /// What a file's plan was made from, to plan another text on it. It says nothing of what the nodes
+    /// are now.
+    pub(crate) fn seen(path: &Path, tenant: &Tenant) -> Result<Survey, SavedError> {
+        let Self { body, observation, head, .. } = Self::open(path)?;
+        if &body.tenant != tenant {
+            return Err(SavedError::Another { file: body.tenant, text: tenant.clone() });
+        }
+        Ok(Survey { observation, ledger: Ledger { head, ..Ledger::default() } })
+    }
+
+    /// Reads a file that is as it was written.
+    fn open(path: &Path) -> Result<Self, SavedError> {
         let name = path.display().to_string();
         let file = |error| SavedError::File { path: name.clone(), error };
         let size = std::fs::metadata(path).map_err(file)?.len();
@@ -140,6 +160,12 @@ impl Saved {
         if !saved.is_whole() {
             return Err(SavedError::Differs("the file was damaged or altered"));
         }
+        Ok(saved)
+    }
+
+    /// Reads a file, and makes sure that it is what this text gives.
+    pub(crate) fn read(path: &Path, project: &Project, now_ms: u64) -> Result<Self, SavedError> {
+        let saved = Self::open(path)?;
         if now_ms > saved.expires_ms {
             return Err(SavedError::Expired(crate::paint::time(saved.expires_ms)));
         }
@@ -187,6 +213,20 @@ mod tests {
         });
         let bytes = serde_json::to_vec(&saved).expect("JSON");
         (saved, bytes)
+    }
+
+    /// Another text is planned on what a file's plan was made from; one of another project is not.
+    #[test]
+    fn a_file_tells_what_was_seen() {
+        let (saved, bytes) = file();
+        let path = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(path.path(), bytes).expect("written");
+        let seen = Saved::seen(path.path(), &saved.body.tenant).expect("a survey");
+        assert_eq!((seen.observation, seen.ledger.head), (saved.observation, saved.head));
+        let mut other = saved.body.tenant.clone();
+        other.environment = "prod".to_owned();
+        let refused = Saved::seen(path.path(), &other).expect_err("another tenant");
+        assert!(refused.to_string().contains("is of shop/default"), "{refused}");
     }
 
     /// Whatever happens to a file on its way, it is read as it was written or refused.

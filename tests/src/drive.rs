@@ -9,9 +9,9 @@ use berth_engine::plan::render;
 use berth_engine::run::apply::{Applied, Apply, ApplyError, Planned};
 use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::event::Event;
+use berth_engine::run::host::Host;
 use berth_engine::run::journal::MemoryJournal;
 use berth_engine::run::observe::{Survey, survey};
-use berth_engine::run::twin::Twin;
 
 /// What an engine did.
 pub struct Turn {
@@ -27,7 +27,7 @@ pub struct Turn {
 ///
 /// # Panics
 /// If the ledger cannot be read or the checker rejects the plan.
-pub async fn plan(twin: &Twin, graph: &Graph, goal: Goal) -> (Survey, PlanBody) {
+pub async fn plan<H: Host>(twin: &H, graph: &Graph, goal: Goal) -> (Survey, PlanBody) {
     let seen = survey(twin, graph).await.expect("the ledger can be read");
     let body = agreed(&seen, graph, goal);
     (seen, body)
@@ -59,7 +59,7 @@ pub fn agreed(seen: &Survey, graph: &Graph, goal: Goal) -> PlanBody {
 ///
 /// # Panics
 /// As [`plan`].
-pub async fn turn(twin: &Twin, graph: &Graph, goal: Goal) -> Turn {
+pub async fn turn<H: Host>(twin: &H, graph: &Graph, goal: Goal) -> Turn {
     let (survey, body) = plan(twin, graph, goal).await;
     if body.is_empty() || !body.blocked.is_empty() {
         return Turn { body, survey, applied: None };
@@ -72,8 +72,8 @@ pub async fn turn(twin: &Twin, graph: &Graph, goal: Goal) -> Turn {
 ///
 /// # Errors
 /// As [`Apply::apply`].
-pub async fn apply(
-    twin: &Twin,
+pub async fn apply<H: Host>(
+    twin: &H,
     graph: &Graph,
     survey: &Survey,
     body: &PlanBody,

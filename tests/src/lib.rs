@@ -3,5 +3,7 @@
 pub mod cases;
 pub mod drive;
 pub mod fleets;
+pub mod history;
 pub mod nesting;
+pub mod planted;
 pub mod project;

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use berth_engine::plan::action::{Action, Endpoint};
-use berth_engine::plan::after::After;
-use berth_engine::plan::body::{Gate, Goal, PlanBody, Step, StepId, Work};
+use berth_engine::plan::body::{Gate, Goal, PlanBody, Step, Work};
 use berth_engine::plan::check::{Violation, check};
 use berth_engine::plan::graph::{CanaryStep, Check, Graph, Metric, Strategy};
 use berth_engine::run::observe::Survey;
 use berth_tests::drive::{plan, simulate, turn};
+use berth_tests::planted::unwait;
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
 
 /// A rollout of another image with checks, by a strategy.
@@ -63,26 +63,6 @@ fn watches(work: &Work) -> bool {
 
 fn asks(work: &Work) -> bool {
     matches!(work, Work::Ask(Gate::Command { .. }))
-}
-
-/// Nobody waits for these steps any more: only for what they wait for themselves.
-fn unwait(body: &mut PlanBody, which: impl Fn(&Work) -> bool) {
-    let gone: Vec<(StepId, After)> = body
-        .steps
-        .iter()
-        .filter(|step| which(&step.work))
-        .map(|step| (step.id, step.after.clone()))
-        .collect();
-    for step in &mut body.steps {
-        let mut after = step.after.clone();
-        for (id, instead) in gone.iter().rev() {
-            if after.iter().any(|other| other == *id) {
-                let rest = After::of(after.iter().filter(|other| other != id).collect::<Vec<_>>());
-                after = rest.and(instead);
-            }
-        }
-        step.after = after;
-    }
 }
 
 macro_rules! finds {

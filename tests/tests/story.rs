@@ -89,6 +89,7 @@ fn a_bad_second_wave_takes_the_first_back() {
             }
         };
         let applied = tokio::select! {
+        biased;
             applied = apply(&twin, &v2, &survey, &body) => applied.expect("applied"),
             () = change => unreachable!(),
         };

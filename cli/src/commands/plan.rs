@@ -45,6 +45,9 @@ pub(crate) struct Args {
     /// Only this service, with whom it needs to be near; all else is left as it is
     #[arg(long, value_name = "SERVICE", conflicts_with = "destroy")]
     target: Vec<String>,
+    /// Ask no node: plan on what a saved plan had read, as for a change that comes from outside
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    observation: Option<PathBuf>,
     /// What if this node were gone
     #[arg(long, value_name = "NODE", conflicts_with = "out")]
     without: Vec<String>,
@@ -72,23 +75,24 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let suppose = args.suppose()?;
     let goal = if args.destroy { Goal::Destroy } else { Goal::Converge };
     fleet::block_on(async {
-        let host = fleet::host(&project, global);
-        let (seen, body) = if suppose.is_empty() {
-            make(&host, &project, goal, &only(&project, &args.target)?).await?
-        } else {
-            let mut seen = survey(&host, &project.graph).await?;
-            let (graph, observation) = suppose.apply(&project.graph, &seen.observation)?;
-            seen.observation = observation;
-            let body = judged(seen.plan(
-                &graph,
-                &project.program,
-                goal,
-                &only(&project, &args.target)?,
-                fleet::now_ms(),
-            ))?;
-            (seen, body)
+        let only = only(&project, &args.target)?;
+        let mut seen = match &args.observation {
+            Some(path) => Saved::seen(path, &project.graph.tenant)?,
+            None => {
+                let host = fleet::host(&project, global);
+                let seen = survey(&host, &project.graph).await?;
+                host.close().await;
+                seen
+            }
         };
-        host.close().await;
+        let supposed;
+        let mut graph = &project.graph;
+        if !suppose.is_empty() {
+            (supposed, seen.observation) = suppose.apply(graph, &seen.observation)?;
+            graph = &supposed;
+        }
+        let now_ms = fleet::now_ms();
+        let body = judged(seen.plan(graph, &project.program, goal, &only, now_ms))?;
         if !suppose.is_empty() && !args.json && !args.ndjson {
             say!(
                 "WHAT IF: nothing of this can be applied{}",

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 pub use self::pace::shares;
-use self::pace::{floor, spare, starts_first};
+use self::pace::{floor, may_miss, spare, starts_first};
 use self::placing::{Placing, spec_of};
 use self::waves::{Moves, Stage, waves, without_empty};
 use super::action::{Backend, Endpoint, EndpointPort};
@@ -138,6 +138,15 @@ pub struct Decision {
     pub evicts: Vec<(NodeName, WorkloadName)>,
 }
 
+impl Decision {
+    fn put_off(&mut self, name: &WorkloadName, replicas: usize) {
+        self.incomplete = true;
+        self.deferred.push(format!(
+            "{replicas} replicas of {name} wait to be replaced: too few are available, and the rollout starts none first"
+        ));
+    }
+}
+
 /// Decides the rollout of a workload that should be there.
 pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision {
     let digest = template_digest(&wanted.template);
@@ -217,6 +226,14 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                     decision.incomplete = true;
                     decision.deferred.push(format!("{id} on {} {words}", pod.node()));
                 }
+                // Whoever it stands in for serves on until that is known to be there.
+                for (other, there) in &out {
+                    decision.incomplete = true;
+                    decision.kept.insert((*other).clone(), there.placed.clone());
+                    decision
+                        .deferred
+                        .push(format!("{other} stays until {} is reachable", pod.node()));
+                }
                 continue;
             }
             let begun = beside && out.iter().any(|(_, h)| h.state == State::Running);
@@ -285,12 +302,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     let spare = spare(wanted, sound.count() + moves.fills.len());
     let waiting = if spare == 0 { std::mem::take(&mut moves.replacements) } else { Vec::new() };
     if !waiting.is_empty() {
-        decision.incomplete = true;
-        decision.deferred.push(format!(
-            "{} replicas of {} wait to be replaced: too few are available, and the rollout starts none first",
-            waiting.len(),
-            case.name
-        ));
+        decision.put_off(case.name, waiting.len());
         decision.kept.extend(waiting.into_iter().flat_map(|one| one.out));
     }
     let stage = moves.stage;
@@ -321,6 +333,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         most_stop_first: 0,
         not_restored: 0,
         missing: 0,
+        may_miss: may_miss(&wanted.rollout.strategy),
+        put_off: 0,
         standing_in: Vec::new(),
         stay: Vec::new(),
         held: BTreeMap::new(),
@@ -346,6 +360,9 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     if decision.kept.iter().any(serves_on) {
         waves.iter_mut().filter(|wave| wave.share == Some(10_000)).for_each(|w| w.share = None);
     }
+    if placing.put_off > 0 {
+        decision.put_off(case.name, placing.put_off);
+    }
     let lost = u32::try_from(placing.homeless.len()).unwrap_or(u32::MAX);
     decision.incomplete |= lost > 0;
     let lost = lost
@@ -358,11 +375,18 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         let serving = by_ordinal.values().flatten().filter(|(_, h)| h.may_serve());
         let mut backends: BTreeSet<_> = serving.map(|(id, _)| (*id).clone()).collect();
         backends.extend(decision.behind.iter().cloned());
-        // Until a release that is weighed may not go back any more, what stood before has to do.
-        let counts = |h: &Here| stage == Stage::Passed || !beside || h.placed.digest != digest;
+        // Until a release that is weighed may not go back any more, what stood before has to do; after
+        // that, what stays.
+        let counts = |id: &PodId, here: &Here| match stage {
+            _ if !beside => true,
+            Stage::Passed => here.placed.digest == digest || decision.kept.contains_key(id),
+            Stage::Begins | Stage::At(_) => Some(&here.placed.digest) == old,
+        };
+        // Two of one replica count once: one of them leaves.
         let passed =
-            by_ordinal.values().flatten().filter(|(_, h)| h.may_serve() && h.led && counts(h));
-        let available = u32::try_from(passed.count()).unwrap_or(u32::MAX);
+            |(id, here): &(&PodId, &Here)| here.may_serve() && here.led && counts(id, here);
+        let available = by_ordinal.values().filter(|pods| pods.iter().any(passed)).count();
+        let available = u32::try_from(available).unwrap_or(u32::MAX);
         let floor = floor(wanted, available).saturating_sub(lost);
         decision.branch = Some(Branch {
             rollout: wanted.rollout.clone(),
@@ -468,6 +492,11 @@ fn surplus(
         .filter(|(ordinal, here)| is_wanted(ordinal) && here.iter().any(|(_, h)| !h.is_known()));
     let mut stand_in = unknown.count();
     for (ordinal, here) in by_ordinal.iter().filter(|(ordinal, _)| !is_wanted(ordinal)) {
+        // Whoever may be there is remembered, or an apply that is killed forgets them.
+        for (id, unknown) in here.iter().filter(|(_, h)| !h.is_known()) {
+            decision.kept.insert((*id).clone(), unknown.placed.clone());
+            decision.deferred.push(format!("{id} stays until {} is reachable", unknown.node()));
+        }
         if stand_in > 0
             && let Some((id, pod)) = here.iter().find(|(_, h)| h.may_serve())
         {

@@ -44,8 +44,11 @@ pub fn undo_steps(
     let tables = branch.tables.iter().map(|node| (node.clone(), now.clone())).collect();
     let after = branch.endpoint_before.clone();
     let mut track = Track::new(&mut builder, &body.tenant, workload, after, tables, serving);
-    // Where they were weighed, all of the old release is there still: it takes all traffic at once.
-    let weight = share.map(|_| 0);
+    // Where they were weighed, all of the old release is there still: it takes all traffic at once. If
+    // some of it is gone, since an apply before this one was stopped in the midst of that, what stands
+    // instead serves on.
+    let some_left = share == Some(10_000) && branch.remain() > 0;
+    let weight = share.map(|_| 0).filter(|_| !some_left);
     track.going_back(fresh, weight);
     // The tables may have the endpoint already: from the waves done, or from an apply that was killed.
     let may_have = branch.endpoint.is_some() && (done > 0 || !branch.backends.is_empty());

@@ -12,6 +12,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Ran, Refusal};
 use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, Peer, PodSpec, Reflex, Write};
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
@@ -42,7 +44,7 @@ pub enum Behaviour {
 }
 
 /// What goes wrong at one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The connection fails before anything is sent.
     Refused,
@@ -68,7 +70,6 @@ pub struct World {
     metric: String,
     faults: BTreeMap<u64, Fault>,
     calls: u64,
-    killed: BTreeSet<u64>,
     paused: BTreeMap<u64, tokio::time::Instant>,
     engines: u64,
     violations: Vec<String>,
@@ -76,6 +77,10 @@ pub struct World {
     /// What each image may have of a table's traffic, in hundredths of a percent.
     most: BTreeMap<ImageDigest, u32>,
     recorded: BTreeSet<(NodeName, Write)>,
+    /// Which calls were met by which fault, or by none.
+    met: BTreeSet<(&'static str, Option<Fault>)>,
+    /// Until when pods that left their tables serve what they had.
+    busy: BTreeMap<PodId, tokio::time::Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -124,12 +129,13 @@ impl TwinPod {
 pub struct Twin {
     world: Arc<Mutex<World>>,
     engine: u64,
+    death: Notify,
 }
 
 impl Twin {
     /// Makes a world without nodes, and its first engine's view.
     pub fn new() -> Self {
-        Self { world: Arc::default(), engine: 0 }
+        Self { world: Arc::default(), engine: 0, death: Notify::new() }
     }
 
     /// Another engine's view of the same world.
@@ -139,7 +145,7 @@ impl Twin {
             world.engines += 1;
             world.engines
         };
-        Self { world: Arc::clone(&self.world), engine }
+        Self { world: Arc::clone(&self.world), engine, death: Notify::new() }
     }
 
     /// The world, to look at or to change by hand.
@@ -149,18 +155,23 @@ impl Twin {
 
     /// Resolves when a fault has killed this engine. Whoever runs it drops it then.
     pub async fn killed(&self) {
-        while !self.world().killed.contains(&self.engine) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        self.death.notified().await;
     }
 
     /// One call: its time, and what goes wrong with it.
-    async fn call(&self, node: &NodeName, takes: Duration) -> Result<Option<Fault>, HostError> {
+    async fn call(
+        &self,
+        node: &NodeName,
+        what: &'static str,
+        takes: Duration,
+    ) -> Result<Option<Fault>, HostError> {
         let fault = {
             let mut world = self.world();
             let number = world.calls;
             world.calls += 1;
-            world.faults.remove(&number)
+            let fault = world.faults.remove(&number);
+            world.met.insert((what, fault));
+            fault
         };
         if fault == Some(Fault::KilledBefore) {
             self.die().await;
@@ -226,11 +237,8 @@ impl Twin {
 
     /// Dies like a process: its locks are free, and it never does anything again.
     async fn die(&self) {
-        {
-            let mut world = self.world();
-            world.killed.insert(self.engine);
-            world.free_locks_of(self.engine);
-        }
+        self.world().free_locks_of(self.engine);
+        self.death.notify_one();
         std::future::pending::<()>().await;
     }
 
@@ -250,6 +258,25 @@ impl Twin {
     }
 }
 
+fn kind_of(action: &Action) -> &'static str {
+    match action {
+        Action::EnsureNetwork { .. } => "network",
+        Action::InstallReflex { .. } => "reflex",
+        Action::EnsureTenant { .. } => "tenant",
+        Action::EnsureImage { .. } => "image",
+        Action::EnsureVolume { .. } => "volume",
+        Action::RemoveVolume { .. } => "remove volume",
+        Action::EnsurePod { .. } => "pod",
+        Action::SwapEndpoint { .. } => "endpoint",
+        Action::RemovePod { .. } => "remove pod",
+        Action::RemoveEndpoint { .. } => "remove endpoint",
+        Action::RemoveImage { .. } => "remove image",
+        Action::RemoveTenant { .. } => "remove tenant",
+        Action::RemoveReflex { .. } => "remove reflex",
+        Action::RemoveNetwork => "remove network",
+    }
+}
+
 impl Default for Twin {
     fn default() -> Self {
         Self::new()
@@ -262,7 +289,7 @@ impl Host for Twin {
         node: &NodeName,
         tenant: &Tenant,
     ) -> Result<NodeObservation, HostError> {
-        let fault = self.call(node, READ).await?;
+        let fault = self.call(node, "observe", READ).await?;
         self.after(fault, node, "observe").await?;
         self.world().observe(node, tenant).ok_or_else(|| HostError::Unreachable {
             node: node.clone(),
@@ -272,7 +299,7 @@ impl Host for Twin {
     }
 
     async fn lock(&self, node: &NodeName, claim: &LockClaim) -> Result<(), HostError> {
-        let fault = self.call(node, READ).await?;
+        let fault = self.call(node, "lock", READ).await?;
         {
             let mut world = self.world();
             if let Some(there) = world.nodes.get_mut(node) {
@@ -307,7 +334,7 @@ impl Host for Twin {
             Action::EnsureImage { .. } => PUSH,
             _ => WRITE,
         };
-        let fault = self.call(node, takes).await?;
+        let fault = self.call(node, kind_of(action), takes).await?;
         self.write(node, |world| {
             if let Action::EnsureNetwork { network } = action
                 && network.peers != peers::named(peers)
@@ -324,7 +351,7 @@ impl Host for Twin {
         node: &NodeName,
         target: &ProbeTarget,
     ) -> Result<Result<(), String>, HostError> {
-        let fault = self.call(node, READ).await?;
+        let fault = self.call(node, "probe", READ).await?;
         self.after(fault, node, "probe").await?;
         let world = self.world();
         let IpAddr::V4(address) = target.address else { return Ok(Err("no IPv6".to_owned())) };
@@ -346,7 +373,7 @@ impl Host for Twin {
         _argv: &[String],
         _deadline: Duration,
     ) -> Result<Ran, HostError> {
-        let fault = self.call(node, READ).await?;
+        let fault = self.call(node, "run", READ).await?;
         self.after(fault, node, "run").await?;
         let world = self.world();
         let pod = world.nodes.get(node).and_then(|node| node.pods.get(pod));
@@ -364,7 +391,7 @@ impl Host for Twin {
         _url: &str,
         _deadline: Duration,
     ) -> Result<Result<Vec<u8>, String>, HostError> {
-        let fault = self.call(node, READ).await?;
+        let fault = self.call(node, "fetch", READ).await?;
         self.after(fault, node, "fetch").await?;
         let metric = self.world().metric.clone();
         let data = serde_json::json!({ "resultType": "scalar", "result": [0.0, metric] });
@@ -376,11 +403,11 @@ impl Host for Twin {
         &self,
         node: &NodeName,
         _tenant: &Tenant,
-        _pod: &PodId,
+        pod: &PodId,
     ) -> Result<u32, HostError> {
-        let fault = self.call(node, READ).await?;
+        let fault = self.call(node, "connections", READ).await?;
         self.after(fault, node, "connections").await?;
-        Ok(0)
+        Ok(u32::from(self.world().still_serves(pod)))
     }
 
     async fn logs(
@@ -390,13 +417,13 @@ impl Host for Twin {
         pod: &PodId,
         _limit: usize,
     ) -> Result<Vec<u8>, HostError> {
-        let fault = self.call(node, READ).await?;
+        let fault = self.call(node, "logs", READ).await?;
         self.after(fault, node, "logs").await?;
         Ok(format!("{pod}: starting\n{pod}: waiting for the database\n").into_bytes())
     }
 
     async fn ledger_read(&self, keeper: &NodeName, _tenant: &Tenant) -> Result<Vec<u8>, HostError> {
-        let fault = self.call(keeper, READ).await?;
+        let fault = self.call(keeper, "ledger read", READ).await?;
         self.after(fault, keeper, "ledger read").await?;
         Ok(self.world().nodes.get(keeper).map(|node| node.ledger.clone()).unwrap_or_default())
     }
@@ -408,7 +435,7 @@ impl Host for Twin {
         at: u64,
         bytes: &[u8],
     ) -> Result<(), HostError> {
-        let fault = self.call(keeper, WRITE).await?;
+        let fault = self.call(keeper, "ledger append", WRITE).await?;
         self.write(keeper, |world| {
             let Some(node) = world.nodes.get_mut(keeper) else { return Err(Refusal::LedgerMoved) };
             if node.ledger.len() as u64 != at {
@@ -421,7 +448,7 @@ impl Host for Twin {
     }
 
     async fn ledger_remove(&self, keeper: &NodeName, _tenant: &Tenant) -> Result<(), HostError> {
-        let fault = self.call(keeper, WRITE).await?;
+        let fault = self.call(keeper, "ledger remove", WRITE).await?;
         self.write(keeper, |world| {
             if let Some(node) = world.nodes.get_mut(keeper) {
                 node.ledger.clear();

@@ -38,6 +38,18 @@ pub(super) fn spare(wanted: &Workload, available: usize) -> usize {
     }
 }
 
+/// How many may be missing at once, where each stops before its successor starts.
+pub(super) fn may_miss(strategy: &Strategy) -> Option<usize> {
+    match strategy {
+        Strategy::Rolling { surge: 0, unavailable } => Some(*unavailable as usize),
+        Strategy::Ordered => Some(1),
+        Strategy::Rolling { .. }
+        | Strategy::Recreate
+        | Strategy::Canary { .. }
+        | Strategy::BlueGreen => None,
+    }
+}
+
 /// How many replicas have to serve at every moment, of those that are available to begin with.
 pub(super) fn floor(wanted: &Workload, available: u32) -> u32 {
     // Without ports nobody serves: an endpoint that was there goes first.

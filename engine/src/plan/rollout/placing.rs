@@ -46,6 +46,10 @@ pub(super) struct Placing<'a> {
     /// How many replicas have no place and no pod that serves; for each of them one that is too many
     /// serves on.
     pub(super) missing: usize,
+    /// How many may be missing at once, where each stops before its successor starts; and how many go on
+    /// for that.
+    pub(super) may_miss: Option<usize>,
+    pub(super) put_off: usize,
     /// Who serves on for them, for people.
     pub(super) standing_in: Vec<String>,
     /// Those that leave only in a later wave, by its number.
@@ -63,7 +67,13 @@ impl Placing<'_> {
         // What starts first stops when the whole wave has started.
         let mut freed_after: Vec<Placed> = Vec::new();
         self.stop_first = 0;
+        let mut stopped = 0;
         moves.retain_mut(|one| {
+            if self.is_put_off(one, &mut stopped) {
+                self.stay.append(&mut one.out);
+                self.put_off += 1;
+                return false;
+            }
             if self.stands_in(one) {
                 self.stay.append(&mut one.out);
                 return false;
@@ -116,6 +126,15 @@ impl Placing<'_> {
         }
         self.most_stop_first = self.most_stop_first.max(self.stop_first);
         Wave { moves, share, bake, held_until }
+    }
+
+    /// Says whether a replica is not replaced now, since it would stop first, and as many are missing as
+    /// may be.
+    fn is_put_off(&self, one: &Move, stopped: &mut usize) -> bool {
+        let stops = one.create && !one.start_first && one.out.iter().any(|(id, _)| self.serves(id));
+        let Some(may_miss) = self.may_miss.filter(|_| stops) else { return false };
+        *stopped += 1;
+        self.missing + *stopped > may_miss
     }
 
     fn serves(&self, id: &PodId) -> bool {

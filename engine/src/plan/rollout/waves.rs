@@ -240,13 +240,9 @@ impl Order<'_> {
     }
 
     fn blue_green(&self, moves: Moves) -> Vec<Wave> {
-        let Moves { yields: _, begun, fills, replacements, removals, done, stage } = moves;
+        let Moves { yields: _, begun, fills, replacements, removals, done: _, stage } = moves;
         let all: Vec<Move> = begun.into_iter().chain(fills).chain(replacements).collect();
-        // Some of those before are gone: it was watched, and only the rest of them has to go.
         let over = stage == Stage::Passed;
-        if over && done > 0 {
-            return vec![Wave::of(all), Wave::of(removals)];
-        }
         let wave = |moves, share| Wave { moves, share, bake: None, held_until: Some(HELD) };
         // What has gone over does not go back to be begun again.
         let mut waves = vec![wave(all, Some(if over { 10_000 } else { 0 }))];

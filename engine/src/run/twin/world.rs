@@ -5,13 +5,16 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{Behaviour, Fault, TwinNode, TwinPod, World};
-use crate::plan::action::{Action, Endpoint, NodePort, PodSpec, Write};
+use crate::plan::action::{Action, Backend, Endpoint, NodePort, PodSpec, Write};
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
 use crate::plan::observation::{
     Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, OnDelete, PodSeen, PodStatus, Pressure,
     Requests,
 };
 use crate::run::host::Refusal;
+
+/// How long a pod that left its tables serves what it had.
+const STILL_SERVES: Duration = Duration::from_millis(150);
 
 impl World {
     /// Adds a node with so much CPU (thousandths of a core) and memory (bytes).
@@ -50,6 +53,11 @@ impl World {
     /// Forgets every fault that has not happened.
     pub fn clear_faults(&mut self) {
         self.faults.clear();
+    }
+
+    /// Lists which calls were met by which fault, or by none.
+    pub fn met(&self) -> &BTreeSet<(&'static str, Option<Fault>)> {
+        &self.met
     }
 
     /// Counts the calls so far.
@@ -137,6 +145,11 @@ impl World {
         self.floors.insert(workload.clone(), replicas);
     }
 
+    /// Takes back what was promised of floors.
+    pub fn clear_floors(&mut self) {
+        self.floors.clear();
+    }
+
     /// Promises that pods of an image have at most so much of a table's traffic after every write, in
     /// hundredths of a percent.
     pub fn set_most(&mut self, image: &ImageDigest, share: u32) {
@@ -210,7 +223,54 @@ impl World {
         }
     }
 
+    /// A new pod is nowhere else, no other one of its replica may run on a node that is cut off, and its
+    /// address is its own.
+    fn judge_new(&mut self, name: &NodeName, pod: &PodSpec) {
+        let mut found = Vec::new();
+        for (other, node) in self.nodes.iter().filter(|(other, _)| *other != name) {
+            for (id, there) in &node.pods {
+                let same = (&id.workload, id.ordinal) == (&pod.id.workload, pod.id.ordinal);
+                if id == &pod.id {
+                    found.push(format!("{id} is made on {name}, and is on {other}"));
+                } else if same && node.cut && there.running {
+                    found.push(format!("{} is made, and {id} may run on {other}", pod.id));
+                }
+                if there.spec.ip4 == pod.ip4 {
+                    found.push(format!("{} has the address of {id}", pod.id));
+                }
+            }
+        }
+        self.violations.extend(found);
+    }
+
+    /// Whoever leaves a table serves for a moment what it had.
+    fn leave(&mut self, name: &NodeName, workload: &WorkloadName, stay: &[Backend]) {
+        let table = self.nodes.get(name).and_then(|node| node.endpoints.get(workload));
+        let until = tokio::time::Instant::now() + STILL_SERVES;
+        let left = table.into_iter().flat_map(|table| &table.backends);
+        let left: Vec<PodId> =
+            left.filter(|backend| !stay.contains(backend)).map(|b| b.pod.clone()).collect();
+        self.busy.extend(left.into_iter().map(|pod| (pod, until)));
+    }
+
+    /// Says whether a pod serves what it had when it left its tables.
+    pub(super) fn still_serves(&self, pod: &PodId) -> bool {
+        self.busy.get(pod).is_some_and(|until| tokio::time::Instant::now() < *until)
+    }
+
     pub(super) fn act(&mut self, name: &NodeName, action: &Action) -> Result<(), Refusal> {
+        match action {
+            Action::EnsurePod { pod } => self.judge_new(name, pod),
+            Action::SwapEndpoint { tenant: _, endpoint } => {
+                self.leave(name, &endpoint.workload, &endpoint.backends);
+            }
+            Action::RemoveEndpoint { tenant: _, endpoint } => self.leave(name, endpoint, &[]),
+            _ => {}
+        }
+        let serves = match action {
+            Action::RemovePod { pod, .. } => self.still_serves(pod),
+            _ => false,
+        };
         let cannot_start = match action {
             Action::EnsurePod { pod } => self.forbidden.contains(&pod.image),
             _ => false,
@@ -302,6 +362,10 @@ impl World {
                 node.endpoints.insert(endpoint.workload.clone(), Endpoint::clone(endpoint));
             }
             Action::RemovePod { tenant: _, pod, grace_ms: _ } => {
+                let busy = node.pods.get(pod).is_some_and(|pod| pod.running && !pod.by_hand);
+                if busy && serves {
+                    self.violations.push(format!("{pod} is stopped while it serves connections"));
+                }
                 node.pods.remove(pod);
             }
             Action::RemoveEndpoint { tenant: _, endpoint } => {
@@ -339,8 +403,7 @@ impl World {
                     let pod = self.nodes.values().find_map(|n| n.pods.get(&backend.pod));
                     match pod {
                         Some(pod) if pod.by_hand => {}
-                        Some(pod) if self.is_ready(pod) => ready += 1,
-                        Some(pod) if self.fell_over(pod) => {}
+                        Some(pod) if self.is_ready(pod) || self.fell_over(pod) => ready += 1,
                         Some(_) | None => {
                             found.push(format!(
                                 "{name} sends traffic to {}, which is not ready",
@@ -368,7 +431,8 @@ impl World {
         self.violations.extend(found);
     }
 
-    pub(super) fn observe(&self, name: &NodeName, tenant: &Tenant) -> Option<NodeObservation> {
+    /// Looks at a node, cut off or not.
+    pub fn observe(&self, name: &NodeName, tenant: &Tenant) -> Option<NodeObservation> {
         let node = self.nodes.get(name)?;
         let pods = node.pods.iter().map(|(id, pod)| {
             let seen = PodSeen {

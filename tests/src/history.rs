@@ -1,0 +1,461 @@
+//! Random histories: texts that change, decisions, faults and cuts, and an engine after the other.
+//!
+//! A seed tells all of one. The engines may have a bug planted in them, to see that it is caught.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_engine::plan::body::{Goal, PlanBody};
+use berth_engine::plan::canon::release_digest;
+use berth_engine::plan::graph::{
+    CanaryStep, Check, Graph, Intake, Metric, Mount, Scale, Strategy, Volume, Workload,
+};
+use berth_engine::plan::ledger::{Entry, Head, Pin};
+use berth_engine::plan::names::{ImageDigest, PodId, VolumeName, WorkloadName};
+use berth_engine::plan::observation::{OnDelete, VolumeSpec};
+use berth_engine::plan::overrides::{self, Override, Subject};
+use berth_engine::plan::render;
+use berth_engine::run::observe::{Survey, survey};
+use berth_engine::run::record;
+use berth_engine::run::twin::{Behaviour, Fault, Twin};
+
+use crate::drive::{agreed, apply, plan, tell, turn};
+use crate::planted::{Bug, Engine};
+use crate::project::{ROLLING, fleet, image, web, with, world};
+
+/// What goes wrong at a call.
+pub const FAULTS: [Fault; 6] = [
+    Fault::Paused,
+    Fault::Refused,
+    Fault::AnswerLost,
+    Fault::SessionEnds,
+    Fault::KilledBefore,
+    Fault::KilledAfter,
+];
+
+/// A stream of numbers from a seed: SplitMix64 (Steele, Lea, Flood 2014).
+#[derive(Debug)]
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// A number below `sides`.
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+
+    /// One of a list, which is not empty.
+    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        let index = self.roll(from.len() as u64) as usize;
+        from[index].clone()
+    }
+}
+
+/// A random text: one or two services, good or bad images, any strategy.
+pub fn text(dice: &mut Dice) -> Graph {
+    let strategies = [
+        ROLLING,
+        Strategy::Rolling { surge: 0, unavailable: 1 },
+        Strategy::Rolling { surge: 2, unavailable: 1 },
+        Strategy::Recreate,
+        Strategy::Ordered,
+        Strategy::BlueGreen,
+        canary(&[1000, 5000], 30_000),
+        canary(&[2500], 30_000),
+    ];
+    let mut graph = fleet(3);
+    for name in ["web", "api"] {
+        if name == "web" || dice.roll(2) == 0 {
+            let letter = dice.pick(&['a', 'b', 'c', 'f', 'e', 'd']);
+            let image = image(letter);
+            let replicas = 1 + u32::try_from(dice.roll(5)).unwrap_or(0);
+            let mut workload = web(image, replicas, dice.pick(&strategies));
+            // What fails a check, or falls over, is asked and watched: so it is never what stands.
+            if dice.roll(3) == 0 || letter == 'd' {
+                let run = vec!["/check".to_owned()];
+                workload.rollout.checks = vec![Check::Command { run, timeout_ms: 1000 }];
+            }
+            // Without a roll, so that seeds go on to tell what they told.
+            if dice.0.is_multiple_of(4) {
+                workload.rollout.checks.push(Check::Metric(Metric {
+                    prometheus: "http://10.0.0.5:9090".to_owned(),
+                    query: "errors".to_owned(),
+                    at_least: None,
+                    at_most: Some("0.05".to_owned()),
+                }));
+            }
+            if dice.roll(3) == 0 || letter == 'e' {
+                workload.rollout.bake_ms = 20_000;
+            }
+            if dice.roll(4) == 0 {
+                workload.ports.clear();
+            }
+            if dice.roll(2) == 0 && replicas <= 4 {
+                workload.scale = Some(Scale { min: 1, max: 4 });
+            }
+            let alone = match workload.rollout.strategy {
+                Strategy::Rolling { .. } | Strategy::Recreate | Strategy::Ordered => true,
+                Strategy::Canary { .. } | Strategy::BlueGreen => false,
+            };
+            if alone && dice.roll(3) == 0 {
+                let own = VolumeName::new(format!("{name}_own"));
+                let shared = VolumeName::new("shared");
+                let (each_replica, volume) = dice.pick(&[(true, own), (false, shared)]);
+                let on_delete = dice.pick(&[OnDelete::Retain, OnDelete::Destroy]);
+                let spec = VolumeSpec { on_delete, ..VolumeSpec::default() };
+                graph.volumes.insert(volume.clone(), Volume { on: None, each_replica, spec });
+                let mount = Mount { volume, each_replica };
+                workload.template.mounts.insert("/data".to_owned(), mount);
+            }
+            graph = with(graph, name, workload);
+        }
+    }
+    graph
+}
+
+/// A canary by weights in hundredths of a percent, each watched for so long.
+pub fn canary(weights: &[u32], bake_ms: u64) -> Strategy {
+    let step = |weight: &u32| CanaryStep { weight: *weight, bake_ms };
+    Strategy::Canary { steps: weights.iter().map(step).collect(), surge: 1 }
+}
+
+/// One is never ready, one falls over after a while, one fails what is run in it.
+pub fn behave(twin: &Twin) {
+    let mut world = twin.world();
+    world.set_behaviour(&image('f'), Behaviour::NeverReady);
+    world.set_behaviour(&image('e'), Behaviour::FallsOver(300, 15_000));
+    world.set_behaviour(&image('d'), Behaviour::FailsChecks);
+}
+
+/// What a history came to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The ledger's last hash.
+    pub hash: String,
+    /// How many calls reached nodes.
+    pub calls: u64,
+    /// Which calls were met by which fault, or by none.
+    pub met: BTreeSet<(&'static str, Option<Fault>)>,
+}
+
+/// One random history; the seed tells it all. Gives what it came to, to compare.
+///
+/// # Errors
+/// What went wrong.
+///
+/// # Panics
+/// If the checker turns a plan down.
+pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
+    let mut dice = Dice(seed);
+    let mut graph = text(&mut dice);
+    let twin = world(&graph);
+    behave(&twin);
+    twin.world().set_metric("0.01");
+    // It is asked each time, and fails.
+    twin.world().set_most(&image('d'), 0);
+    let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
+    twin.world().add_foreign(&nodes[1], "redis-test");
+    for _ in 0..2 + dice.roll(6) {
+        match dice.roll(8) {
+            0 | 1 => graph = text(&mut dice),
+            6 | 7 => decide(&twin, &graph, &mut dice).await,
+            2 => {
+                let running: Vec<_> = twin.world().running().into_iter().collect();
+                if !running.is_empty() {
+                    let (node, pod) = dice.pick(&running);
+                    tell(|| format!("{pod} is stopped by hand\n"));
+                    twin.world().stop_by_hand(&node, &pod);
+                }
+            }
+            3 => {
+                // The keeper too: then there is no ledger to read, and no plan.
+                let node = dice.pick(&nodes);
+                let cut = dice.roll(2) == 0;
+                tell(|| format!("{node} is {}\n", if cut { "cut off" } else { "there again" }));
+                twin.world().set_cut(&node, cut);
+            }
+            _ => {}
+        }
+        for _ in 0..dice.roll(3) {
+            let fault = dice.pick(&FAULTS);
+            let at = dice.roll(120);
+            tell(|| format!("{fault:?} in {at} calls\n"));
+            twin.world().fault_in(at, fault);
+        }
+        let engine = Engine::new(twin.another_engine(), bug);
+        tokio::select! {
+            biased;
+            _ = attempt(&engine, &graph) => {}
+            () = engine.killed() => {}
+        }
+        twin.world().clear_floors();
+        twin.world().clear_faults();
+    }
+    for node in &nodes {
+        twin.world().set_cut(node, false);
+    }
+    reopen(&twin, &graph, &mut dice).await?;
+    settle(&twin, &graph, bug).await?;
+    ends_well(&twin, &graph).await?;
+    let seen = survey(&twin, &graph).await.map_err(|fault| fault.to_string())?;
+    let (hash, world) = (seen.ledger.head.hash, twin.world());
+    Ok(Ended { hash, calls: world.calls(), met: world.met().clone() })
+}
+
+/// Turns until there is nothing to do, as a new engine on the same world.
+///
+/// # Errors
+/// If it never is.
+pub async fn settle(twin: &Twin, graph: &Graph, bug: Option<Bug>) -> Result<usize, String> {
+    for turns in 0..6 {
+        let engine = Engine::new(twin.another_engine(), bug);
+        let body = attempt(&engine, graph).await;
+        twin.world().clear_floors();
+        if body.is_some_and(|body| body.is_empty()) {
+            return Ok(turns);
+        }
+    }
+    let (survey, body) = plan(twin, graph, Goal::Converge).await;
+    Err(format!("never settles:\n{}", render::text(&body, &survey.observation)))
+}
+
+/// A decision beside the text, by another engine that no fault meets.
+async fn decide(twin: &Twin, graph: &Graph, dice: &mut Dice) {
+    let engine = twin.another_engine();
+    let Ok(seen) = survey(&engine, graph).await else { return };
+    let head = &seen.ledger.head;
+    let reached: Vec<_> = head.reached.keys().cloned().collect();
+    let workload = if reached.is_empty() { WorkloadName::new("web") } else { dice.pick(&reached) };
+    let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
+    let (pause, replicas) = (Subject::Pause(workload.clone()), Subject::Replicas(workload.clone()));
+    let what = match dice.roll(6) {
+        0 => {
+            let intake = dice.pick(&[Intake::Cordoned, Intake::Drained]);
+            // One node stays open.
+            Override::Intake { node: dice.pick(&nodes[..2]), intake }
+        }
+        1 => Override::Pause { workload },
+        2 => {
+            let replicas = u32::try_from(dice.roll(5)).unwrap_or(0);
+            Override::Replicas { workload, replicas }
+        }
+        3 => {
+            let subject = dice.pick(&[
+                Subject::Intake(nodes[0].clone()),
+                Subject::Intake(nodes[1].clone()),
+                pause,
+                replicas,
+                Subject::Pin(workload),
+            ]);
+            return write(&engine, graph, &seen, Entry::Lift { subject }).await;
+        }
+        4 => {
+            let placed = head.placed.iter().filter(|(_, placed)| placed.workload == workload);
+            let up_to: BTreeMap<String, u64> = placed
+                .map(|(id, _)| (id.replica(), head.generations.get(&id.replica()).copied()))
+                .filter_map(|(replica, highest)| Some((replica, highest?)))
+                .collect();
+            let entry = Entry::Restart { workload, why: String::new(), up_to };
+            return write(&engine, graph, &seen, entry).await;
+        }
+        _ => {
+            let (Some(text), Some(stands)) =
+                (graph.workloads.get(&workload), earlier(&seen, &workload))
+            else {
+                return;
+            };
+            let rejected = release_digest(text);
+            let (why, who) = ("a bad day".to_owned(), Some("sim@test".to_owned()));
+            let (stands, revision) = (Some(Box::new(stands)), head.revision);
+            let pin = Box::new(Pin { rejected, stands, why, revision, at_ms: 1, who });
+            return write(&engine, graph, &seen, Entry::Pin { workload, pin }).await;
+        }
+    };
+    let entry = Entry::Override { what, why: "a test".to_owned(), until_ms: None };
+    write(&engine, graph, &seen, entry).await;
+}
+
+/// The release that a workload had before the one that it has.
+fn earlier(seen: &Survey, workload: &WorkloadName) -> Option<Workload> {
+    let mut head = Head::default();
+    let mut releases: Vec<Workload> = Vec::new();
+    for line in &seen.ledger.lines {
+        head.advance(line);
+        let reached = head.reached.get(workload);
+        let now = reached.filter(|now| releases.last() != Some(*now));
+        releases.extend(now.cloned());
+    }
+    releases.len().checked_sub(2).and_then(|index| releases.get(index).cloned())
+}
+
+async fn write(engine: &Twin, graph: &Graph, seen: &Survey, entry: Entry) {
+    tell(|| format!("decided: {entry:?}\n"));
+    let lines = record::lines(&seen.ledger, 1, "sim@test", vec![entry]);
+    let written =
+        record::record(engine, (&graph.keeper, &graph.tenant), &seen.ledger, &lines).await;
+    tell(|| format!("→ {:?}\n", written.err()));
+}
+
+/// Nodes that a volume's user needs are opened again, and half of the times pauses end.
+async fn reopen(twin: &Twin, graph: &Graph, dice: &mut Dice) -> Result<(), String> {
+    let all = dice.roll(2) == 0;
+    let seen = survey(twin, graph).await.map_err(|fault| fault.to_string())?;
+    let tied = !graph.volumes.is_empty() || !seen.ledger.head.volumes().is_empty();
+    let subjects = seen.ledger.head.overrides.iter().map(|standing| standing.what.subject());
+    let lifted = subjects.filter(|subject| match subject {
+        Subject::Intake(_) => all || tied,
+        Subject::Pause(_) => all,
+        Subject::Replicas(_) | Subject::Pin(_) => false,
+    });
+    let entries = lifted.map(|subject| Entry::Lift { subject }).collect();
+    let lines = record::lines(&seen.ledger, 1, "sim@test", entries);
+    let tenant = (&graph.keeper, &graph.tenant);
+    let written = record::record(twin, tenant, &seen.ledger, &lines).await;
+    written.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// An engine's turn that may fail in any honest way; gives the plan, if it came to one.
+async fn attempt(engine: &Engine, graph: &Graph) -> Option<PlanBody> {
+    let mut seen = survey(engine, graph).await.ok()?;
+    engine.distort_seen(&mut seen);
+    let mut body = agreed(&seen, graph, Goal::Converge);
+    tell(|| render::text(&body, &seen.observation));
+    if !body.is_empty() && body.blocked.is_empty() {
+        for (name, branch) in &body.branches {
+            engine.twin().world().set_floor(name, branch.floor as usize);
+        }
+        engine.distort_plan(&mut body);
+        let applied = apply(engine, graph, &seen, &body).await;
+        tell(|| format!("→ {:?}\n", applied.map(|applied| applied.outcome)));
+    }
+    Some(body)
+}
+
+/// Every service has its replicas, one of each ordinal, of one sound template; nothing else of
+/// ours is there; and the foreign container still is.
+async fn ends_well(twin: &Twin, graph: &Graph) -> Result<(), String> {
+    let violations = twin.world().take_violations();
+    if !violations.is_empty() {
+        return Err(violations.join("; "));
+    }
+    let (survey, body) = plan(twin, graph, Goal::Converge).await;
+    if !body.is_empty() {
+        return Err("a further plan is not empty".to_owned());
+    }
+    let seen: Vec<_> = graph.nodes.keys().filter_map(|n| survey.observation.seen(n)).collect();
+    let foreign: usize = seen.iter().map(|seen| seen.spec.foreign.len()).sum();
+    if foreign != 1 {
+        return Err("the foreign container was touched".to_owned());
+    }
+    let (mut expected, mut beside) = (0, 0);
+    let head = &survey.ledger.head;
+    let graph = overrides::in_force(graph, &head.overrides, 1);
+    for (name, node) in graph.nodes.iter().filter(|(_, node)| node.intake == Intake::Drained) {
+        if survey.observation.seen(name).is_some_and(|seen| !seen.spec.pods.is_empty()) {
+            return Err(format!("{name} at {} is drained and has pods", node.host));
+        }
+    }
+    let paused = |name| overrides::pause(&head.overrides, name, 1).zip(head.reached.get(name));
+    let gone = head.reached.iter().filter(|(name, _)| !graph.workloads.contains_key(*name));
+    let gone = gone.filter(|(name, _)| paused(name).is_some());
+    for (name, workload) in graph.workloads.iter().chain(gone) {
+        let stands = match (head.held(name, workload), paused(name)) {
+            (Some(pin), _) => pin.stands.as_ref().map(|stands| &stands.template.image),
+            (None, Some((_, stands))) => Some(&stands.template.image),
+            (None, None) => Some(&workload.template.image),
+        };
+        let Some(image) = stands else { continue };
+        if workload.replicas > 0
+            && [self::image('d'), self::image('e'), self::image('f')].contains(image)
+        {
+            return Err(format!("{name} has a release that was to be turned down"));
+        }
+        // A rollout may be paused in its midst, with both releases beside one another.
+        let also = paused(name).map(|_| &workload.template.image);
+        let pods =
+            || seen.iter().flat_map(|s| &s.spec.pods).filter(|(_, pod)| &pod.workload == name);
+        let ordinals: BTreeSet<u32> = pods()
+            .filter(|(_, pod)| &pod.image == image || Some(&pod.image) == also)
+            .map(|(id, _)| id.ordinal)
+            .collect();
+        if ordinals != (0..workload.replicas).collect() {
+            return Err(format!("{name} has {ordinals:?} of {}", workload.replicas));
+        }
+        expected += workload.replicas as usize;
+        let two = pods().count().saturating_sub(workload.replicas as usize);
+        beside += if also.is_some() { two } else { 0 };
+        let up_to = head.restarts.get(name).map(|restart| &restart.up_to);
+        let old = |id: &PodId| up_to?.get(&id.replica()).filter(|up_to| id.generation <= **up_to);
+        if let Some((id, _)) = pods().find(|(id, _)| old(id).is_some()) {
+            return Err(format!("{id} was to be restarted"));
+        }
+    }
+    let all: usize = seen.iter().map(|seen| seen.spec.pods.len()).sum();
+    let runs = twin.world().running().len();
+    if runs != all {
+        return Err(format!("{runs} of {all} pods run"));
+    }
+    if all != expected + beside {
+        return Err(format!("{all} pods, {expected} expected"));
+    }
+    Ok(())
+}
+
+/// From one release to another with one fault; the world must end with three of `ends`.
+///
+/// # Errors
+/// What went wrong.
+///
+/// # Panics
+/// If the checker turns a plan down.
+pub async fn one_fault(
+    (from, to): (&Graph, &Graph),
+    ends: &ImageDigest,
+    at: u64,
+    fault: Fault,
+    bug: Option<Bug>,
+) -> Result<bool, String> {
+    let twin = world(from);
+    behave(&twin);
+    turn(&twin, from, Goal::Converge).await;
+    twin.world().set_floor(&WorkloadName::new("web"), 3);
+    twin.world().set_most(&image('e'), 1000);
+    let engine = Engine::new(twin.another_engine(), bug);
+    let (mut survey, mut body) = plan(&engine, to, Goal::Converge).await;
+    engine.distort_seen(&mut survey);
+    engine.distort_plan(&mut body);
+    let before = twin.world().calls();
+    twin.world().fault_in(at, fault);
+    let hit = tokio::select! {
+        biased;
+        _ = apply(&engine, to, &survey, &body) => twin.world().calls() - before > at,
+        () = engine.killed() => true,
+    };
+    twin.world().clear_faults();
+    settle(&twin, to, bug).await?;
+    let violations = twin.world().take_violations();
+    if !violations.is_empty() {
+        return Err(violations.join("; "));
+    }
+    let (survey, _) = plan(&twin, to, Goal::Converge).await;
+    let pods: Vec<_> = from
+        .nodes
+        .keys()
+        .filter_map(|node| survey.observation.seen(node))
+        .flat_map(|seen| seen.spec.pods.values())
+        .collect();
+    let right = pods.iter().filter(|pod| &pod.image == ends).count();
+    if right != 3 || pods.len() != 3 {
+        return Err(format!("{right} of 3 right, {} in all", pods.len()));
+    }
+    Ok(hit)
+}
+
+/// By another strategy, watched for a moment.
+pub fn shop_by(image: ImageDigest, strategy: Strategy) -> Graph {
+    let mut workload = web(image, 3, strategy);
+    workload.rollout.bake_ms = 3000;
+    with(fleet(3), "web", workload)
+}

@@ -1,0 +1,515 @@
+//! Bugs to plant in an engine, each at one of its seams: what it is told of the nodes and of the ledger, the plan between
+//! the checker and the executor, and the calls that reach a node. The code that is shipped knows nothing of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use berth_engine::plan::action::{Action, Backend, Endpoint, Peer, PodSpec};
+use berth_engine::plan::after::After;
+use berth_engine::plan::body::{Gate, PlanBody, Step, Work};
+use berth_engine::plan::names::{NodeName, PodId, Tenant};
+use berth_engine::plan::observation::{NodeObservation, NodeView, PodStatus};
+use berth_engine::run::host::{Host, HostError, LockClaim, ProbeTarget, Ran};
+use berth_engine::run::observe::Survey;
+use berth_engine::run::twin::Twin;
+
+macro_rules! bugs {
+    ($($(#[doc = $words:literal])+ $name:ident,)*) => {
+        /// A bug to plant.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug { $($(#[doc = $words])+ $name,)* }
+
+        impl Bug {
+            /// Every one.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$name, concat!($($words),+)),)*];
+        }
+    };
+}
+
+bugs! {
+    /// A probe that said yes is believed for good.
+    ReadinessIsCached,
+    /// Every probe says yes.
+    ProbesSayYes,
+    /// A probe that could not be asked said yes.
+    LostProbesSayYes,
+    /// What a program in a pod exits with is not looked at.
+    ExitCodesAreIgnored,
+    /// A node that does not answer is empty.
+    UnknownIsEmpty,
+    /// A node's answer lacks its last pod.
+    OnePodIsOverlooked,
+    /// Whatever does not run is taken to run.
+    StoppedIsRunning,
+    /// A refused connection counts as done.
+    RefusedIsDone,
+    /// A table gets all backends but the last.
+    TablesAreCutShort,
+    /// A table is said to be written, and is not.
+    TablesAreForgotten,
+    /// A table is written without weights.
+    WeightsAreDropped,
+    /// A pod is said to be stopped, and is not.
+    StopsAreForgotten,
+    /// A reflex is said to be installed, and is not.
+    ReflexesAreForgotten,
+    /// A network is said to be made, and is not.
+    NetworksAreForgotten,
+    /// No lock is given back.
+    LocksAreKept,
+    /// A lock is given back as soon as it is taken.
+    LocksAreDropped,
+    /// What is appended to the ledger is durable only when the next line is: an fsync is skipped.
+    FsyncIsSkipped,
+    /// Reading the ledger leaves its last line out.
+    LedgerIsCutShort,
+    /// Pins never reach the ledger.
+    PinsAreNotWritten,
+    /// What is about to be done never reaches the ledger.
+    IntentsAreNotWritten,
+    /// Outcomes never reach the ledger.
+    OutcomesAreNotWritten,
+    /// The ledger's generations are not looked at.
+    GenerationsAreForgotten,
+    /// The ledger's pins are not looked at.
+    PinsAreForgotten,
+    /// Where the ledger last knew pods to be is not looked at.
+    PlacesAreForgotten,
+    /// Overrides are not looked at.
+    OverridesAreForgotten,
+    /// Restarts that were asked for are not looked at.
+    RestartsAreForgotten,
+    /// Every pod passes for one that has stood.
+    EverybodyStood,
+    /// Gates look only at whether a pod runs.
+    GatesDoNotProbe,
+    /// Tables do not wait for gates.
+    TablesDoNotWait,
+    /// Pods are stopped without waiting for anything.
+    StopsDoNotWait,
+    /// Nobody is waited for to serve what it had: a drain is forgotten.
+    DrainsAreForgotten,
+    /// What is to be watched is not.
+    WatchesAreSkipped,
+    /// Commands in pods are not asked.
+    CommandsAreSkipped,
+    /// A failed gate undoes nothing.
+    UndoIsForgotten,
+    /// What an undo brings back is the release that failed.
+    UndoBringsTheSame,
+    /// A new pod has the generation of the one before.
+    GenerationsAreReused,
+    /// Two new pods have the same address.
+    AddressesAreShared,
+    /// A new pod is made on another node as well.
+    PodsAreDoubled,
+    /// Who leaves stays.
+    NobodyLeaves,
+    /// Nobody waits for a gate.
+    GatesAreSkipped,
+    /// A release never counts as reached.
+    ReachedNever,
+    /// A new release gets twice its weight.
+    WeightsAreDoubled,
+    /// Volumes that are to be retained go.
+    RetainedVolumesGo,
+}
+
+/// An engine's view of a world, with a bug in it or without.
+#[derive(Debug)]
+pub struct Engine {
+    twin: Twin,
+    bug: Option<Bug>,
+    kept: Mutex<Kept>,
+}
+
+/// What a bug keeps.
+#[derive(Debug, Default)]
+struct Kept {
+    said_yes: BTreeMap<String, ()>,
+    unwritten: Vec<u8>,
+}
+
+impl Engine {
+    /// An engine on a world.
+    pub fn new(twin: Twin, bug: Option<Bug>) -> Self {
+        Self { twin, bug, kept: Mutex::default() }
+    }
+
+    /// The world as it is.
+    pub fn twin(&self) -> &Twin {
+        &self.twin
+    }
+
+    /// Resolves when a fault has killed it.
+    pub async fn killed(&self) {
+        self.twin.killed().await;
+    }
+
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it makes of what it was told.
+    pub fn distort_seen(&self, seen: &mut Survey) {
+        let head = &mut seen.ledger.head;
+        match self.bug {
+            Some(Bug::GenerationsAreForgotten) => head.generations.clear(),
+            Some(Bug::PinsAreForgotten) => head.pins.clear(),
+            Some(Bug::PlacesAreForgotten) => {
+                head.placed.clear();
+                head.in_flight = None;
+            }
+            Some(Bug::OverridesAreForgotten) => head.overrides.clear(),
+            Some(Bug::RestartsAreForgotten) => head.restarts.clear(),
+            Some(Bug::EverybodyStood) => {
+                let nodes = seen.observation.nodes.values_mut();
+                for view in nodes {
+                    let NodeView::Seen(node) = view else { continue };
+                    head.proven.extend(node.spec.pods.keys().cloned());
+                    let pods: Vec<(PodId, Backend)> = node
+                        .spec
+                        .pods
+                        .iter()
+                        .map(|(id, pod)| {
+                            (id.clone(), Backend { pod: id.clone(), ip4: pod.ip4, ip6: pod.ip6 })
+                        })
+                        .collect();
+                    for endpoint in node.spec.endpoints.values_mut() {
+                        let slug = endpoint.workload.slug();
+                        let own = pods.iter().filter(|(id, _)| id.workload == slug);
+                        endpoint.backends.extend(own.map(|(_, backend)| backend.clone()));
+                    }
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// What it makes of a plan that the checker has passed.
+    pub fn distort_plan(&self, body: &mut PlanBody) {
+        let Some(bug) = self.bug else { return };
+        match bug {
+            Bug::UndoIsForgotten => body.branches.values_mut().for_each(|b| b.undo = false),
+            Bug::UndoBringsTheSame => {
+                let moves = body.branches.values_mut().flat_map(|branch| &mut branch.waves);
+                for one in moves.flat_map(|wave| &mut wave.moves) {
+                    if let (Some((_, pod)), Some((_, into))) = (&mut one.restore, &one.into) {
+                        Arc::make_mut(pod).image = into.image.clone();
+                    }
+                }
+            }
+            Bug::GatesAreSkipped => {
+                unwait(body, |work| matches!(work, Work::AwaitReady { .. } | Work::Ask(_)));
+            }
+            Bug::ReachedNever => body.reaches.clear(),
+            Bug::GatesDoNotProbe => {
+                for step in &mut body.steps {
+                    if let Work::AwaitReady { probe, .. } = &mut step.work {
+                        *probe = None;
+                    }
+                }
+            }
+            Bug::TablesDoNotWait => {
+                free(body, |work| matches!(work, Work::Act(Action::SwapEndpoint { .. })));
+            }
+            Bug::StopsDoNotWait => {
+                free(body, |work| matches!(work, Work::Act(Action::RemovePod { .. })));
+            }
+            Bug::DrainsAreForgotten => {
+                unwait(body, |work| matches!(work, Work::AwaitDrained { .. }));
+            }
+            Bug::WatchesAreSkipped => {
+                for step in &mut body.steps {
+                    if let Work::Ask(Gate::Steady { for_ms, .. } | Gate::Metric { for_ms, .. }) =
+                        &mut step.work
+                    {
+                        *for_ms = 0;
+                    }
+                }
+            }
+            Bug::CommandsAreSkipped => {
+                for step in &mut body.steps {
+                    if let Work::Ask(Gate::Command { run, .. }) = &mut step.work {
+                        *run = vec!["true".to_owned()];
+                    }
+                }
+            }
+            Bug::GenerationsAreReused => pods(body, |pod, _| {
+                pod.id.generation = pod.id.generation.saturating_sub(1).max(1);
+            }),
+            Bug::AddressesAreShared => pods(body, |pod, first| pod.ip4 = first.ip4),
+            Bug::NobodyLeaves => {
+                body.steps.retain(|step| !matches!(step.work, Work::Act(Action::RemovePod { .. })));
+            }
+            Bug::PodsAreDoubled => {
+                let nodes: Vec<NodeName> = body.preconditions.keys().cloned().collect();
+                let makes = |step: &&Step| matches!(step.work, Work::Act(Action::EnsurePod { .. }));
+                if let Some(step) = body.steps.iter().find(makes).cloned()
+                    && let Some(node) = nodes.into_iter().find(|node| *node != step.node)
+                {
+                    let id = body.next_step();
+                    body.steps.push(Step { id, node, ..step });
+                }
+            }
+            Bug::WeightsAreDoubled => {
+                for step in &mut body.steps {
+                    if let Work::Act(Action::SwapEndpoint { endpoint, .. }) = &mut step.work
+                        && let Some(split) = &mut Arc::make_mut(endpoint).split
+                    {
+                        split.share = (split.share * 2).min(9_999);
+                    }
+                }
+            }
+            Bug::RetainedVolumesGo => {
+                let volumes: Vec<_> =
+                    body.volumes.iter().map(|(v, at)| (v.clone(), at.clone())).collect();
+                for (volume, at) in volumes {
+                    let (id, work) = (
+                        body.next_step(),
+                        body.steps.iter().find_map(|step| match &step.work {
+                            Work::Act(Action::RemoveVolume { tenant, volume: _, .. }) => {
+                                Some(Work::Act(Action::RemoveVolume {
+                                    tenant: tenant.clone(),
+                                    volume: volume.clone(),
+                                }))
+                            }
+                            _ => None,
+                        }),
+                    );
+                    let Some(work) = work else { continue };
+                    let (node, after) = (at.node.clone(), After::default());
+                    body.steps.push(Step { id, node, branch: None, wave: None, work, after });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What reaches a node of a write; `None` if nothing does.
+    fn distorted(&self, action: &Action) -> Option<Action> {
+        let mut action = action.clone();
+        match (self.bug, &mut action) {
+            (Some(Bug::TablesAreForgotten), Action::SwapEndpoint { .. })
+            | (Some(Bug::StopsAreForgotten), Action::RemovePod { .. })
+            | (Some(Bug::ReflexesAreForgotten), Action::InstallReflex { .. })
+            | (Some(Bug::NetworksAreForgotten), Action::EnsureNetwork { .. }) => return None,
+            (Some(Bug::TablesAreCutShort), Action::SwapEndpoint { endpoint, .. }) => {
+                table(endpoint).backends.pop();
+            }
+            (Some(Bug::WeightsAreDropped), Action::SwapEndpoint { endpoint, .. }) => {
+                table(endpoint).split = None;
+            }
+            _ => {}
+        }
+        Some(action)
+    }
+}
+
+fn table(endpoint: &mut Arc<Endpoint>) -> &mut Endpoint {
+    Arc::make_mut(endpoint)
+}
+
+/// Steps of a kind wait for nothing.
+fn free(body: &mut PlanBody, which: impl Fn(&Work) -> bool) {
+    for step in body.steps.iter_mut().filter(|step| which(&step.work)) {
+        step.after = After::default();
+    }
+}
+
+/// Nobody waits for steps of a kind: only for what they wait for themselves.
+pub fn unwait(body: &mut PlanBody, which: impl Fn(&Work) -> bool) {
+    let gone: Vec<_> = body
+        .steps
+        .iter()
+        .filter(|step| which(&step.work))
+        .map(|step| (step.id, step.after.clone()))
+        .collect();
+    for step in &mut body.steps {
+        let mut after = step.after.clone();
+        for (id, instead) in gone.iter().rev() {
+            if after.iter().any(|other| other == *id) {
+                let rest = After::of(after.iter().filter(|other| other != id).collect::<Vec<_>>());
+                after = rest.and(instead);
+            }
+        }
+        step.after = after;
+    }
+}
+
+/// Changes every new pod, given the first of them as it was.
+fn pods(body: &mut PlanBody, change: impl Fn(&mut PodSpec, &PodSpec)) {
+    let mut first: Option<PodSpec> = None;
+    for step in &mut body.steps {
+        if let Work::Act(Action::EnsurePod { pod }) = &mut step.work {
+            let first = first.get_or_insert_with(|| PodSpec::clone(pod));
+            change(Arc::make_mut(pod), first);
+        }
+    }
+}
+
+impl Host for Engine {
+    async fn observe(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+    ) -> Result<NodeObservation, HostError> {
+        let mut seen = match self.twin.observe(node, tenant).await {
+            Err(HostError::Unreachable { .. }) if self.has(Bug::UnknownIsEmpty) => {
+                let there = self.twin.world().observe(node, tenant);
+                let mut seen = there.expect("a node of the world");
+                seen.spec.pods.clear();
+                seen.spec.endpoints.clear();
+                seen.status.pods.clear();
+                seen
+            }
+            other => other?,
+        };
+        if self.has(Bug::OnePodIsOverlooked)
+            && let Some((last, _)) = seen.spec.pods.pop_last()
+        {
+            seen.status.pods.remove(&last);
+        }
+        if self.has(Bug::StoppedIsRunning) {
+            let running = PodStatus::Running { restarts: 0, started_at_ms: 0 };
+            seen.status.pods.values_mut().for_each(|status| *status = running.clone());
+        }
+        Ok(seen)
+    }
+
+    async fn lock(&self, node: &NodeName, claim: &LockClaim) -> Result<(), HostError> {
+        let locked = self.twin.lock(node, claim).await;
+        if self.has(Bug::LocksAreDropped) {
+            self.twin.unlock(node).await;
+        }
+        locked
+    }
+
+    async fn unlock(&self, node: &NodeName) {
+        if !self.has(Bug::LocksAreKept) {
+            self.twin.unlock(node).await;
+        }
+    }
+
+    async fn perform(
+        &self,
+        node: &NodeName,
+        action: &Action,
+        peers: &[Peer],
+        deadline: Duration,
+    ) -> Result<(), HostError> {
+        let Some(action) = self.distorted(action) else { return Ok(()) };
+        match self.twin.perform(node, &action, peers, deadline).await {
+            Err(HostError::Unreachable { .. }) if self.has(Bug::RefusedIsDone) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn probe(
+        &self,
+        node: &NodeName,
+        target: &ProbeTarget,
+    ) -> Result<Result<(), String>, HostError> {
+        let key = target.address.to_string();
+        if self.has(Bug::ProbesSayYes)
+            || self.has(Bug::ReadinessIsCached) && self.kept().said_yes.contains_key(&key)
+        {
+            return Ok(Ok(()));
+        }
+        match self.twin.probe(node, target).await {
+            Err(_) if self.has(Bug::LostProbesSayYes) => Ok(Ok(())),
+            Ok(Ok(())) => {
+                self.kept().said_yes.insert(key, ());
+                Ok(Ok(()))
+            }
+            other => other,
+        }
+    }
+
+    async fn run(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        pod: &PodId,
+        argv: &[String],
+        deadline: Duration,
+    ) -> Result<Ran, HostError> {
+        let ran = self.twin.run(node, tenant, pod, argv, deadline).await?;
+        let blind = self.has(Bug::ExitCodesAreIgnored) || argv == ["true"];
+        Ok(if blind { Ran { why: None, ..ran } } else { ran })
+    }
+
+    async fn fetch(
+        &self,
+        node: &NodeName,
+        url: &str,
+        deadline: Duration,
+    ) -> Result<Result<Vec<u8>, String>, HostError> {
+        self.twin.fetch(node, url, deadline).await
+    }
+
+    async fn connections(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        pod: &PodId,
+    ) -> Result<u32, HostError> {
+        self.twin.connections(node, tenant, pod).await
+    }
+
+    async fn logs(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        pod: &PodId,
+        limit: usize,
+    ) -> Result<Vec<u8>, HostError> {
+        self.twin.logs(node, tenant, pod, limit).await
+    }
+
+    async fn ledger_read(&self, keeper: &NodeName, tenant: &Tenant) -> Result<Vec<u8>, HostError> {
+        let mut bytes = self.twin.ledger_read(keeper, tenant).await?;
+        if self.has(Bug::LedgerIsCutShort) && bytes.pop().is_some() {
+            while bytes.last().is_some_and(|byte| *byte != b'\n') {
+                bytes.pop();
+            }
+        }
+        bytes.extend_from_slice(&self.kept().unwritten);
+        Ok(bytes)
+    }
+
+    async fn ledger_append(
+        &self,
+        keeper: &NodeName,
+        tenant: &Tenant,
+        at: u64,
+        bytes: &[u8],
+    ) -> Result<(), HostError> {
+        let kind =
+            |kind: &str| String::from_utf8_lossy(bytes).contains(&format!("\"kind\":\"{kind}\""));
+        if self.has(Bug::PinsAreNotWritten) && kind("pin")
+            || self.has(Bug::IntentsAreNotWritten) && kind("begin")
+            || self.has(Bug::OutcomesAreNotWritten) && kind("finish")
+        {
+            return Ok(());
+        }
+        if self.has(Bug::FsyncIsSkipped) {
+            let before = std::mem::replace(&mut self.kept().unwritten, bytes.to_vec());
+            let at = at.saturating_sub(before.len() as u64);
+            if before.is_empty() {
+                return Ok(());
+            }
+            return self.twin.ledger_append(keeper, tenant, at, &before).await;
+        }
+        self.twin.ledger_append(keeper, tenant, at, bytes).await
+    }
+
+    async fn ledger_remove(&self, keeper: &NodeName, tenant: &Tenant) -> Result<(), HostError> {
+        self.twin.ledger_remove(keeper, tenant).await
+    }
+}
