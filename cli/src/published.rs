@@ -241,6 +241,7 @@ fn ends(body: &PlanBody) -> Ends {
 #[cfg(test)]
 mod tests {
     use berth_engine::plan::body::{Change, Goal, PlanBody, Verb};
+    use berth_engine::plan::graph::{CanaryStep, Strategy};
     use berth_engine::plan::observation::{NodeView, Observation};
     use berth_engine::run::observe::Survey;
     use berth_tests::{drive, project};
@@ -344,6 +345,29 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_is_as_its_schema_says() {
+        let step = |weight| CanaryStep { weight, bake_ms: 60_000 };
+        let canary = Strategy::Canary { steps: vec![step(1000), step(5000)], surge: 1 };
+        let of = |image, strategy| {
+            project::with(
+                project::fleet(2),
+                "web",
+                project::web(project::image(image), 2, strategy),
+            )
+        };
+        let (before, graph) = (of('a', project::ROLLING), of('b', canary));
+        let (seen, body) = drive::simulate(async {
+            let twin = project::world(&before);
+            drive::turn(&twin, &before, Goal::Converge).await;
+            drive::plan(&twin, &graph, Goal::Converge).await
+        });
+        let whole = fits(&body, &seen.observation);
+        let wave = |number: usize| &whole["body"]["branches"]["web"]["waves"][number];
+        assert_eq!(wave(0)["share"], json!(1000));
+        assert_eq!(wave(1)["bake"]["for_ms"], json!(60_000));
+    }
+
+    #[test]
     fn what_is_blocked_or_unreachable_is_as_its_schema_says() {
         let (mut seen, body) = planned(1 << 50);
         let unknown = NodeView::Unknown { why: "tcp: no route".to_owned(), silent: true };
@@ -361,6 +385,7 @@ mod tests {
             json!("heal"),
             json!("destroy"),
             json!("kept"),
+            json!("stopped"),
             json!({ "held": pin }),
             json!({ "released": pin }),
         ];
