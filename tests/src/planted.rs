@@ -34,6 +34,8 @@ bugs! {
     ProbesSayYes,
     /// A probe that could not be asked said yes.
     LostProbesSayYes,
+    /// Once a pod was ready, no probe of it gets an answer any more, though its node does answer.
+    ProbesAreLostLater,
     /// What a program in a pod exits with is not looked at.
     ExitCodesAreIgnored,
     /// A node that does not answer is empty.
@@ -420,6 +422,10 @@ impl Host for Engine {
             || self.has(Bug::ReadinessIsCached) && self.kept().said_yes.contains_key(&key)
         {
             return Ok(Ok(()));
+        }
+        if self.has(Bug::ProbesAreLostLater) && self.kept().said_yes.contains_key(&key) {
+            let (node, what) = (node.clone(), "probe".to_owned());
+            return Err(HostError::Lost { node, what });
         }
         match self.twin.probe(node, target).await {
             Err(_) if self.has(Bug::LostProbesSayYes) => Ok(Ok(())),

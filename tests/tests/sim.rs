@@ -10,11 +10,13 @@ use std::collections::BTreeSet;
 
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::graph::{Graph, Strategy};
+use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::names::{ImageDigest, WorkloadName};
 use berth_engine::plan::render;
 use berth_engine::run::twin::Fault;
 use berth_tests::drive::{apply, plan, simulate, turn};
 use berth_tests::history::{Ended, FAULTS, canary, history, one_fault, shop_by};
+use berth_tests::planted::{Bug, Engine};
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
 
 fn shop(image: ImageDigest) -> Graph {
@@ -58,6 +60,19 @@ fn every_call(from: &Graph, to: &Graph, ends: &ImageDigest) {
         }
     }
     assert!(histories > 100, "only {histories} histories");
+}
+
+/// A watch whose probes get no answer ends, though the node answers all the while.
+#[test]
+fn a_watch_without_answers_ends() {
+    let graph = shop_by(image('b'), ROLLING);
+    let ended = simulate(async {
+        let engine = Engine::new(world(&graph), Some(Bug::ProbesAreLostLater));
+        let hour = std::time::Duration::from_secs(3600);
+        tokio::time::timeout(hour, turn(&engine, &graph, Goal::Converge)).await
+    });
+    let applied = ended.expect("an end").applied.expect("work").expect("an outcome");
+    assert!(matches!(applied.outcome, Outcome::Partial { .. }), "{:?}", applied.outcome);
 }
 
 /// An engine is stopped at a call; another takes over meanwhile, and the first wakes up.

@@ -30,6 +30,8 @@ const METRIC_DEADLINE: Duration = Duration::from_secs(10);
 const MOST_OUT_OF_BOUNDS: u32 = 3;
 /// A time without a look that does not count as watched, in milliseconds.
 const LONGEST_GAP_MS: u64 = 10_000;
+/// How much of what a program printed is part of a reason, in characters.
+const LONGEST_WORDS: usize = 300;
 /// Questions without an answer in a row after which a node counts as silent.
 const MOST_SILENT: u32 = 10;
 
@@ -54,7 +56,7 @@ pub(super) async fn ask<H: Host, C: Clock>(
                 Ok(Ran { why: Some(why), said }) => {
                     let said = String::from_utf8_lossy(&said);
                     let last = said.lines().rfind(|line| !line.trim().is_empty());
-                    let last = last.map(|line| format!(": {}", line.trim())).unwrap_or_default();
+                    let last = last.map(|line| format!(": {}", shown(line))).unwrap_or_default();
                     End::GateFailed { why: format!("`{}` {why}{last}", run.join(" ")) }
                 }
                 Err(error) => End::Failed { why: error.to_string() },
@@ -65,6 +67,11 @@ pub(super) async fn ask<H: Host, C: Clock>(
             look(executor, step, (pod, metric), time, halt).await
         }
     }
+}
+
+/// A line of a program's, as far as a reason has room for it. Nothing in it moves a terminal's cursor.
+fn shown(line: &str) -> String {
+    line.trim().chars().take(LONGEST_WORDS).flat_map(char::escape_debug).collect()
 }
 
 /// Looks at a pod for a while. As many failures in a row as its probe says, or a restart, end it.
@@ -84,34 +91,30 @@ async fn steady<H: Host, C: Clock>(
     let (mut failures, mut silent) = (0, 0);
     let mut restarts: Option<u32> = None;
     loop {
-        let mut why = None;
+        let (mut why, mut lost) = (None, None);
         match executor.host.observe(&step.node, &body.tenant).await {
-            Err(error) => {
-                silent += 1;
-                if silent >= MOST_SILENT {
-                    return End::Failed { why: error.to_string() };
-                }
-            }
-            Ok(seen) => {
-                silent = 0;
-                match seen.status.pods.get(pod) {
-                    Some(PodStatus::Running { restarts: now, .. }) => {
-                        if *restarts.get_or_insert(*now) != *now {
-                            return End::GateFailed { why: "it was restarted".to_owned() };
-                        }
+            Err(error) => lost = Some(error),
+            Ok(seen) => match seen.status.pods.get(pod) {
+                Some(PodStatus::Running { restarts: now, .. }) => {
+                    if *restarts.get_or_insert(*now) != *now {
+                        return End::GateFailed { why: "it was restarted".to_owned() };
                     }
-                    Some(PodStatus::Stopped { exit_code, .. }) => {
-                        why = Some(format!("ended with exit code {exit_code}"));
-                    }
-                    Some(PodStatus::Created) | None => why = Some("does not run".to_owned()),
                 }
-            }
+                Some(PodStatus::Stopped { exit_code, .. }) => {
+                    why = Some(format!("ended with exit code {exit_code}"));
+                }
+                Some(PodStatus::Created) | None => why = Some("does not run".to_owned()),
+            },
         }
-        if let (Some(target), None) = (target, &why) {
+        if let (Some(target), None, None) = (target, &why, &lost) {
             match executor.host.probe(&step.node, target).await {
                 Ok(answer) => why = answer.err(),
-                Err(_) => silent += 1,
+                Err(error) => lost = Some(error),
             }
+        }
+        silent = if lost.is_some() { silent + 1 } else { 0 };
+        if let Some(error) = lost.filter(|_| silent >= MOST_SILENT) {
+            return End::Failed { why: error.to_string() };
         }
         failures = if why.is_some() { failures + 1 } else { 0 };
         if let Some(why) = why {
@@ -315,6 +318,12 @@ mod tests {
             at_least: None,
             at_most: Some("0.01".to_owned()),
         }
+    }
+
+    #[test]
+    fn what_a_program_printed_is_bounded_and_moves_no_cursor() {
+        assert_eq!(shown(" \u{1b}[2Jgone\t\r"), "\\u{1b}[2Jgone");
+        assert_eq!(shown(&"x".repeat(5000)).len(), LONGEST_WORDS);
     }
 
     #[test]
