@@ -165,7 +165,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 .await;
             }
             let mut starting = Vec::new();
-            while progress.running.len() + starting.len() < MAX_RUNNING
+            while progress.at_work() + starting.len() < MAX_RUNNING
                 && !self.stop.load(Ordering::Relaxed)
                 && report.overtaken.is_none()
             {
@@ -537,6 +537,12 @@ impl Progress {
                 }
             }
         }
+    }
+
+    /// Counts the steps that run and do something. Who only watches for a while keeps nobody waiting.
+    fn at_work(&self) -> usize {
+        let works = |id: &&StepId| self.steps.get(id).is_none_or(|s| s.work.takes_ms() == 0);
+        self.running.keys().filter(works).count()
     }
 
     /// Branches whose gate failed and of which no step runs any more.
