@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_engine::plan::body::{Goal, PlanBody};
+use berth_engine::plan::body::{Branch, Goal, PlanBody};
 use berth_engine::plan::canon::release_digest;
 use berth_engine::plan::graph::{
     CanaryStep, Check, Graph, Intake, Metric, Mount, Scale, Strategy, Volume, Workload,
@@ -190,7 +190,7 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
             _ = attempt(&engine, &graph) => {}
             () = engine.killed() => {}
         }
-        twin.world().clear_floors();
+        twin.world().plan_floors(BTreeMap::new());
         twin.world().clear_faults();
     }
     for node in &nodes {
@@ -212,7 +212,7 @@ pub async fn settle(twin: &Twin, graph: &Graph, bug: Option<Bug>) -> Result<usiz
     for turns in 0..6 {
         let engine = Engine::new(twin.another_engine(), bug);
         let body = attempt(&engine, graph).await;
-        twin.world().clear_floors();
+        twin.world().plan_floors(BTreeMap::new());
         if body.is_some_and(|body| body.is_empty()) {
             return Ok(turns);
         }
@@ -323,9 +323,9 @@ async fn attempt(engine: &Engine, graph: &Graph) -> Option<PlanBody> {
     let mut body = agreed(&seen, graph, Goal::Converge);
     tell(|| render::text(&body, &seen.observation));
     if !body.is_empty() && body.blocked.is_empty() {
-        for (name, branch) in &body.branches {
-            engine.twin().world().set_floor(name, branch.floor as usize);
-        }
+        let floor =
+            |(name, branch): (&WorkloadName, &Branch)| (name.clone(), branch.floor as usize);
+        engine.twin().world().plan_floors(body.branches.iter().map(floor).collect());
         engine.distort_plan(&mut body);
         let applied = apply(engine, graph, &seen, &body).await;
         tell(|| format!("→ {:?}\n", applied.map(|applied| applied.outcome)));

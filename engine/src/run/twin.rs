@@ -74,6 +74,7 @@ pub struct World {
     engines: u64,
     violations: Vec<String>,
     floors: BTreeMap<WorkloadName, usize>,
+    planned_floors: BTreeMap<WorkloadName, usize>,
     /// What each image may have of a table's traffic, in hundredths of a percent.
     most: BTreeMap<ImageDigest, u32>,
     recorded: BTreeSet<(NodeName, Write)>,

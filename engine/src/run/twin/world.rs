@@ -1,6 +1,6 @@
 //! The twin's world: what is done to it by hand, what a write does to it, and what is judged after each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -145,9 +145,9 @@ impl World {
         self.floors.insert(workload.clone(), replicas);
     }
 
-    /// Takes back what was promised of floors.
-    pub fn clear_floors(&mut self) {
-        self.floors.clear();
+    /// Says which floors the plan at hand promises, beside those that stand.
+    pub fn plan_floors(&mut self, floors: BTreeMap<WorkloadName, usize>) {
+        self.planned_floors = floors;
     }
 
     /// Promises that pods of an image have at most so much of a table's traffic after every write, in
@@ -422,7 +422,8 @@ impl World {
                         found.push(format!("{name} sends {share} of 10000 to {}", image.short()));
                     }
                 }
-                let floor = self.floors.get(workload).copied().unwrap_or(0);
+                let floor = self.floors.get(workload).max(self.planned_floors.get(workload));
+                let floor = floor.copied().unwrap_or(0);
                 if ready < floor {
                     found.push(format!("{workload} has {ready} of {floor} replicas on {name}"));
                 }
