@@ -14,6 +14,7 @@ use berth_engine::plan::names::{NodeName, PodId, WorkloadName};
 use berth_engine::plan::observation::{Observation, Requests};
 use berth_engine::run::observe::Survey;
 use berth_tests::drive::{plan, simulate, turn};
+use berth_tests::finds;
 use berth_tests::project::{ROLLING, fleet, image, node, web, with, world};
 
 /// A plan with what it was made from.
@@ -97,14 +98,6 @@ fn there(case: &Case) -> Backend {
     let seen = case.observation.seen(&node(1)).expect("seen");
     let (id, pod) = seen.spec.pods.first_key_value().expect("a pod");
     Backend { pod: id.clone(), ip4: pod.ip4, ip6: pod.ip6 }
-}
-
-macro_rules! finds {
-    ($found:expr, $pattern:pat) => {{
-        let found = $found;
-        let other = found.iter().filter(|violation| !matches!(violation, $pattern)).count();
-        assert!(found.len() > other, "expected {}, found {found:?}", stringify!($pattern));
-    }};
 }
 
 #[test]

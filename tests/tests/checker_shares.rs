@@ -10,6 +10,7 @@ use berth_engine::plan::check::{Violation, check};
 use berth_engine::plan::graph::{CanaryStep, Check, Graph, Metric, Strategy};
 use berth_engine::run::observe::Survey;
 use berth_tests::drive::{plan, simulate, turn};
+use berth_tests::finds;
 use berth_tests::planted::unwait;
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
 
@@ -63,14 +64,6 @@ fn watches(work: &Work) -> bool {
 
 fn asks(work: &Work) -> bool {
     matches!(work, Work::Ask(Gate::Command { .. }))
-}
-
-macro_rules! finds {
-    ($found:expr, $pattern:pat) => {{
-        let found = $found;
-        let other = found.iter().filter(|violation| !matches!(violation, $pattern)).count();
-        assert!(found.len() > other, "expected {}, found {found:?}", stringify!($pattern));
-    }};
 }
 
 #[test]

@@ -12,6 +12,7 @@ use berth_engine::plan::ledger::{Head, Remembered};
 use berth_engine::plan::names::{NodeName, VolumeId, VolumeName, WorkloadName};
 use berth_engine::plan::observation::{NodeView, Observation, OnDelete, VolumeSpec};
 use berth_tests::drive::{plan, simulate, turn};
+use berth_tests::finds;
 use berth_tests::project::{ROLLING, fleet, image, node, web, with, world};
 
 struct Case {
@@ -95,14 +96,6 @@ fn seen<'a>(
         Some(NodeView::Seen(seen)) => seen,
         other => panic!("{other:?}"),
     }
-}
-
-macro_rules! finds {
-    ($found:expr, $pattern:pat) => {{
-        let found = $found;
-        let seen = found.iter().any(|violation| matches!(violation, $pattern));
-        assert!(seen, "expected {}, found {found:?}", stringify!($pattern));
-    }};
 }
 
 #[test]
