@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::project::Project;
 
 /// The format's version.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// How long a saved plan may be applied, in milliseconds: a day.
 const LIFETIME_MS: u64 = 24 * 3600 * 1000;
 /// The largest plan file that is read, in bytes.
@@ -105,7 +105,7 @@ impl Saved {
         let Self { version, digest, body, observation, head, commit, who, expires_ms, seal: _ } =
             self;
         let all = (version, digest, body, observation, head, commit, who, expires_ms);
-        digest_of("berth-plan-file/2", &all)
+        digest_of("berth-plan-file/3", &all)
     }
 
     /// Reads what a file holds, or gives words why that is no plan.

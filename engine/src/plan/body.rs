@@ -22,7 +22,7 @@ use super::observation::Requests;
 use super::overrides::{Counting, Standing};
 
 /// The plan format's version.
-pub const PLAN_VERSION: u32 = 4;
+pub const PLAN_VERSION: u32 = 5;
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
