@@ -30,13 +30,13 @@ pub fn undo_steps(
     let mut builder = Builder::starting_at(first);
     let (serving, fresh) = serving_at(branch, done);
     // What a table says of shares it says since its last swap: of this wave only if somebody left
-    // before the gate.
+    // before the gate, or if an apply before this one had come so far.
     let leaves_first = |one: &Move| !one.start_first && !one.out.is_empty();
     let swapped = wave.moves.iter().any(leaves_first)
         || branch.waves.iter().any(|earlier| earlier.held_until == Some(failed));
-    let said =
-        if swapped { Some(wave) } else { done.checked_sub(1).and_then(|i| branch.waves.get(i)) };
-    let share = said.and_then(|wave| wave.share);
+    let said = done.checked_sub(1).and_then(|earlier| branch.waves.get(earlier));
+    let said = said.filter(|_| !swapped).unwrap_or(wave);
+    let share = said.share;
     let now = branch
         .endpoint
         .as_ref()

@@ -51,7 +51,7 @@ const LOG_LIMIT: usize = 16 * 1024;
 pub struct Report {
     /// Steps done, those of undos included.
     pub done: BTreeSet<StepId>,
-    /// Pods that were created, with their nodes.
+    /// Pods that were created, or may have been, with their nodes.
     pub created: BTreeMap<PodId, Step>,
     /// Pods that were removed.
     pub removed: BTreeSet<PodId>,
@@ -101,6 +101,10 @@ enum End {
         why: String,
     },
     Failed {
+        why: String,
+    },
+    /// A write was sent, and nobody can say whether it happened.
+    Unknown {
         why: String,
     },
     Overtaken {
@@ -217,6 +221,10 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
     ) {
         let began = progress.running.remove(&step.id).unwrap_or_default();
         let took_ms = self.clock.now_ms().saturating_sub(began);
+        if let (End::Unknown { .. }, Work::Act(Action::EnsurePod { pod })) = (&end, &step.work) {
+            // Unknown is not empty.
+            report.created.insert(pod.id.clone(), step.clone());
+        }
         match end {
             End::Done { note } => {
                 records.push(Record::Done { step: step.id, took_ms });
@@ -251,7 +259,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 report.overtaken.get_or_insert_with(|| why.clone());
                 self.watch.event(Event::Failed { step, why });
             }
-            End::Failed { why } => {
+            End::Failed { why } | End::Unknown { why } => {
                 records.push(Record::Failed { step: step.id, why: why.clone() });
                 report.problems.push(format!("{}: {why}", step.work.title(&step.node)));
                 if let Some(branch) = &step.branch {
@@ -338,7 +346,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
     async fn act(&self, body: &PlanBody, peers: &[Peer], step: &Step, action: &Action) -> End {
         let deadline = deadline_of(action);
         let mut result = self.host.perform(&step.node, action, peers, deadline).await;
+        let mut sent = false;
         for _ in 0..MAX_READ_BACKS {
+            sent |= matches!(result, Err(HostError::Lost { .. }));
             match &result {
                 Err(
                     HostError::Lost { .. } | HostError::Refused { refusal: Refusal::NotLocked, .. },
@@ -353,11 +363,15 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     result = Err(error);
                     continue;
                 }
+                Err(TenureError::Ledger(fault)) if sent => {
+                    return End::Unknown { why: fault.to_string() };
+                }
                 Err(TenureError::Ledger(fault)) => return End::Failed { why: fault.to_string() },
             }
             match self.host.observe(&step.node, &body.tenant).await {
                 Ok(seen) if is_satisfied(action, &seen) => result = Ok(()),
                 Ok(_) => {
+                    sent = false;
                     result = self.host.perform(&step.node, action, peers, deadline).await;
                 }
                 Err(error) => result = Err(error),
@@ -370,6 +384,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 if matches!(action, Action::EnsurePod { .. }) =>
             {
                 End::GateFailed { why: format!("{what} failed: {why}") }
+            }
+            Err(error) if sent || matches!(error, HostError::Lost { .. }) => {
+                End::Unknown { why: error.to_string() }
             }
             Err(error) => End::Failed { why: error.to_string() },
         }
