@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     /// See [`HostError::Locked`].
     Locked(Box<LockClaim>),
     /// See [`HostError::Fenced`].
-    Fenced { ours: u64, theirs: u64 },
+    Fenced { ours: u64, theirs: u64, keeper: String },
     /// See [`HostError::Refused`].
     Refused(Refusal),
 }
@@ -33,7 +33,9 @@ impl Fault {
             Self::Unreachable { layer, why } => HostError::Unreachable { node, layer, why },
             Self::Lost(what) => HostError::Lost { node, what },
             Self::Locked(claim) => HostError::Locked { node, claim },
-            Self::Fenced { ours, theirs } => HostError::Fenced { node, ours, theirs },
+            Self::Fenced { ours, theirs, keeper } => {
+                HostError::Fenced { node, ours, theirs, keeper: NodeName::new(keeper) }
+            }
             Self::Refused(refusal) => HostError::Refused { node, refusal },
         }
     }

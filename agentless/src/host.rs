@@ -89,6 +89,30 @@ impl SshHost {
     }
 }
 
+impl SshHost {
+    async fn ledger_write<'a, F>(
+        &'a self,
+        node: &NodeName,
+        tenant: &Tenant,
+        what: &str,
+        write: impl FnOnce(Writer<'a>) -> F,
+    ) -> Result<(), HostError>
+    where
+        F: Future<Output = Result<(), Fault>>,
+    {
+        let link = self.link(node)?;
+        let written = async {
+            let writer = link.writer(Write::new("ledger", tenant.namespace()))?;
+            write(writer).await
+        };
+        let done = match tokio::time::timeout(LEDGER_TIMEOUT, written).await {
+            Ok(done) => done,
+            Err(_) => Err(Fault::Lost(what.to_owned())),
+        };
+        done.map_err(|fault| fault.at(node))
+    }
+}
+
 async fn perform(
     writer: &Writer<'_>,
     action: &Action,
@@ -253,8 +277,8 @@ impl Host for SshHost {
         .await
     }
 
-    async fn ledger_read(&self, keeper: &NodeName, tenant: &Tenant) -> Result<Vec<u8>, HostError> {
-        let link = self.link(keeper)?;
+    async fn ledger_read(&self, node: &NodeName, tenant: &Tenant) -> Result<Vec<u8>, HostError> {
+        let link = self.link(node)?;
         self.reading(link, async {
             let live = link.live().await?;
             ledger::read(&live, tenant).await
@@ -264,33 +288,34 @@ impl Host for SshHost {
 
     async fn ledger_append(
         &self,
-        keeper: &NodeName,
+        node: &NodeName,
         tenant: &Tenant,
         at: u64,
+        prev: &str,
         bytes: &[u8],
     ) -> Result<(), HostError> {
-        let link = self.link(keeper)?;
-        let append = async {
-            let writer = link.writer(Write::new("ledger", tenant.namespace()))?;
-            ledger::append(&writer, tenant, at, bytes).await
-        };
-        let done = match tokio::time::timeout(LEDGER_TIMEOUT, append).await {
-            Ok(done) => done,
-            Err(_) => Err(Fault::Lost("append to the ledger".to_owned())),
-        };
-        done.map_err(|fault| fault.at(keeper))
+        self.ledger_write(node, tenant, "append to the ledger", |writer| async move {
+            ledger::append(&writer, tenant, (at, prev), bytes).await
+        })
+        .await
     }
 
-    async fn ledger_remove(&self, keeper: &NodeName, tenant: &Tenant) -> Result<(), HostError> {
-        let link = self.link(keeper)?;
-        let remove = async {
-            let writer = link.writer(Write::new("ledger", tenant.namespace()))?;
+    async fn ledger_replace(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        bytes: &[u8],
+    ) -> Result<(), HostError> {
+        self.ledger_write(node, tenant, "write the ledger", |writer| async move {
+            ledger::replace(&writer, tenant, bytes).await
+        })
+        .await
+    }
+
+    async fn ledger_remove(&self, node: &NodeName, tenant: &Tenant) -> Result<(), HostError> {
+        self.ledger_write(node, tenant, "remove the ledger", |writer| async move {
             ledger::remove(&writer, tenant).await
-        };
-        let done = match tokio::time::timeout(LEDGER_TIMEOUT, remove).await {
-            Ok(done) => done,
-            Err(_) => Err(Fault::Lost("remove the ledger".to_owned())),
-        };
-        done.map_err(|fault| fault.at(keeper))
+        })
+        .await
     }
 }

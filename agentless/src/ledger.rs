@@ -9,32 +9,53 @@ use crate::fault::Fault;
 use crate::link::{Live, Writer, said};
 use crate::session::quote::Call;
 
-/// Reads the whole ledger; empty if there is none.
+/// The most that one read asks for, in bytes: what a session carries in one answer has a limit.
+const CHUNK: usize = 3 * 1024 * 1024;
+
+/// Reads the whole ledger, or a copy; empty if there is none. What is appended meanwhile may be in it.
 pub(crate) async fn read(live: &Live, tenant: &Tenant) -> Result<Vec<u8>, Fault> {
-    let output = live.read(&Call::new("ledger_read").arg(tenant.namespace())).await?;
-    if output.status != 0 {
-        return Err(Fault::failed("read the ledger", &said(output.status, &output.text)));
+    let mut bytes = Vec::new();
+    loop {
+        let call = Call::new("ledger_read").arg(tenant.namespace()).arg(bytes.len()).arg(CHUNK);
+        let output = live.read(&call).await?;
+        if output.status != 0 {
+            return Err(Fault::failed("read the ledger", &said(output.status, &output.text)));
+        }
+        let chunk = STANDARD
+            .decode(output.text.trim())
+            .map_err(|error| Fault::failed("read the ledger", &error.to_string()))?;
+        bytes.extend_from_slice(&chunk);
+        if chunk.len() < CHUNK {
+            return Ok(bytes);
+        }
     }
-    STANDARD
-        .decode(output.text.trim())
-        .map_err(|error| Fault::failed("read the ledger", &error.to_string()))
 }
 
-/// Appends if the ledger's length is still what it was.
+/// Appends if the ledger's length and last line are still what they were.
 pub(crate) async fn append(
     writer: &Writer<'_>,
     tenant: &Tenant,
-    at: u64,
+    (at, prev): (u64, &str),
     bytes: &[u8],
 ) -> Result<(), Fault> {
-    let call =
-        Call::new("ledger_append").arg(tenant.namespace()).arg(at).data(&STANDARD.encode(bytes));
+    let call = Call::new("ledger_append").arg(tenant.namespace()).arg(at).arg(prev);
+    let call = call.data(&STANDARD.encode(bytes));
     let output = writer.run(&call).await?;
     match output.status {
         0 => Ok(()),
         80 => Err(Refusal::LedgerMoved.into()),
         status => Err(Fault::failed("append to the ledger", &said(status, &output.text))),
     }
+}
+
+/// Puts a whole ledger in its place.
+pub(crate) async fn replace(
+    writer: &Writer<'_>,
+    tenant: &Tenant,
+    bytes: &[u8],
+) -> Result<(), Fault> {
+    let call = Call::new("ledger_replace").arg(tenant.namespace()).data(&STANDARD.encode(bytes));
+    writer.must("write the ledger", &call).await.map(drop)
 }
 
 /// Removes the ledger.

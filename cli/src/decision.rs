@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 
 use berth_engine::plan::body::{Blocked, Goal};
-use berth_engine::plan::ledger::{Entry, Head, Ledger};
+use berth_engine::plan::ledger::{Entry, Head, Ledger, Line};
 use berth_engine::plan::names::WorkloadName;
 use berth_engine::plan::observation::Observation;
 use berth_engine::run::observe::{Survey, survey};
-use berth_engine::run::record::{lines, record};
+use berth_engine::run::record::{RecordError, lines, record};
 
 use crate::commands::Ended;
 use crate::commands::apply::{Made, agreed, carry_out};
@@ -128,10 +128,9 @@ async fn decide_on(
             (workload.replicas, workload.scale) = (text.replicas, text.scale);
         }
     }
-    let tenant = (&project.graph.keeper, &project.graph.tenant);
     let now = carry.filter(|carry| !carry.later && !touches.is_empty());
     let Some(carry) = now else {
-        record(host, tenant, &seen.ledger, &lines).await?;
+        note(host, project, &seen, &lines).await?;
         say();
         return Ok(Exit::Done);
     };
@@ -141,9 +140,9 @@ async fn decide_on(
     };
     let program = berth_engine::plan::canon::digest_of("berth-applied/1", &head.reached);
     let body = judged(after.plan(&graph, &program, Goal::Converge, &touches, now_ms))?;
-    let made = Made { observation: seen.observation, head, body };
+    let made = Made { observation: seen.observation.clone(), head, body };
     if made.body.is_empty() && made.body.blocked.is_empty() {
-        record(host, tenant, &seen.ledger, &lines).await?;
+        note(host, project, &seen, &lines).await?;
         say();
         return Ok(crate::commands::plan::exit_of(&made.body, false));
     }
@@ -162,10 +161,22 @@ async fn decide_on(
     if !carry.yes && !agreed("Record this, and apply this plan?", "y")? {
         return Ok(Exit::Mistake);
     }
-    record(host, tenant, &seen.ledger, &lines).await?;
+    note(host, project, &seen, &lines).await?;
     say();
     if graph.workloads != project.graph.workloads {
         hint!("{} what else the text says waits for `berth apply`", paint::notice("note:"));
     }
     carry_out(host, project, &graph, &made).await
+}
+
+/// Records lines, and says which copies of the ledger lack them.
+async fn note(
+    host: &berth_agentless::SshHost,
+    project: &Project,
+    seen: &Survey,
+    lines: &[Line],
+) -> Result<(), RecordError> {
+    let (_, behind) = record(host, &project.graph, seen, lines).await?;
+    behind.iter().for_each(|line| hint!("{} {line}", paint::notice("note:")));
+    Ok(())
 }

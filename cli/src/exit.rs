@@ -7,6 +7,7 @@ use berth_engine::run::apply::ApplyError;
 use berth_engine::run::host::HostError;
 use berth_engine::run::ledger::LedgerFault;
 use berth_engine::run::record::RecordError;
+use berth_engine::run::relocate::MoveError;
 
 use crate::replicas::ChoiceError;
 use crate::saved::SavedError;
@@ -66,7 +67,9 @@ impl Exit {
                 return match apply {
                     ApplyError::Stale { .. } | ApplyError::Overtaken(_) => Self::Refused,
                     ApplyError::Lock(host) => Self::of_host(host),
-                    ApplyError::Ledger(_) | ApplyError::Journal(_) => Self::Partial,
+                    ApplyError::Ledger(_)
+                    | ApplyError::Uncopied { .. }
+                    | ApplyError::Journal(_) => Self::Partial,
                 };
             }
             if let Some(ChoiceError::Unseen(..) | ChoiceError::NotRunning(..)) =
@@ -86,6 +89,21 @@ impl Exit {
             }
             if error.is::<LedgerFault>() {
                 return Self::Partial;
+            }
+            if let Some(moving) = error.downcast_ref::<MoveError>() {
+                return match moving {
+                    MoveError::Lock(host) => Self::of_host(host),
+                    MoveError::Here(_)
+                    | MoveError::Nothing(_)
+                    | MoveError::KeeperThere(_)
+                    | MoveError::Newer { .. } => Self::Refused,
+                    MoveError::KeeperLost { .. }
+                    | MoveError::Named { .. }
+                    | MoveError::TooFew { .. }
+                    | MoveError::Unknown(_)
+                    | MoveError::NoCopy
+                    | MoveError::Ledger(_) => Self::Partial,
+                };
             }
             if let Some(saved) = error.downcast_ref::<SavedError>() {
                 return match saved {
@@ -130,6 +148,13 @@ pub(crate) fn report(error: &(dyn Error + 'static)) {
         }
         hint!("  plan again to see what to do now");
     }
+    if let Some(ApplyError::Uncopied { behind }) = error.downcast_ref::<ApplyError>() {
+        behind.iter().for_each(|line| hint!("  {line}"));
+        hint!("  apply again when one of those nodes can be written to");
+    }
+    if let Some(mend) = mend(error) {
+        hint!("  {mend}");
+    }
     let locked = match (error.downcast_ref(), error.downcast_ref()) {
         (Some(ApplyError::Lock(locked)), _) | (_, Some(RecordError::Lock(locked))) => Some(locked),
         _ => None,
@@ -140,4 +165,58 @@ pub(crate) fn report(error: &(dyn Error + 'static)) {
             crate::paint::time(claim.since_ms)
         );
     }
+}
+
+/// What to do about a ledger that is not where it should be.
+fn mend(error: &(dyn Error + 'static)) -> Option<String> {
+    let fault = match (error.downcast_ref(), error.downcast_ref(), error.downcast_ref()) {
+        (Some(fault), _, _)
+        | (_, Some(ApplyError::Ledger(fault)), _)
+        | (_, _, Some(RecordError::Ledger(fault))) => Some(fault),
+        _ => None,
+    };
+    match fault {
+        Some(LedgerFault::Elsewhere { named, keeper, .. }) => {
+            return Some(format!(
+                "`berth ledger move` brings it to {named}; `keeper: {keeper}` in the text leaves it there"
+            ));
+        }
+        Some(LedgerFault::Behind { .. } | LedgerFault::Unfinished { .. }) => {
+            return Some("`berth ledger move --take-over` goes on with the newest copy".to_owned());
+        }
+        Some(LedgerFault::Unseen { .. }) => {
+            return Some(
+                "a first apply needs more than half of the nodes; take those out of the text that are not there yet"
+                    .to_owned(),
+            );
+        }
+        Some(LedgerFault::Keeper(HostError::Unreachable { node, .. })) => {
+            return Some(format!(
+                "if {node} is lost for good, name another keeper in the text, then `berth ledger move --take-over`"
+            ));
+        }
+        Some(LedgerFault::Keeper(_) | LedgerFault::Content(_)) | None => {}
+    }
+    Some(match error.downcast_ref::<MoveError>()? {
+        MoveError::KeeperLost { .. } => {
+            "if it is lost for good, `berth ledger move --take-over` goes on with the newest copy"
+                .to_owned()
+        }
+        MoveError::KeeperThere(keeper) => format!(
+            "`berth ledger move` brings the ledger from it; nothing is taken over while {keeper} answers"
+        ),
+        MoveError::TooFew { .. } | MoveError::Unknown(_) => {
+            "name those that are switched off for certain: `--fenced NODE`".to_owned()
+        }
+        MoveError::NoCopy => {
+            "`berth state rebuild` begins one with what this folder and the nodes know".to_owned()
+        }
+        MoveError::Named { .. } => "name a keeper that answers in the text".to_owned(),
+        MoveError::Newer { .. } => {
+            "`berth ledger move --take-over` goes on with that one".to_owned()
+        }
+        MoveError::Here(_) | MoveError::Nothing(_) | MoveError::Lock(_) | MoveError::Ledger(_) => {
+            return None;
+        }
+    })
 }

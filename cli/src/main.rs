@@ -140,6 +140,10 @@ enum Command {
     Drift(commands::drift::Args),
     /// List what was applied, when, by whom, and how it ended
     History(commands::history::Args),
+    /// Show where the ledger is, and its copies; move it to another keeper
+    Ledger(commands::ledger::Args),
+    /// Verify, rebuild, export, import or tidy what Berth remembers
+    State(commands::state::Args),
     /// Take everything of this environment off the nodes
     Destroy(commands::destroy::Args),
     /// Show a node's host key, and trust it
@@ -207,6 +211,8 @@ fn main() -> ExitCode {
         Command::Unpin(args) => commands::overrides::unpin(&global, &args),
         Command::Drift(args) => commands::drift::run(&global, &args),
         Command::History(args) => commands::history::run(&global, &args),
+        Command::Ledger(args) => commands::ledger::run(&global, &args),
+        Command::State(args) => commands::state::run(&global, &args),
         Command::Destroy(args) => commands::destroy::run(&global, &args),
         Command::Trust(args) => commands::trust::run(&global, &args),
         Command::Image(args) => commands::image::run(&global, &args),

@@ -16,6 +16,7 @@ use berth_engine::plan::overrides::{self, Override, Subject};
 use berth_engine::plan::render;
 use berth_engine::run::observe::{Survey, survey};
 use berth_engine::run::record;
+use berth_engine::run::relocate::{Wish, relocate};
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
 
 use crate::drive::{agreed, apply, plan, tell, turn};
@@ -159,7 +160,8 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     twin.world().add_foreign(&nodes[1], "redis-test");
     for _ in 0..2 + dice.roll(6) {
         match dice.roll(8) {
-            0 | 1 => graph = text(&mut dice),
+            0 | 1 => graph = Graph { keeper: graph.keeper, ..text(&mut dice) },
+            4 | 5 if seed % 5 == 3 => move_ledger(&twin, &mut graph, &mut dice, bug).await,
             6 | 7 => decide(&twin, &graph, &mut dice).await,
             2 => {
                 let running: Vec<_> = twin.world().running().into_iter().collect();
@@ -196,12 +198,67 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     for node in &nodes {
         twin.world().set_cut(node, false);
     }
+    find_ledger(&twin, &graph).await?;
     reopen(&twin, &graph, &mut dice).await?;
     settle(&twin, &graph, bug).await?;
     ends_well(&twin, &graph).await?;
     let seen = survey(&twin, &graph).await.map_err(|fault| fault.to_string())?;
     let (hash, world) = (seen.ledger.head.hash, twin.world());
     Ok(Ended { hash, calls: world.calls(), met: world.met().clone() })
+}
+
+/// The ledger goes to the next node: since the text says so, since its keeper is cut off, since it lost
+/// its disk, or since all copies are gone too.
+async fn move_ledger(twin: &Twin, graph: &mut Graph, dice: &mut Dice, bug: Option<Bug>) {
+    let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
+    let old = graph.keeper.clone();
+    let at = nodes.iter().position(|node| *node == old).unwrap_or(0);
+    // Without a roll, so that seeds go on to tell what they told.
+    let mut how = dice.0 % 8;
+    // What was turned down, or is watched still, is what only a ledger knows.
+    let is_bad = |workload: &Workload| {
+        [image('d'), image('e'), image('f')].contains(&workload.template.image)
+    };
+    let seen = survey(twin, graph).await;
+    let is_in_doubt = |head: &Head| head.in_flight.is_some() || !head.pins.is_empty();
+    if graph.workloads.values().any(is_bad) || !seen.is_ok_and(|s| !is_in_doubt(&s.ledger.head)) {
+        how = how.min(6);
+    }
+    if how < 6 {
+        graph.keeper = nodes[(at + 1) % nodes.len()].clone();
+    }
+    tell(|| format!("the ledger is to go from {old} to {}, in way {how}\n", graph.keeper));
+    match how {
+        0..3 => {}
+        3..6 => twin.world().set_cut(&old, true),
+        6 => twin.world().lose_ledger(&old),
+        _ => nodes.iter().for_each(|node| twin.world().lose_ledger(node)),
+    }
+    if dice.0.is_multiple_of(3) {
+        twin.world().fault_in(dice.0 % 29, FAULTS[dice.0 as usize % FAULTS.len()]);
+    }
+    let wish = Wish { who: "sim@test".to_owned(), at_ms: 1, ..Wish::default() };
+    let wish = Wish { take_over: how >= 3, rebuild: how == 7, ..wish };
+    let engine = Engine::new(twin.another_engine(), bug);
+    tokio::select! {
+        biased;
+        moved = relocate(&engine, graph, &wish) => tell(|| format!("→ {moved:?}\n")),
+        () = engine.killed() => {}
+    }
+    twin.world().clear_faults();
+}
+
+/// Says again what was interrupted: the ledger goes where the text says.
+async fn find_ledger(twin: &Twin, graph: &Graph) -> Result<(), String> {
+    for (take_over, rebuild) in [(false, false), (true, false), (true, true)] {
+        let Err(fault) = survey(twin, graph).await else { return Ok(()) };
+        tell(|| format!("{fault}\n"));
+        let wish =
+            Wish { who: "sim@test".to_owned(), at_ms: 1, take_over, rebuild, ..Wish::default() };
+        let moved = relocate(&twin.another_engine(), graph, &wish).await;
+        tell(|| format!("→ {moved:?}\n"));
+    }
+    survey(twin, graph).await.map(drop).map_err(|fault| format!("no ledger: {fault}"))
 }
 
 /// Turns until there is nothing to do, as a new engine on the same world.
@@ -293,8 +350,7 @@ fn earlier(seen: &Survey, workload: &WorkloadName) -> Option<Workload> {
 async fn write(engine: &Twin, graph: &Graph, seen: &Survey, entry: Entry) {
     tell(|| format!("decided: {entry:?}\n"));
     let lines = record::lines(&seen.ledger, 1, "sim@test", vec![entry]);
-    let written =
-        record::record(engine, (&graph.keeper, &graph.tenant), &seen.ledger, &lines).await;
+    let written = record::record(engine, graph, seen, &lines).await;
     tell(|| format!("→ {:?}\n", written.err()));
 }
 
@@ -311,8 +367,7 @@ async fn reopen(twin: &Twin, graph: &Graph, dice: &mut Dice) -> Result<(), Strin
     });
     let entries = lifted.map(|subject| Entry::Lift { subject }).collect();
     let lines = record::lines(&seen.ledger, 1, "sim@test", entries);
-    let tenant = (&graph.keeper, &graph.tenant);
-    let written = record::record(twin, tenant, &seen.ledger, &lines).await;
+    let written = record::record(twin, graph, &seen, &lines).await;
     written.map(|_| ()).map_err(|error| error.to_string())
 }
 

@@ -130,7 +130,8 @@ pub struct Engine {
 #[derive(Debug, Default)]
 struct Kept {
     said_yes: BTreeMap<String, ()>,
-    unwritten: Vec<u8>,
+    /// By node: a line that is not durable yet, with the hash of the one before.
+    unwritten: BTreeMap<NodeName, (String, Vec<u8>)>,
 }
 
 impl Engine {
@@ -485,7 +486,9 @@ impl Host for Engine {
                 bytes.pop();
             }
         }
-        bytes.extend_from_slice(&self.kept().unwritten);
+        if let Some((_, unwritten)) = self.kept().unwritten.get(keeper) {
+            bytes.extend_from_slice(unwritten);
+        }
         Ok(bytes)
     }
 
@@ -494,6 +497,7 @@ impl Host for Engine {
         keeper: &NodeName,
         tenant: &Tenant,
         at: u64,
+        prev: &str,
         bytes: &[u8],
     ) -> Result<(), HostError> {
         let kind =
@@ -505,14 +509,22 @@ impl Host for Engine {
             return Ok(());
         }
         if self.has(Bug::FsyncIsSkipped) {
-            let before = std::mem::replace(&mut self.kept().unwritten, bytes.to_vec());
+            let line = (prev.to_owned(), bytes.to_vec());
+            let before = self.kept().unwritten.insert(keeper.clone(), line);
+            let Some((prev, before)) = before else { return Ok(()) };
             let at = at.saturating_sub(before.len() as u64);
-            if before.is_empty() {
-                return Ok(());
-            }
-            return self.twin.ledger_append(keeper, tenant, at, &before).await;
+            return self.twin.ledger_append(keeper, tenant, at, &prev, &before).await;
         }
-        self.twin.ledger_append(keeper, tenant, at, bytes).await
+        self.twin.ledger_append(keeper, tenant, at, prev, bytes).await
+    }
+
+    async fn ledger_replace(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        bytes: &[u8],
+    ) -> Result<(), HostError> {
+        self.twin.ledger_replace(node, tenant, bytes).await
     }
 
     async fn ledger_remove(&self, keeper: &NodeName, tenant: &Tenant) -> Result<(), HostError> {

@@ -201,8 +201,7 @@ impl Stage {
 
     async fn write(&self, graph: &Graph, seen: &Survey, entry: Entry) {
         let lines = record::lines(&seen.ledger, 0, "ana@desk", vec![entry]);
-        let tenant = (&graph.keeper, &graph.tenant);
-        record::record(&self.twin, tenant, &seen.ledger, &lines).await.expect("recorded");
+        record::record(&self.twin, graph, seen, &lines).await.expect("recorded");
     }
 
     fn disturb(&mut self, line: &str) {

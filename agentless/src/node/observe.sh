@@ -18,7 +18,10 @@ observe() {
   for name in ptp static; do
     [ -x /usr/lib/cni/$name ] || [ -x /opt/cni/bin/$name ] || [ -x /usr/libexec/cni/$name ] || printf 'missing cni-%s\n' "$name"
   done
-  [ -r /etc/berth/epoch ] && read -r value </etc/berth/epoch && printf 'epoch %s\n' "$value"
+  file=/etc/berth/ledger/$1
+  if [ -r "$file.mark" ] && read -r value <"$file.mark"; then
+    printf 'mark %s %s\n' "$(stat -c %s "$file.log" 2>/dev/null || echo 0)" "$value"
+  fi
   [ -r /etc/berth/node/network.json ] && IFS= read -r line </etc/berth/node/network.json && printf 'network %s\n' "$line"
   for file in /etc/berth/reflexes/*/version; do
     [ -r "$file" ] || continue

@@ -3,7 +3,7 @@
 #
 # In:  "beat"                      the engine lives
 #      "ID LENGTH [LINE]"          a command: LINE if LENGTH is 0, else LENGTH bytes after this line
-#      "lock ID EPOCH CLAIM"       see take_lock; CLAIM is quoted
+#      "lock ID EPOCH LINES KEEPER NAMESPACE CLAIM"  see take_lock; all are quoted
 #      "unlock ID"                 "bye"
 # Out: "ID + TEXT"                 output, at most 3000 bytes a line, \n and \\ escaped
 #      "ID = STATUS"               the end
@@ -27,10 +27,11 @@ run() {
   emit "$1" "$out" "$?"
 }
 
-# take_lock EPOCH CLAIM: 75 and the holder's claim in $answer if it is taken, 76 and the node's
-# epoch if ours is lower. It runs in the loop itself, so that every command inherits descriptor 9.
+# take_lock EPOCH LINES KEEPER NAMESPACE CLAIM: 75 and the holder's claim in $answer if it is taken, 76 and
+# the epoch and keeper that the node knows if ours is a lower epoch, or another keeper's. It runs in the
+# loop itself, so that every command inherits descriptor 9.
 take_lock() {
-  local known=0
+  local epoch='' lines='' keeper='' mark=/etc/berth/ledger/$4.mark
   answer=
   exec 9>>/run/berth/lock
   if ! flock -n 9; then
@@ -38,16 +39,20 @@ take_lock() {
     answer=$(head -c 4096 /run/berth/lock.claim 2>/dev/null)
     return 75
   fi
-  [ -r /etc/berth/epoch ] && read -r known </etc/berth/epoch
-  if [ "$1" -lt "$known" ]; then
+  [ -r "$mark" ] && read -r epoch lines keeper <"$mark"
+  # A mark that was torn is none.
+  case $epoch,$lines in , | *,  | ,* | *[!0-9,]*) epoch=0 lines=0 keeper= ;; esac
+  # A first apply that was killed before its first line left nothing that another keeper could lack.
+  [ "$epoch $lines" != '0 0' ] || keeper=
+  if [ "$1" -lt "$epoch" ] || { [ "$1" = "$epoch" ] && [ -n "$keeper" ] && [ "$3" != "$keeper" ]; }; then
     exec 9>&-
-    answer=$known
+    answer="$epoch $keeper"
     return 76
   fi
-  printf '%s' "$2" >/run/berth/lock.claim
-  if [ "$1" -gt "$known" ]; then
-    mkdir -p /etc/berth
-    printf '%s\n' "$1" >/etc/berth/epoch.new && mv -f /etc/berth/epoch.new /etc/berth/epoch
+  printf '%s' "$5" >/run/berth/lock.claim
+  if [ -z "$keeper" ] || [ "$1" -gt "$epoch" ] || [ "$2" -gt "$lines" ]; then
+    mkdir -p /etc/berth/ledger
+    printf '%s\n' "$1 $2 $3" >"$mark.new" && sync "$mark.new" && mv -f "$mark.new" "$mark"
   fi
 }
 
@@ -57,11 +62,16 @@ give_lock() {
   exec 9>&-
 }
 
-# An epoch alone is no reason to keep /etc/berth.
+# What is known of a first keeper's ledger is no reason to keep /etc/berth, if its tenant has nothing here.
 tidy() {
-  local left
-  left=$(ls -A /etc/berth 2>/dev/null)
-  if [ -z "$left" ] || [ "$left" = epoch ]; then rm -rf /etc/berth; fi
+  local mark name epoch
+  for mark in /etc/berth/ledger/*.mark; do
+    [ -f "$mark" ] && read -r epoch _ <"$mark" || continue
+    name=${mark##*/} name=${name%.mark}
+    [ "$epoch" != 0 ] || [ -e "/etc/berth/tenants/$name" ] || [ -e "/etc/berth/ledger/$name.log" ] || rm -f "$mark"
+  done
+  rmdir /etc/berth/ledger /etc/berth 2>/dev/null
+  return 0
 }
 
 # Ends the SSH session that this shell belongs to, and with it the forwarded containerd socket:

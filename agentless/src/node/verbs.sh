@@ -178,13 +178,18 @@ endpoint_remove() {
   fi
 }
 
-# ledger_append NAMESPACE LENGTH BASE64: 80 if the ledger has another length.
+# ledger_append NAMESPACE LENGTH HASH BASE64: 80 if the ledger has another length, or does not end with the
+# line of that hash. What follows without a line's end was being written when the node lost power.
 ledger_append() {
   local file=/etc/berth/ledger/$1.log size=0
   mkdir -p /etc/berth/ledger || return
   [ -f "$file" ] && size=$(stat -c %s "$file")
+  if [ "$size" -gt "$2" ] && [ "$(tail -c "+$(($2 + 1))" "$file" | wc -l)" = 0 ]; then
+    truncate -s "$2" "$file" && size=$2
+  fi
   [ "$size" = "$2" ] || { printf '%s' "$size"; return 80; }
-  printf '%s' "$3" | base64 -d | dd of="$file" bs=1M iflag=fullblock oflag=append conv=notrunc,fsync status=none || {
+  [ "$2" = 0 ] || [ "$(tail -c 67 "$file")" = "$3\"}" ] || return 80
+  printf '%s' "$4" | base64 -d | dd of="$file" bs=1M iflag=fullblock oflag=append conv=notrunc,fsync status=none || {
     # A half-written record would make the next append refuse for ever.
     truncate -s "$2" "$file"
     return 1
@@ -192,15 +197,22 @@ ledger_append() {
   [ "$2" != 0 ] || sync /etc/berth /etc/berth/ledger
 }
 
+# ledger_replace NAMESPACE BASE64: the whole of it, at once.
+ledger_replace() {
+  local file=/etc/berth/ledger/$1.log
+  mkdir -p /etc/berth/ledger || return
+  printf '%s' "$2" | base64 -d >"$file.new" && sync "$file.new" && mv -f "$file.new" "$file" && sync /etc/berth /etc/berth/ledger
+}
+
 ledger_remove() {
-  rm -f "/etc/berth/ledger/$1.log"
-  rmdir /etc/berth/ledger 2>/dev/null
+  rm -f "/etc/berth/ledger/$1.log" "/etc/berth/ledger/$1.mark"
   tidy
 }
 
+# ledger_read NAMESPACE FROM BYTES: a part of it.
 ledger_read() {
   [ -f "/etc/berth/ledger/$1.log" ] || return 0
-  base64 -w 0 "/etc/berth/ledger/$1.log"
+  tail -c "+$(($2 + 1))" "/etc/berth/ledger/$1.log" | head -c "$3" | base64 -w 0
 }
 
 # pod_log NAMESPACE ID LIMIT: the end of a log, as base64.

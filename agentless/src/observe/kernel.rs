@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use berth_engine::plan::action::{Endpoint, NodeNetwork, NodePort, Protocol, Reflex};
-use berth_engine::plan::names::{VolumeId, WorkloadName};
+use berth_engine::plan::ledger::Mark;
+use berth_engine::plan::names::{NodeName, VolumeId, WorkloadName};
 use berth_engine::plan::observation::VolumeSpec;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_till, take_till1, take_while1};
@@ -34,7 +35,7 @@ pub(crate) struct Kernel {
     /// Ports that processes of the node itself listen on, and not just at a loopback address.
     pub(crate) listens: BTreeSet<NodePort>,
     pub(crate) missing: Vec<String>,
-    pub(crate) epoch: u64,
+    pub(crate) mark: Option<Mark>,
     pub(crate) network: Option<NodeNetwork>,
     pub(crate) reflexes: BTreeMap<Reflex, u32>,
     pub(crate) claims: BTreeSet<Ipv4Addr>,
@@ -64,7 +65,7 @@ enum Fact<'a> {
     Address(&'a str, IpAddr),
     Listens(NodePort),
     Missing(&'a str),
-    Epoch(u64),
+    Mark(Mark),
     Network(Box<NodeNetwork>),
     Reflex(Reflex, u32),
     Claim(Ipv4Addr),
@@ -96,7 +97,7 @@ pub(crate) fn parse(text: &str) -> Result<Kernel, Cut> {
                 kernel.listens.insert(port);
             }
             Fact::Missing(what) => kernel.missing.push(what.to_owned()),
-            Fact::Epoch(n) => kernel.epoch = n,
+            Fact::Mark(mark) => kernel.mark = Some(mark),
             Fact::Network(network) => kernel.network = Some(*network),
             Fact::Reflex(reflex, version) => {
                 kernel.reflexes.insert(reflex, version);
@@ -198,6 +199,21 @@ fn listening(input: &str) -> IResult<&str, NodePort> {
     .parse(input)
 }
 
+/// What is remembered of the ledger: `BYTES EPOCH LINES KEEPER`.
+fn mark(input: &str) -> IResult<&str, Mark> {
+    let space = || char(' ');
+    map(
+        (number, space(), number, space(), number, space(), word),
+        |(bytes, _, epoch, _, lines, _, keeper)| Mark {
+            epoch,
+            lines,
+            keeper: NodeName::new(keeper),
+            bytes,
+        },
+    )
+    .parse(input)
+}
+
 fn fact(line: &str) -> IResult<&str, Fact<'_>> {
     alt((
         alt((
@@ -220,7 +236,7 @@ fn fact(line: &str) -> IResult<&str, Fact<'_>> {
             ),
             map(preceded(tag("listens "), listening), Fact::Listens),
             map(preceded(tag("missing "), rest), Fact::Missing),
-            map(preceded(tag("epoch "), number), Fact::Epoch),
+            map(preceded(tag("mark "), mark), Fact::Mark),
         )),
         alt((
             map(preceded(tag("network "), json), Fact::Network),
@@ -271,7 +287,7 @@ listens sctp *:9
 listens tcp 0.0.0.0:99999
 missing nft
 unheard-of 3
-epoch 4
+mark 2817 4 17 n2
 reflex boot 1
 reflex sing 9
 claim 10.88.1.11
@@ -320,7 +336,7 @@ end
 
         #[test]
         fn no_line_with_a_known_key_panics(key in 0..20_usize, text in ".{0,80}") {
-            let key = ["machine", "memory", "cpus", "os", "now", "disk", "addr", "missing", "epoch",
+            let key = ["machine", "memory", "cpus", "os", "now", "disk", "addr", "missing", "mark",
                 "network", "reflex", "claim", "endpoint", "wired", "started", "tenant", "disktotal", "pressure",
                 "listens", "volume"][key];
             let _ = parse(&format!("{key} {text}\nend"));

@@ -110,7 +110,6 @@ fn assemble(
             missing: kernel.missing.iter().map(|what| missing(what)).collect(),
         },
         spec: NodeSpec {
-            epoch: kernel.epoch,
             network: kernel.network,
             reflexes: kernel.reflexes,
             tenant: burst.tenant && kernel.tenant,
@@ -130,6 +129,7 @@ fn assemble(
             listens: kernel.listens,
             clock_skew_ms,
         },
+        ledger: kernel.mark,
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use berth_engine::plan::names::{NodeName, Tenant};
 use berth_engine::run::host::{Layer, LockClaim};
 use russh::ChannelMsg;
 use russh::client::Handle;
@@ -199,7 +200,8 @@ impl Shell {
         let json = serde_json::to_string(claim)
             .map_err(|error| Fault::failed("lock", &error.to_string()))?
             .replace('\n', " ");
-        let call = Call::new("take_lock").arg(claim.epoch).arg(json);
+        let call = Call::new("take_lock").arg(claim.epoch).arg(claim.lines).arg(&claim.keeper);
+        let call = call.arg(claim.tenant.namespace()).arg(json);
         let arguments = call.line().strip_prefix("take_lock ").unwrap_or_default().to_owned();
         let answer = self
             .exchange(|id| format!("lock {id} {arguments}\n"))
@@ -208,10 +210,11 @@ impl Shell {
         match answer.status {
             0 => Ok(()),
             75 => Err(Fault::Locked(Box::new(holder(&answer.text)))),
-            76 => Err(Fault::Fenced {
-                ours: claim.epoch,
-                theirs: answer.text.trim().parse().unwrap_or(u64::MAX),
-            }),
+            76 => {
+                let (theirs, keeper) = answer.text.trim().split_once(' ').unwrap_or_default();
+                let theirs = theirs.parse().unwrap_or(u64::MAX);
+                Err(Fault::Fenced { ours: claim.epoch, theirs, keeper: words(keeper) })
+            }
             _ => Err(Fault::failed("lock", &answer.text)),
         }
     }
@@ -246,7 +249,10 @@ fn holder(json: &str) -> LockClaim {
         holder: "someone".to_owned(),
         since_ms: 0,
         purpose: "an unknown purpose".to_owned(),
+        tenant: Tenant { project: String::new(), environment: String::new() },
         epoch: 0,
+        keeper: NodeName::new(""),
+        lines: 0,
     })
 }
 

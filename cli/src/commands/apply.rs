@@ -153,6 +153,7 @@ pub(crate) async fn carry_out(
     let apply = Apply { host, clock: &SystemClock, who: &who, watch: &watch, stop: &stop };
     let planned = Planned { body, graph, observation, head, commit: commit.as_deref() };
     let applied = apply.apply(planned, &mut journal).await?;
+    applied.behind.iter().for_each(|line| hint!("{} {line}", paint::notice("note:")));
     if let Some(store) = fleet::store(project) {
         for (pod, log) in logs.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             store.keep_log(&body.tenant, pod, log)?;

@@ -104,6 +104,7 @@ async fn story() -> Told {
             | ApplyError::Stale { .. }
             | ApplyError::Overtaken(_)
             | ApplyError::Ledger(_)
+            | ApplyError::Uncopied { .. }
             | ApplyError::Journal(_) => {
                 return Err(error);
             }

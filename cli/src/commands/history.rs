@@ -124,6 +124,11 @@ fn items(lines: &[Line]) -> Vec<Item<'_>> {
                 let words = format!("service/{workload} restart of {} replicas{why}", up_to.len());
                 items.push(Item::Decision(line, words));
             }
+            Entry::Keeper { keeper, epoch, taken_over } => {
+                let how = if *taken_over { "took the ledger over" } else { "keeps the ledger" };
+                items.push(Item::Decision(line, format!("{keeper} {how}, in epoch {epoch}")));
+            }
+            Entry::Snapshot { why, .. } => items.push(Item::Decision(line, why.clone())),
             Entry::Finish { .. } => {
                 if let Some(last) = last {
                     last.end = Some(line);

@@ -66,7 +66,9 @@ fn head(graph: &Graph, ledger: &Ledger) {
         | Entry::Pin { .. }
         | Entry::Override { .. }
         | Entry::Lift { .. }
-        | Entry::Restart { .. } => None,
+        | Entry::Restart { .. }
+        | Entry::Keeper { .. }
+        | Entry::Snapshot { .. } => None,
     });
     let last = last.unwrap_or_else(|| "nothing applied yet".to_owned());
     say!("{}  {last}", paint::bold(&graph.tenant.to_string()));

@@ -310,6 +310,7 @@ fn generations(
     }
     for (_, pod) in created(body) {
         let known = highest.entry(pod.id.replica()).or_default();
+        *known = (*known).max(head.least_generation);
         if pod.id.generation <= *known {
             violations.push(Violation::OldGeneration { pod: pod.id.clone(), known: *known });
         }

@@ -89,7 +89,4 @@ fn differences(
     if then.facts.machine_id != now.facts.machine_id {
         lines.push(format!("{name} is another machine"));
     }
-    if then.spec.epoch != now.spec.epoch {
-        lines.push(format!("{name} remembers another ledger epoch"));
-    }
 }

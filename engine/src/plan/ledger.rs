@@ -16,7 +16,7 @@ use super::names::{NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use super::overrides::{Override, Restart, Standing, Subject};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 6;
+pub const LEDGER_VERSION: u32 = 7;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +99,39 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         volumes: BTreeMap<VolumeId, Remembered>,
     },
+    /// Another node keeps the ledger from here on, under a higher epoch. Since version 7.
+    Keeper {
+        /// Which.
+        keeper: NodeName,
+        /// The epoch that begins.
+        epoch: u64,
+        /// Whether lines may be missing before this one: the last keeper was lost, and this is its
+        /// newest copy. Generations go on far above all that are known then.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        taken_over: bool,
+    },
+    /// What all lines before came to, in their place: they were folded, or lost. Only ever the first
+    /// line. Since version 7.
+    Snapshot {
+        /// What they came to. Its hash is that of the last of them, which the next line follows; none if
+        /// they were lost.
+        head: Box<Head>,
+        /// Why they are not there, for people.
+        why: String,
+    },
+}
+
+/// What a node remembers of a tenant's ledger since it was last locked: a floor for whoever reads one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The epoch that it was locked under.
+    pub epoch: u64,
+    /// How many lines the ledger had then at least.
+    pub lines: u64,
+    /// Who kept it.
+    pub keeper: NodeName,
+    /// How many bytes of the ledger the node itself has, as its keeper or as a copy; 0 if none.
+    pub bytes: u64,
 }
 
 /// Where a volume was when an apply ended.
@@ -155,8 +188,17 @@ pub struct Head {
     pub revision: u64,
     /// The hash of the last line; empty if none.
     pub hash: String,
-    /// The ledger's epoch; raised by a takeover.
+    /// How many lines came to it, folded ones included.
+    #[serde(default)]
+    pub lines: u64,
+    /// The ledger's epoch; raised whenever another node keeps it.
     pub epoch: u64,
+    /// The node that keeps it, if it was ever moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper: Option<NodeName>,
+    /// A generation above which every new one is; more than 0 only after lines may have been lost.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub least_generation: u64,
     /// Claimed addresses.
     pub claims: Claims,
     /// Workloads that stand at an earlier release.
@@ -181,6 +223,15 @@ pub struct Head {
     pub volumes: BTreeMap<VolumeId, Remembered>,
     /// The highest generation that any plan has named, by replica (`web-0`).
     pub generations: BTreeMap<String, u64>,
+}
+
+/// More generations than lost lines may have named: a plan names each replica's next, and its next
+/// but one if it may go back.
+pub(super) const LOST_GENERATIONS: u64 = 1000;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Addresses, claimed once and kept.
@@ -264,6 +315,13 @@ impl Line {
         line
     }
 
+    /// The line as it stands in a ledger's file, with its end.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes
+    }
+
     fn compute_hash(&self) -> String {
         digest_of("berth-ledger/1", &(self.v, &self.prev, self.at_ms, &self.who, &self.entry))
     }
@@ -300,11 +358,13 @@ pub fn parse(bytes: &[u8]) -> Result<Ledger, LedgerError> {
             return Err(LedgerError::Newer { found: v });
         }
         let parsed: Line = serde_json::from_slice(raw).map_err(unreadable)?;
-        if parsed.prev != prev || parsed.hash != parsed.compute_hash() {
+        let folded = matches!(parsed.entry, Entry::Snapshot { .. });
+        let follows = if folded { index == 0 } else { parsed.prev == prev };
+        if !follows || parsed.hash != parsed.compute_hash() {
             return Err(LedgerError::Broken { line });
         }
-        prev.clone_from(&parsed.hash);
         ledger.head.advance(&parsed);
+        prev.clone_from(&ledger.head.hash);
         ledger.lines.push(parsed);
     }
     Ok(ledger)
@@ -323,11 +383,34 @@ pub struct Ledger {
     pub torn: bool,
 }
 
+impl Ledger {
+    /// The file that it is, as this Berth writes it.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.lines.iter().flat_map(Line::bytes).collect()
+    }
+}
+
 impl Head {
     /// Takes the next line in.
     pub fn advance(&mut self, line: &Line) {
         self.hash.clone_from(&line.hash);
+        self.lines += 1;
         match &line.entry {
+            Entry::Keeper { keeper, epoch, taken_over } => {
+                self.keeper = Some(keeper.clone());
+                self.epoch = *epoch;
+                if *taken_over {
+                    let known = self.generations.values().copied().max().unwrap_or(0);
+                    self.least_generation = known.max(self.least_generation) + LOST_GENERATIONS;
+                }
+            }
+            Entry::Snapshot { head, why: _ } => {
+                *self = (**head).clone();
+                if self.hash.is_empty() {
+                    self.hash.clone_from(&line.hash);
+                    self.lines += 1;
+                }
+            }
             Entry::Begin { plan, digest, commit: _, summary: _ } => {
                 self.revision = plan.revision;
                 self.claims = plan.claims.clone();

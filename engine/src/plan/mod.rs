@@ -21,6 +21,7 @@ pub mod overrides;
 pub mod peers;
 pub mod place;
 pub mod planner;
+pub mod rebuild;
 pub mod render;
 pub mod rollout;
 pub mod satisfied;

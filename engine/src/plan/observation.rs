@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use super::action::{Endpoint, NodeNetwork, NodePort, Reflex};
+use super::ledger::Mark;
 use super::names::{ImageDigest, NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 
 /// Every node of the fleet, as last seen.
@@ -45,6 +46,9 @@ pub struct NodeObservation {
     pub spec: NodeSpec,
     /// What changes by itself.
     pub status: NodeStatus,
+    /// What it remembers of our tenant's ledger. No plan depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Mark>,
 }
 
 /// What rarely changes on a node.
@@ -85,8 +89,6 @@ pub struct Missing {
 /// What engines wrote on a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSpec {
-    /// The highest ledger epoch that the node remembers; 0 if none.
-    pub epoch: u64,
     /// The node's network, if Berth has set it.
     pub network: Option<NodeNetwork>,
     /// Installed reflexes and their versions.

@@ -13,7 +13,7 @@ use super::event::Watch;
 use super::executor::{Executor, OnGateFailed, Report};
 use super::host::{Host, HostError, LockClaim, Refusal};
 use super::journal::Journal;
-use super::ledger::{LedgerFault, Writer};
+use super::ledger::{LedgerFault, Writer, lock_copies};
 use super::observe::observe;
 use super::tenure::{Tenure, TenureError};
 use crate::plan::action::Action;
@@ -63,6 +63,8 @@ pub struct Applied {
     pub report: Report,
     /// The ledger's lines after it, or as they were last if the tenant has left.
     pub lines: Vec<Line>,
+    /// Which copies of the ledger were not written, one line each.
+    pub behind: Vec<String>,
 }
 
 /// Why nothing was applied, or why it ended early.
@@ -83,6 +85,12 @@ pub enum ApplyError {
     /// The ledger could not be read or written.
     #[error(transparent)]
     Ledger(#[from] LedgerFault),
+    /// What was about to be done is in the ledger, but in no copy of it. Nothing was done.
+    #[error("no copy of the ledger could be written, so nothing was done")]
+    Uncopied {
+        /// One line a copy.
+        behind: Vec<String>,
+    },
     /// The journal could not be written.
     #[error("the journal could not be written")]
     Journal(#[source] std::io::Error),
@@ -104,14 +112,21 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             holder: self.who.to_owned(),
             since_ms: self.clock.now_ms(),
             purpose: format!("plan {}", planned.body.digest().get(..8).unwrap_or_default()),
+            tenant: planned.body.tenant.clone(),
             epoch: planned.head.epoch,
+            keeper: planned.body.keeper.clone(),
+            lines: planned.head.lines,
         };
-        let locked = self.lock_all(planned, &claim).await?;
-        let result = self.locked(planned, journal, &claim).await;
+        let mut locked = self.lock_all(planned, &claim).await?;
+        let (copies, mut behind) =
+            lock_copies(self.host, planned.observation, &claim, &mut locked).await;
+        let result = self.locked(planned, journal, &claim, (&locked, copies)).await;
         for node in &locked {
             self.host.unlock(node).await;
         }
-        result
+        let mut applied = result?;
+        applied.behind.append(&mut behind);
+        Ok(applied)
     }
 
     async fn lock_all(
@@ -141,11 +156,12 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         planned: Planned<'_>,
         journal: &mut J,
         claim: &LockClaim,
+        (locked, copies): (&[NodeName], Vec<NodeName>),
     ) -> Result<Applied, ApplyError> {
         let Planned { body, graph, observation, head: _, commit } = planned;
         let opened = Writer::open(self.host, &body.keeper, &body.tenant, self.who);
         let (now, writer) = tokio::join!(observe(self.host, graph), opened);
-        let mut writer = writer?;
+        let mut writer = writer?.with_copies(copies);
         let mut changes = stale(body, observation, &now, &writer.ledger.head);
         changes.extend(ended(body, self.clock.now_ms()));
         if !changes.is_empty() {
@@ -159,6 +175,9 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             summary,
         };
         writer.append(self.clock.now_ms(), begin).await?;
+        if !writer.is_safe(observation) {
+            return Err(ApplyError::Uncopied { behind: writer.behind });
+        }
         journal.begin(&writer.ledger.head.hash).map_err(ApplyError::Journal)?;
         let tenure =
             Tenure::new(self.host, &body.keeper, &body.tenant, claim, &writer.ledger.head.hash);
@@ -192,10 +211,11 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         };
         append(&mut writer, &tenure, self.clock.now_ms(), finish).await?;
         let lines = std::mem::take(&mut writer.ledger.lines);
+        let behind = std::mem::take(&mut writer.behind);
         if leaves {
-            writer.remove().await?;
+            writer.remove(locked).await?;
         }
-        Ok(Applied { outcome, report, lines })
+        Ok(Applied { outcome, report, lines, behind })
     }
 }
 

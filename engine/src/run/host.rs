@@ -104,31 +104,43 @@ pub trait Host: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<u8>, HostError>> + Send;
 
-    /// Reads the tenant's ledger from its keeper; empty if there is none.
+    /// Reads the tenant's ledger, or its copy, from a node; empty if there is none.
     fn ledger_read(
         &self,
-        keeper: &NodeName,
+        node: &NodeName,
         tenant: &Tenant,
     ) -> impl Future<Output = Result<Vec<u8>, HostError>> + Send;
 
-    /// Appends to the tenant's ledger on its keeper, durably (written and synchronised before it
-    /// returns), if its length is still `at` bytes. An unfinished line after `at` (bytes without a
-    /// newline, from a keeper that lost power) is cut off first. Needs the keeper's lock.
+    /// Appends to the tenant's ledger on its keeper, or to a copy, durably (written and synchronised
+    /// before it returns), if it has `at` bytes still and ends with the line whose hash is `prev`. An
+    /// unfinished line after `at` (bytes without a newline, from a node that lost power) is cut off
+    /// first. Needs the node's lock.
     ///
     /// # Errors
-    /// [`Refusal::LedgerMoved`] if the length differs.
+    /// [`Refusal::LedgerMoved`] if the length or the last line differs.
     fn ledger_append(
         &self,
-        keeper: &NodeName,
+        node: &NodeName,
         tenant: &Tenant,
         at: u64,
+        prev: &str,
         bytes: &[u8],
     ) -> impl Future<Output = Result<(), HostError>> + Send;
 
-    /// Removes the tenant's ledger: the last write of a destroy. Needs the keeper's lock.
+    /// Puts a whole ledger in the place of the one that a node has, durably and at once. Needs the
+    /// node's lock.
+    fn ledger_replace(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+        bytes: &[u8],
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Removes the tenant's ledger, or a copy, and what the node remembers of it: the last write of a
+    /// destroy. Needs the node's lock.
     fn ledger_remove(
         &self,
-        keeper: &NodeName,
+        node: &NodeName,
         tenant: &Tenant,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
 }
@@ -151,8 +163,14 @@ pub struct LockClaim {
     pub since_ms: u64,
     /// For what: a plan's short digest, or a command.
     pub purpose: String,
-    /// The ledger's epoch; a node refuses a lower one than it remembers.
+    /// Whose ledger it is that the engine has read.
+    pub tenant: Tenant,
+    /// The ledger's epoch; a node refuses a lower one than it remembers, and another keeper of the same.
     pub epoch: u64,
+    /// The node that keeps the ledger.
+    pub keeper: NodeName,
+    /// How many lines the ledger has; a node remembers the most that it was told.
+    pub lines: u64,
 }
 
 /// Where a probe goes.
@@ -194,7 +212,9 @@ pub enum HostError {
         claim: Box<LockClaim>,
     },
     /// The node remembers a higher epoch: another keeper has taken over.
-    #[error("{node} belongs to ledger epoch {theirs}, and this engine knows only {ours}")]
+    #[error(
+        "{node} knows {keeper} as the ledger's keeper, in epoch {theirs}; this engine is in epoch {ours}"
+    )]
     Fenced {
         /// Which node.
         node: NodeName,
@@ -202,6 +222,8 @@ pub enum HostError {
         ours: u64,
         /// What the node remembers.
         theirs: u64,
+        /// Whom the node remembers as keeper.
+        keeper: NodeName,
     },
     /// The node answered no.
     #[error("{node}: {refusal}")]

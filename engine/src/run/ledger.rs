@@ -1,12 +1,65 @@
-//! Reading the ledger from its keeper, and appending to it.
+//! Reading the ledger from its keeper, and appending to it and to its copies.
+//!
+//! Each line goes to the keeper first: then it counts. After that it goes to the copies, so that a keeper
+//! that is lost for good takes no more with it than what nobody was told of. A copy that cannot be
+//! written is left behind and said so; the next writer brings it up to date.
 
-use super::host::{Host, HostError};
-use crate::plan::ledger::{self, Entry, Ledger, LedgerError, Line};
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+
+use super::host::{Host, HostError, LockClaim, Refusal};
+use crate::plan::graph::Graph;
+use crate::plan::ledger::{self, Entry, Head, Ledger, LedgerError, Line, Mark};
 use crate::plan::names::{NodeName, Tenant};
+use crate::plan::observation::Observation;
+
+/// How many nodes have a copy of the ledger, besides its keeper.
+pub const COPIES: usize = 2;
 
 /// Why the ledger could not be read or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerFault {
+    /// The nodes know another keeper than the text.
+    #[error(
+        "the text names {named} as the ledger's keeper, and the nodes know {keeper} (epoch {epoch})"
+    )]
+    Elsewhere {
+        /// Whom the text names.
+        named: NodeName,
+        /// Whom they know.
+        keeper: NodeName,
+        /// Since which epoch.
+        epoch: u64,
+    },
+    /// What the keeper has is older than what the nodes know that there was.
+    #[error("{keeper} has lost lines of the ledger: it has {has} of at least {known}")]
+    Behind {
+        /// The keeper.
+        keeper: NodeName,
+        /// How many lines there are.
+        has: u64,
+        /// How many there were.
+        known: u64,
+    },
+    /// No node that answers knows a ledger, and most of them do not answer.
+    #[error(
+        "no ledger is known to {seen} of {of} nodes, and the others do not answer: one of them may keep it"
+    )]
+    Unseen {
+        /// How many answered.
+        seen: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// The move to its keeper did not end.
+    #[error("the ledger's move to {keeper} (epoch {epoch}) was interrupted")]
+    Unfinished {
+        /// The new keeper.
+        keeper: NodeName,
+        /// The epoch that was to begin.
+        epoch: u64,
+    },
     /// Its keeper did not answer, or answered no.
     #[error("the ledger's keeper: {0}")]
     Keeper(#[source] HostError),
@@ -28,6 +81,92 @@ pub async fn read<H: Host>(
     Ok(ledger::parse(&bytes)?)
 }
 
+/// Reads the ledger and its copies from every node that answered and has one.
+pub async fn read_all<H: Host>(
+    host: &H,
+    graph: &Graph,
+    observation: &Observation,
+) -> Vec<(NodeName, Result<Ledger, LedgerFault>)> {
+    let has = |node: &NodeName| {
+        let mark = observation.seen(node).and_then(|seen| seen.ledger.as_ref());
+        mark.is_some_and(|mark| mark.bytes > 0)
+    };
+    let nodes = graph.nodes.keys().filter(|node| has(node));
+    let reads =
+        nodes.map(|node| async move { (node.clone(), read(host, node, &graph.tenant).await) });
+    join_all(reads).await
+}
+
+/// What the nodes remember of the ledger under its highest epoch: the newest of it.
+pub fn newest(observation: &Observation) -> Option<&Mark> {
+    let seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
+    seen.filter_map(|seen| seen.ledger.as_ref()).max_by_key(|mark| (mark.epoch, mark.lines))
+}
+
+/// Says whether a ledger that was read is the one that the nodes know, whole, from whom they know.
+///
+/// # Errors
+/// If it is not; nothing may be planned on it.
+pub fn believed(graph: &Graph, observation: &Observation, head: &Head) -> Result<(), LedgerFault> {
+    let named = &graph.keeper;
+    let elsewhere = |keeper: &NodeName, epoch| LedgerFault::Elsewhere {
+        named: named.clone(),
+        keeper: keeper.clone(),
+        epoch,
+    };
+    match newest(observation) {
+        Some(mark) if mark.epoch >= head.epoch && &mark.keeper != named => {
+            Err(elsewhere(&mark.keeper, mark.epoch))
+        }
+        Some(mark)
+            if mark.lines > head.lines && (mark.epoch == head.epoch || head.lines == 0) =>
+        {
+            let (has, known) = (head.lines, mark.lines);
+            Err(LedgerFault::Behind { keeper: named.clone(), has, known })
+        }
+        Some(mark) if mark.epoch > head.epoch => {
+            Err(LedgerFault::Unfinished { keeper: named.clone(), epoch: mark.epoch })
+        }
+        None if head.lines == 0 => {
+            let seen = graph.nodes.keys().filter(|node| observation.seen(node).is_some()).count();
+            let of = graph.nodes.len();
+            if seen * 2 > of { Ok(()) } else { Err(LedgerFault::Unseen { seen, of }) }
+        }
+        Some(_) | None => match &head.keeper {
+            Some(keeper) if keeper != named => Err(elsewhere(keeper, head.epoch)),
+            Some(_) | None => Ok(()),
+        },
+    }
+}
+
+/// Chooses who gets copies: the first nodes by name that answered and can be locked, besides the keeper.
+/// Those that are not locked yet are added to `locked`. Which could not be, one line each.
+pub async fn lock_copies<H: Host>(
+    host: &H,
+    observation: &Observation,
+    claim: &LockClaim,
+    locked: &mut Vec<NodeName>,
+) -> (Vec<NodeName>, Vec<String>) {
+    let (mut copies, mut not) = (Vec::new(), Vec::new());
+    let seen = observation.nodes.keys().filter(|node| observation.seen(node).is_some());
+    for node in seen.filter(|node| **node != claim.keeper) {
+        if copies.len() == COPIES {
+            break;
+        }
+        if !locked.contains(node) {
+            if let Err(error) = host.lock(node, claim).await {
+                // Its answer may have been lost after it was taken.
+                host.unlock(node).await;
+                not.push(format!("the ledger's copy on {node} was not written: {error}"));
+                continue;
+            }
+            locked.push(node.clone());
+        }
+        copies.push(node.clone());
+    }
+    (copies, not)
+}
+
 /// Appends to a ledger whose keeper is locked.
 #[derive(Debug)]
 pub struct Writer<'a, H> {
@@ -35,6 +174,10 @@ pub struct Writer<'a, H> {
     keeper: NodeName,
     tenant: Tenant,
     who: String,
+    /// Who gets a copy; locked too.
+    copies: Vec<NodeName>,
+    /// Which copies were not written, one line each.
+    pub behind: Vec<String>,
     /// The ledger as last written or read.
     pub ledger: Ledger,
 }
@@ -56,8 +199,23 @@ impl<'a, H: Host> Writer<'a, H> {
             keeper: keeper.clone(),
             tenant: tenant.clone(),
             who: who.to_owned(),
+            copies: Vec::new(),
+            behind: Vec::new(),
             ledger,
         })
+    }
+
+    /// Writes copies too, to nodes that are locked.
+    #[must_use]
+    pub fn with_copies(mut self, copies: Vec<NodeName>) -> Self {
+        self.copies = copies;
+        self
+    }
+
+    /// Whether the last line has a copy, or there is nobody else who could have one.
+    pub fn is_safe(&self, observation: &Observation) -> bool {
+        let seen = |node: &NodeName| observation.seen(node).is_some() && *node != self.keeper;
+        !self.copies.is_empty() || !observation.nodes.keys().any(seen)
     }
 
     /// The node that keeps it.
@@ -72,31 +230,63 @@ impl<'a, H: Host> Writer<'a, H> {
     /// If the keeper did not take it.
     pub async fn append(&mut self, at_ms: u64, entry: Entry) -> Result<(), LedgerFault> {
         let line = Line::new(&self.ledger.head.hash, at_ms, &self.who, entry);
-        let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
-        bytes.push(b'\n');
-        let at = self.ledger.length;
-        match self.host.ledger_append(&self.keeper, &self.tenant, at, &bytes).await {
+        let bytes = line.bytes();
+        let (at, prev) = (self.ledger.length, &line.prev);
+        match self.host.ledger_append(&self.keeper, &self.tenant, at, prev, &bytes).await {
             Ok(()) => {}
             Err(HostError::Lost { .. }) => {
                 let back = read(self.host, &self.keeper, &self.tenant).await?;
                 if back.head.hash != line.hash {
-                    let append = self.host.ledger_append(&self.keeper, &self.tenant, at, &bytes);
+                    let append =
+                        self.host.ledger_append(&self.keeper, &self.tenant, at, prev, &bytes);
                     append.await.map_err(LedgerFault::Keeper)?;
                 }
             }
             Err(error) => return Err(LedgerFault::Keeper(error)),
         }
+        self.copy(at, prev, &bytes).await;
         self.ledger.length += bytes.len() as u64;
         self.ledger.head.advance(&line);
         self.ledger.lines.push(line);
         Ok(())
     }
 
-    /// Removes the ledger: the tenant has left.
+    /// Appends to the copies, or writes those anew that are not what the keeper had. A copy that
+    /// cannot be written is left out from here on.
+    async fn copy(&mut self, at: u64, prev: &str, bytes: &[u8]) {
+        let (host, tenant, keeper) = (self.host, &self.tenant, &self.keeper);
+        let copies = self.copies.iter().map(|node| async move {
+            match host.ledger_append(node, tenant, at, prev, bytes).await {
+                // Written whole, it is what it should be, whatever became of the other write.
+                Err(
+                    HostError::Refused { refusal: Refusal::LedgerMoved, .. }
+                    | HostError::Lost { .. },
+                ) => {}
+                written => return written,
+            }
+            let whole = host.ledger_read(keeper, tenant).await?;
+            host.ledger_replace(node, tenant, &whole).await
+        });
+        let written = join_all(copies).await;
+        let mut written = written.into_iter();
+        let behind = &mut self.behind;
+        self.copies.retain(|node| match written.next() {
+            Some(Err(error)) => {
+                behind.push(format!("the ledger's copy on {node} was not written: {error}"));
+                false
+            }
+            Some(Ok(())) | None => true,
+        });
+    }
+
+    /// Removes the ledger, from the copies and other nodes that are locked first: the tenant has left.
     ///
     /// # Errors
     /// If the keeper did not.
-    pub async fn remove(self) -> Result<(), LedgerFault> {
-        self.host.ledger_remove(&self.keeper, &self.tenant).await.map_err(LedgerFault::Keeper)
+    pub async fn remove(self, others: &[NodeName]) -> Result<(), LedgerFault> {
+        let (host, tenant) = (self.host, &self.tenant);
+        let others: BTreeSet<&NodeName> = others.iter().filter(|n| **n != self.keeper).collect();
+        join_all(others.into_iter().map(|node| host.ledger_remove(node, tenant))).await;
+        host.ledger_remove(&self.keeper, tenant).await.map_err(LedgerFault::Keeper)
     }
 }

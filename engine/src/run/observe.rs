@@ -43,11 +43,20 @@ pub struct Survey {
 /// Reads the nodes and the ledger, all at once, without a lock.
 ///
 /// # Errors
-/// If the ledger's keeper does not answer, or its chain does not hold.
+/// If the ledger's keeper does not answer, its chain does not hold, or it is not the ledger that the
+/// nodes know.
 pub async fn survey<H: Host>(host: &H, graph: &Graph) -> Result<Survey, LedgerFault> {
     let ledger = ledger::read(host, &graph.keeper, &graph.tenant);
     let (observation, ledger) = tokio::join!(observe(host, graph), ledger);
-    Ok(Survey { observation, ledger: ledger? })
+    if let (Err(_), Some(mark)) = (&ledger, ledger::newest(&observation))
+        && mark.keeper != graph.keeper
+    {
+        let (named, keeper) = (graph.keeper.clone(), mark.keeper.clone());
+        return Err(LedgerFault::Elsewhere { named, keeper, epoch: mark.epoch });
+    }
+    let ledger = ledger?;
+    ledger::believed(graph, &observation, &ledger.head)?;
+    Ok(Survey { observation, ledger })
 }
 
 impl Survey {

@@ -4,9 +4,11 @@
 //! written; they are appended only to the very ledger that they were made for.
 
 use super::host::{Host, HostError, LockClaim};
-use super::ledger::{LedgerFault, Writer};
+use super::ledger::{LedgerFault, Writer, lock_copies};
+use super::observe::Survey;
+use crate::plan::graph::Graph;
 use crate::plan::ledger::{Entry, Ledger, Line};
-use crate::plan::names::{NodeName, Tenant};
+use crate::plan::names::NodeName;
 
 /// Why a decision was not recorded. The ledger is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -33,40 +35,53 @@ pub fn lines(ledger: &Ledger, at_ms: u64, who: &str, entries: Vec<Entry>) -> Vec
     entries.into_iter().map(line).collect()
 }
 
-/// Appends lines that [`lines`] made; the ledger after them.
+/// Appends lines that [`lines`] made on what was read; the ledger after them, and which copies of it were
+/// not written.
 ///
 /// # Errors
 /// If the keeper is locked or does not answer, or the ledger is not the one that the lines follow. What
 /// was appended before an answer was lost stays, whole lines of it.
 pub async fn record<H: Host>(
     host: &H,
-    (keeper, tenant): (&NodeName, &Tenant),
-    ledger: &Ledger,
+    graph: &Graph,
+    seen: &Survey,
     lines: &[Line],
-) -> Result<Ledger, RecordError> {
+) -> Result<(Ledger, Vec<String>), RecordError> {
+    let keeper = &graph.keeper;
     let claim = LockClaim {
         holder: lines.first().map(|line| line.who.clone()).unwrap_or_default(),
         since_ms: lines.first().map_or(0, |line| line.at_ms),
         purpose: "an override".to_owned(),
-        epoch: ledger.head.epoch,
+        tenant: graph.tenant.clone(),
+        epoch: seen.ledger.head.epoch,
+        keeper: keeper.clone(),
+        lines: seen.ledger.head.lines,
     };
     if let Err(error) = host.lock(keeper, &claim).await {
         // Its answer may have been lost after it was taken.
         host.unlock(keeper).await;
         return Err(RecordError::Lock(error));
     }
-    let appended = append(host, (keeper, tenant), &claim.holder, lines).await;
-    host.unlock(keeper).await;
-    appended
+    let mut locked = vec![keeper.clone()];
+    let (copies, mut behind) = lock_copies(host, &seen.observation, &claim, &mut locked).await;
+    let appended = append(host, graph, &claim.holder, &copies, lines).await;
+    for node in &locked {
+        host.unlock(node).await;
+    }
+    let (ledger, more) = appended?;
+    behind.extend(more);
+    Ok((ledger, behind))
 }
 
 async fn append<H: Host>(
     host: &H,
-    (keeper, tenant): (&NodeName, &Tenant),
+    graph: &Graph,
     who: &str,
+    copies: &[NodeName],
     lines: &[Line],
-) -> Result<Ledger, RecordError> {
-    let mut writer = Writer::open(host, keeper, tenant, who).await?;
+) -> Result<(Ledger, Vec<String>), RecordError> {
+    let writer = Writer::open(host, &graph.keeper, &graph.tenant, who).await?;
+    let mut writer = writer.with_copies(copies.to_vec());
     for line in lines {
         if writer.ledger.head.hash != line.prev {
             let who = writer.ledger.lines.last().map(|last| last.who.clone());
@@ -74,5 +89,5 @@ async fn append<H: Host>(
         }
         writer.append(line.at_ms, line.entry.clone()).await?;
     }
-    Ok(writer.ledger)
+    Ok((writer.ledger, writer.behind))
 }

@@ -109,6 +109,35 @@ struct TwinNode {
     generations: BTreeMap<String, u64>,
     lock: Option<(u64, LockClaim)>,
     ledger: Vec<u8>,
+    /// What it remembers of the ledger: epoch, lines, keeper.
+    mark: Option<(u64, u64, NodeName)>,
+}
+
+impl TwinNode {
+    /// Why a node does not let an engine in that follows another ledger than it knows; else it
+    /// remembers the newer of both.
+    fn fences(&mut self, node: &NodeName, claim: &LockClaim) -> Option<HostError> {
+        let (epoch, lines, keeper) =
+            self.mark.clone().unwrap_or_else(|| (0, 0, claim.keeper.clone()));
+        // A first apply that was killed before its first line left nothing that another keeper could lack.
+        let is_first = (epoch, lines) == (0, 0);
+        let other = claim.epoch == epoch && claim.keeper != keeper && !is_first;
+        if claim.epoch < epoch || other {
+            let (node, ours) = (node.clone(), claim.epoch);
+            return Some(HostError::Fenced { node, ours, theirs: epoch, keeper });
+        }
+        let lines = if claim.epoch > epoch { claim.lines } else { claim.lines.max(lines) };
+        self.mark = Some((claim.epoch, lines, claim.keeper.clone()));
+        None
+    }
+
+    /// Forgets what it knows of a ledger whose tenant has nothing here.
+    fn tidy(&mut self) {
+        let first = self.mark.as_ref().is_some_and(|(epoch, ..)| *epoch == 0);
+        if first && self.tenants.is_empty() && self.ledger.is_empty() {
+            self.mark = None;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -309,7 +338,12 @@ impl Host for Twin {
                         let claim = Box::new(held.clone());
                         return Err(HostError::Locked { node: node.clone(), claim });
                     }
-                    Some(_) | None => there.lock = Some((self.engine, claim.clone())),
+                    Some(_) | None => {
+                        if let Some(fence) = there.fences(node, claim) {
+                            return Err(fence);
+                        }
+                        there.lock = Some((self.engine, claim.clone()));
+                    }
                 }
             }
         }
@@ -321,6 +355,7 @@ impl Host for Twin {
             && node.lock.as_ref().is_some_and(|(by, _)| *by == self.engine)
         {
             node.lock = None;
+            node.tidy();
         }
     }
 
@@ -434,12 +469,15 @@ impl Host for Twin {
         keeper: &NodeName,
         _tenant: &Tenant,
         at: u64,
+        prev: &str,
         bytes: &[u8],
     ) -> Result<(), HostError> {
         let fault = self.call(keeper, "ledger append", WRITE).await?;
         self.write(keeper, |world| {
             let Some(node) = world.nodes.get_mut(keeper) else { return Err(Refusal::LedgerMoved) };
-            if node.ledger.len() as u64 != at {
+            let end = format!("{prev}\"}}\n");
+            if node.ledger.len() as u64 != at || (at > 0 && !node.ledger.ends_with(end.as_bytes()))
+            {
                 return Err(Refusal::LedgerMoved);
             }
             node.ledger.extend_from_slice(bytes);
@@ -448,11 +486,28 @@ impl Host for Twin {
         self.after(fault, keeper, "ledger append").await
     }
 
+    async fn ledger_replace(
+        &self,
+        node: &NodeName,
+        _tenant: &Tenant,
+        bytes: &[u8],
+    ) -> Result<(), HostError> {
+        let fault = self.call(node, "ledger replace", WRITE).await?;
+        self.write(node, |world| {
+            if let Some(node) = world.nodes.get_mut(node) {
+                node.ledger = bytes.to_vec();
+            }
+            Ok(())
+        })?;
+        self.after(fault, node, "ledger replace").await
+    }
+
     async fn ledger_remove(&self, keeper: &NodeName, _tenant: &Tenant) -> Result<(), HostError> {
         let fault = self.call(keeper, "ledger remove", WRITE).await?;
         self.write(keeper, |world| {
             if let Some(node) = world.nodes.get_mut(keeper) {
                 node.ledger.clear();
+                node.mark = None;
             }
             Ok(())
         })?;

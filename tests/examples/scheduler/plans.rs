@@ -33,6 +33,7 @@ fn seen(number: usize) -> NodeObservation {
         },
         spec: NodeSpec::default(),
         status: NodeStatus::default(),
+        ledger: None,
     }
 }
 

@@ -315,7 +315,9 @@ impl Placing<'_> {
     /// The next generation: above everything seen, assumed, or ever planned.
     fn next_id(&self, ordinal: u32) -> PodId {
         let mut id = PodId { workload: self.case.name.slug(), ordinal, generation: 0 };
-        let planned = self.case.head.generations.get(&id.replica()).copied().unwrap_or(0);
+        let head = self.case.head;
+        let planned = head.generations.get(&id.replica()).copied().unwrap_or(0);
+        let planned = planned.max(head.least_generation);
         let seen = self.case.world.of_replica(self.case.name, ordinal);
         id.generation = seen.map(|i| i.generation).fold(planned, u64::max) + 1;
         id

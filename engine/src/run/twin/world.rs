@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Behaviour, Fault, TwinNode, TwinPod, World};
 use crate::plan::action::{Action, Backend, Endpoint, NodePort, PodSpec, Write};
+use crate::plan::ledger::Mark;
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
 use crate::plan::observation::{
     Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, OnDelete, PodSeen, PodStatus, Pressure,
@@ -72,6 +73,20 @@ impl World {
             node.lock = None;
             node.stale = node.endpoints.keys().cloned().collect();
         }
+    }
+
+    /// Takes the ledger, or its copy, off a node, as a new disk does.
+    pub fn lose_ledger(&mut self, node: &NodeName) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.ledger.clear();
+            node.mark = None;
+        }
+    }
+
+    /// Which nodes have the ledger or a copy, each with its bytes.
+    pub fn ledgers(&self) -> BTreeMap<NodeName, Vec<u8>> {
+        let has = self.nodes.iter().filter(|(_, node)| !node.ledger.is_empty());
+        has.map(|(name, node)| (name.clone(), node.ledger.clone())).collect()
     }
 
     /// Says how busy a node is.
@@ -185,6 +200,7 @@ impl World {
                 && node.pods.is_empty()
                 && node.endpoints.is_empty()
                 && node.ledger.is_empty()
+                && node.mark.is_none()
         })
     }
 
@@ -472,7 +488,6 @@ impl World {
                 missing: Vec::new(),
             },
             spec: NodeSpec {
-                epoch: 0,
                 network: node.network.clone(),
                 reflexes: node.reflexes.clone(),
                 tenant: node.tenants.contains(&tenant.namespace()),
@@ -492,6 +507,12 @@ impl World {
                 listens: node.listens.clone(),
                 clock_skew_ms: 0,
             },
+            ledger: node.mark.clone().map(|(epoch, lines, keeper)| Mark {
+                epoch,
+                lines,
+                keeper,
+                bytes: node.ledger.len() as u64,
+            }),
         })
     }
 }

@@ -1,0 +1,95 @@
+//! What a ledger would say, from the nodes alone: for when it is lost with every copy.
+//!
+//! Pods' labels say what runs, where, and under which generation; networks and tables say which addresses
+//! are claimed; volumes' notes say whose data is where. What only the ledger knew is named, so that a
+//! person can say it again: decisions, what stands in place of a release that was turned down, and what a
+//! workload was whose pods are not what the text says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::canon::template_digest;
+use super::graph::Graph;
+use super::ledger::{Claims, Head, LOST_GENERATIONS, NodeAddresses, Remembered};
+use super::names::WorkloadName;
+use super::observation::{NodeView, Observation};
+use super::peers::NODE_PREFIX4;
+use super::world::{State, World};
+
+/// The head that the nodes speak for, and what they cannot say, one line each.
+pub fn head(graph: &Graph, observation: &Observation) -> (Head, Vec<String>) {
+    let mut head = Head { claims: claims(graph, observation), ..Head::default() };
+    let mut unknown = Vec::new();
+    for (node, view) in &observation.nodes {
+        match view {
+            NodeView::Seen(seen) => {
+                for (id, pod) in &seen.spec.pods {
+                    head.revision = head.revision.max(pod.revision);
+                    let highest = head.generations.entry(id.replica()).or_default();
+                    *highest = (*highest).max(id.generation);
+                }
+                for id in seen.spec.volumes.keys() {
+                    let home = Remembered { node: node.clone(), unsure: false };
+                    head.volumes.insert(id.clone(), home);
+                }
+            }
+            NodeView::Unknown { why, .. } => {
+                unknown
+                    .push(format!("{node} does not answer ({why}): what runs there is not known"));
+            }
+        }
+    }
+    let highest = head.generations.values().copied().max().unwrap_or(0);
+    head.least_generation = highest + LOST_GENERATIONS;
+    let world = World::of(graph, observation, &head);
+    for (id, here) in &world.pods {
+        if here.state == State::Running && here.led {
+            head.proven.insert(id.clone());
+        }
+        head.placed.insert(id.clone(), here.placed.clone());
+    }
+    let workloads: BTreeSet<&WorkloadName> =
+        world.pods.values().map(|here| &here.placed.workload).collect();
+    for name in workloads {
+        let Some(text) = graph.workloads.get(name) else {
+            unknown.push(format!("service/{name} runs and is not in the text: it will be removed"));
+            continue;
+        };
+        let digest = template_digest(&text.template);
+        let mut pods = world.pods.values().filter(|here| &here.placed.workload == name);
+        if pods.all(|here| here.placed.digest == digest) {
+            head.reached.insert(name.clone(), text.clone());
+        } else {
+            unknown.push(format!(
+                "service/{name} runs something else than the text says: if its next rollout fails, it cannot be put back"
+            ));
+        }
+    }
+    unknown.push(
+        "decisions (cordon, drain, pause, scale, rollback) and releases that were turned down"
+            .to_owned(),
+    );
+    (head, unknown)
+}
+
+fn claims(graph: &Graph, observation: &Observation) -> Claims {
+    let mut claims = Claims::default();
+    let pods = u32::from(graph.pools.pods4.network());
+    let endpoints = u32::from(graph.pools.endpoints4.network());
+    let mut addresses: BTreeMap<WorkloadName, u32> = BTreeMap::new();
+    for node in observation.nodes.keys() {
+        let Some(seen) = observation.seen(node) else { continue };
+        if let Some(network) = &seen.spec.network {
+            let offset = u32::from(network.range4.network()).wrapping_sub(pods);
+            claims.ranges.insert(node.clone(), offset >> (32 - NODE_PREFIX4));
+        }
+        for (name, endpoint) in &seen.spec.endpoints {
+            let index = u32::from(endpoint.address4).wrapping_sub(endpoints);
+            addresses.insert(name.clone(), index);
+        }
+        let (address4, address6) = (seen.facts.address4, seen.facts.address6);
+        let machine_id = seen.facts.machine_id.clone();
+        claims.nodes.insert(node.clone(), NodeAddresses { machine_id, address4, address6 });
+    }
+    claims.endpoints = addresses;
+    claims
+}

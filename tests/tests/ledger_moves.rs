@@ -1,0 +1,367 @@
+//! The ledger's copies, and its way to another keeper: moved, taken over, rebuilt, folded.
+
+use std::collections::BTreeSet;
+
+use berth_engine::plan::body::Goal;
+use berth_engine::plan::graph::Graph;
+use berth_engine::plan::ledger::{self, Entry};
+use berth_engine::plan::names::NodeName;
+use berth_engine::run::fold::{fold, folded};
+use berth_engine::run::host::HostError;
+use berth_engine::run::ledger::LedgerFault;
+use berth_engine::run::observe::survey;
+use berth_engine::run::relocate::{MoveError, Source, Wish, relocate};
+use berth_engine::run::twin::{Fault, Twin};
+use berth_tests::drive::{apply, plan, simulate, turn};
+use berth_tests::history::FAULTS;
+use berth_tests::project::{ROLLING, fleet, image, node, web, with, world};
+
+/// A shop on so many nodes whose ledger is the first one's.
+fn shop(nodes: u32, letter: char) -> Graph {
+    with(fleet(nodes), "web", web(image(letter), 3, ROLLING))
+}
+
+fn kept_by(graph: &Graph, number: u32) -> Graph {
+    Graph { keeper: node(number), ..graph.clone() }
+}
+
+fn wish() -> Wish {
+    Wish { who: "ana@desk".to_owned(), at_ms: 1, ..Wish::default() }
+}
+
+fn take_over() -> Wish {
+    Wish { take_over: true, ..wish() }
+}
+
+async fn applied(twin: &Twin, graph: &Graph) {
+    turn(twin, graph, Goal::Converge).await.applied.expect("work").expect("an outcome");
+}
+
+async fn is_settled(twin: &Twin, graph: &Graph) -> bool {
+    plan(twin, graph, Goal::Converge).await.1.is_empty()
+}
+
+#[test]
+fn two_nodes_have_copies() {
+    simulate(async {
+        let graph = shop(4, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        let ledgers = twin.world().ledgers();
+        assert_eq!(ledgers.keys().cloned().collect::<Vec<_>>(), [node(1), node(2), node(3)]);
+        assert_eq!(ledgers.values().collect::<BTreeSet<_>>().len(), 1, "all alike");
+        // Who is cut off has the next node stand in, and is brought up to date when it is there again.
+        twin.world().set_cut(&node(2), true);
+        applied(&twin, &shop(4, 'b')).await;
+        let ledgers = twin.world().ledgers();
+        assert_eq!(ledgers[&node(4)], ledgers[&node(1)]);
+        assert!(ledgers[&node(2)].len() < ledgers[&node(1)].len());
+        twin.world().set_cut(&node(2), false);
+        applied(&twin, &shop(4, 'c')).await;
+        let ledgers = twin.world().ledgers();
+        assert_eq!(ledgers[&node(2)], ledgers[&node(1)]);
+    });
+}
+
+#[test]
+fn a_tenant_that_leaves_takes_the_copies_along() {
+    simulate(async {
+        let graph = shop(4, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        let gone = turn(&twin, &graph, Goal::Destroy).await;
+        gone.applied.expect("work").expect("an outcome");
+        assert!(twin.world().is_clean());
+    });
+}
+
+#[test]
+fn another_keeper_in_the_text_is_refused_until_the_ledger_is_moved() {
+    simulate(async {
+        let graph = shop(3, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        let moved = kept_by(&graph, 2);
+        let fault = survey(&twin, &moved).await.expect_err("the ledger is elsewhere");
+        let (named, keeper) = (node(2), node(1));
+        assert_eq!(fault, LedgerFault::Elsewhere { named, keeper, epoch: 0 });
+        let came = relocate(&twin, &moved, &wish()).await.expect("a move");
+        assert_eq!(came.from, Source::Keeper(node(1)));
+        assert!(is_settled(&twin, &moved).await);
+        // Who follows the old keeper still is told, and fenced off.
+        let fault = survey(&twin, &graph).await.expect_err("the ledger is elsewhere");
+        let (named, keeper) = (node(1), node(2));
+        assert_eq!(fault, LedgerFault::Elsewhere { named, keeper, epoch: 1 });
+        applied(&twin, &kept_by(&shop(3, 'b'), 2)).await;
+        assert!(is_settled(&twin, &kept_by(&shop(3, 'b'), 2)).await);
+        let again = relocate(&twin, &moved, &wish()).await;
+        assert!(matches!(again, Err(MoveError::Here(_))), "{again:?}");
+    });
+}
+
+/// A saved plan of before the move does nothing after it.
+#[test]
+fn a_plan_of_before_a_move_is_refused() {
+    simulate(async {
+        let graph = shop(3, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        let next = shop(3, 'b');
+        let (seen, body) = plan(&twin, &next, Goal::Converge).await;
+        relocate(&twin, &kept_by(&graph, 3), &wish()).await.expect("a move");
+        let late = apply(&twin, &next, &seen, &body).await.expect_err("a refusal");
+        assert!(late.to_string().contains("n[3] as the ledger's keeper, in epoch 1"), "{late}");
+    });
+}
+
+/// Whatever happens at a call of a move, saying it again ends it, and nothing is lost.
+#[test]
+fn a_move_that_is_interrupted_goes_on() {
+    for fault in FAULTS {
+        for at in 0..40 {
+            simulate(async {
+                let graph = shop(3, 'a');
+                let twin = world(&graph);
+                applied(&twin, &graph).await;
+                let before = survey(&twin, &graph).await.expect("a ledger").ledger.head;
+                let moved = kept_by(&graph, 2);
+                let (engine, wish) = (twin.another_engine(), wish());
+                twin.world().fault_in(at, fault);
+                tokio::select! {
+                    biased;
+                    _ = relocate(&engine, &moved, &wish) => {}
+                    () = engine.killed() => {}
+                }
+                twin.world().clear_faults();
+                if survey(&twin, &moved).await.is_err() {
+                    relocate(&twin, &moved, &wish).await.expect("a move");
+                }
+                let after = survey(&twin, &moved).await.expect("a ledger").ledger.head;
+                assert_eq!(
+                    (after.revision, after.epoch),
+                    (before.revision, 1),
+                    "{fault:?} at {at}"
+                );
+                assert_eq!(after.least_generation, 0);
+                assert!(is_settled(&twin, &moved).await, "{fault:?} at {at}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_lost_keeper_is_taken_over() {
+    simulate(async {
+        let graph = shop(3, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        twin.world().set_cut(&node(1), true);
+        let moved = kept_by(&graph, 2);
+        let fault = relocate(&twin, &moved, &wish()).await.expect_err("the keeper is silent");
+        assert!(matches!(fault, MoveError::KeeperLost { .. }), "{fault}");
+        let came = relocate(&twin, &moved, &take_over()).await.expect("a take-over");
+        assert_eq!(came.from, Source::Copy(node(2)));
+        assert_eq!(came.untold, ["n[1] did not answer"]);
+        // What it is not sure to know the generations of goes on far above.
+        applied(&twin, &kept_by(&shop(3, 'b'), 2)).await;
+        let pods = twin.world().running();
+        let generations: BTreeSet<u64> =
+            pods.iter().filter(|(at, _)| *at != node(1)).map(|(_, pod)| pod.generation).collect();
+        assert!(generations.iter().all(|generation| *generation > 1000), "{generations:?}");
+        // The old keeper comes back, with an engine that follows it.
+        twin.world().set_cut(&node(1), false);
+        let fault = survey(&twin, &graph).await.expect_err("the ledger is elsewhere");
+        assert!(matches!(fault, LedgerFault::Elsewhere { epoch: 1, .. }), "{fault}");
+        applied(&twin, &kept_by(&shop(3, 'b'), 2)).await;
+        let ledgers = twin.world().ledgers();
+        assert_eq!(ledgers[&node(1)], ledgers[&node(2)], "the old keeper has a copy now");
+    });
+}
+
+#[test]
+fn most_of_the_fleet_has_to_agree_to_a_take_over() {
+    simulate(async {
+        let graph = shop(4, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        twin.world().set_cut(&node(1), true);
+        twin.world().set_cut(&node(3), true);
+        let moved = kept_by(&graph, 2);
+        let few = relocate(&twin, &moved, &take_over()).await.expect_err("too few");
+        assert!(matches!(few, MoveError::TooFew { answer: 2, of: 4 }), "{few}");
+        let wish = Wish { fenced: BTreeSet::from([node(1)]), ..take_over() };
+        relocate(&twin, &moved, &wish).await.expect("a take-over");
+        assert!(survey(&twin, &moved).await.is_ok());
+    });
+}
+
+#[test]
+fn nothing_is_taken_over_from_a_keeper_that_answers() {
+    simulate(async {
+        let graph = shop(3, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        let there = relocate(&twin, &kept_by(&graph, 2), &take_over()).await.expect_err("there");
+        assert!(matches!(there, MoveError::KeeperThere(_)), "{there}");
+    });
+}
+
+/// Two engines take over for two keepers at once: one of them does, and the other is told.
+#[test]
+fn two_take_overs_at_once_leave_one_keeper() {
+    simulate(async {
+        let graph = shop(3, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        twin.world().set_cut(&node(1), true);
+        let (first, second) = (twin.another_engine(), twin.another_engine());
+        let (two, three) = (kept_by(&graph, 2), kept_by(&graph, 3));
+        let wish = take_over();
+        let (left, right) =
+            tokio::join!(relocate(&first, &two, &wish), relocate(&second, &three, &wish));
+        assert!(left.is_ok() != right.is_ok(), "{left:?} {right:?}");
+        let keeper = if left.is_ok() { two } else { three };
+        assert!(survey(&twin, &keeper).await.is_ok());
+    });
+}
+
+/// A keeper with a new disk is noticed, whatever the text says, and gets its ledger back from a copy.
+#[test]
+fn a_keeper_that_lost_its_disk_is_not_believed() {
+    simulate(async {
+        let graph = shop(3, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        applied(&twin, &shop(3, 'b')).await;
+        let graph = shop(3, 'b');
+        twin.world().lose_ledger(&node(1));
+        let fault = survey(&twin, &graph).await.expect_err("lost lines");
+        assert!(matches!(fault, LedgerFault::Behind { has: 0, .. }), "{fault}");
+        relocate(&twin, &graph, &take_over()).await.expect("the copy");
+        assert!(is_settled(&twin, &graph).await);
+    });
+}
+
+#[test]
+fn a_ledger_that_is_lost_everywhere_is_rebuilt_from_the_nodes() {
+    simulate(async {
+        let graph = shop(3, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        let before = survey(&twin, &graph).await.expect("a ledger").ledger.head;
+        (1..=3).for_each(|number| twin.world().lose_ledger(&node(number)));
+        let none = relocate(&twin, &graph, &take_over()).await.expect_err("no copy");
+        assert!(matches!(none, MoveError::NoCopy), "{none}");
+        twin.world().set_cut(&node(3), true);
+        let rebuild = Wish { rebuild: true, ..wish() };
+        let unknown = relocate(&twin, &graph, &rebuild).await.expect_err("nobody knows");
+        assert!(matches!(unknown, MoveError::Unknown(_)), "{unknown}");
+        twin.world().set_cut(&node(3), false);
+        let came = relocate(&twin, &graph, &rebuild).await.expect("a rebuilt ledger");
+        assert!(matches!(came.from, Source::Nodes(_)), "{:?}", came.from);
+        let after = came.ledger.head;
+        assert_eq!(after.claims, before.claims);
+        assert_eq!(after.placed, before.placed);
+        assert_eq!(after.reached, before.reached);
+        assert_eq!(after.proven, before.proven);
+        assert_eq!(after.volumes, before.volumes);
+        assert!(is_settled(&twin, &graph).await);
+        applied(&twin, &shop(3, 'b')).await;
+        assert!(twin.world().take_violations().is_empty());
+    });
+}
+
+#[test]
+fn a_first_apply_needs_most_of_the_nodes() {
+    simulate(async {
+        let graph = shop(3, 'a');
+        let twin = world(&graph);
+        twin.world().set_cut(&node(2), true);
+        assert!(survey(&twin, &graph).await.is_ok());
+        twin.world().set_cut(&node(3), true);
+        let fault = survey(&twin, &graph).await.expect_err("too few");
+        assert_eq!(fault, LedgerFault::Unseen { seen: 1, of: 3 });
+    });
+}
+
+#[test]
+fn a_folded_ledger_comes_to_the_same() {
+    simulate(async {
+        let twin = world(&shop(4, 'a'));
+        for letter in ['a', 'b', 'c', 'a', 'b'] {
+            applied(&twin, &shop(4, letter)).await;
+        }
+        let graph = shop(4, 'b');
+        let seen = survey(&twin, &graph).await.expect("a ledger");
+        let came = fold(&twin, &graph, &seen, 2, (1, "ana@desk")).await.expect("folded");
+        assert_eq!(came.lines, 6, "six lines of three revisions gave way to one");
+        assert!(came.after < came.before);
+        let ledgers = twin.world().ledgers();
+        assert_eq!(ledgers.values().collect::<BTreeSet<_>>().len(), 1, "the copies too");
+        let after = survey(&twin, &graph).await.expect("a ledger");
+        assert_eq!(after.ledger.head, seen.ledger.head);
+        assert!(matches!(after.ledger.lines[0].entry, Entry::Snapshot { .. }));
+        assert!(is_settled(&twin, &graph).await);
+        applied(&twin, &shop(4, 'c')).await;
+        assert!(is_settled(&twin, &shop(4, 'c')).await);
+        // Nothing more to fold, and nothing is written for that.
+        let now = survey(&twin, &graph).await.expect("a ledger").ledger;
+        assert_eq!(folded(&now, 100, 1, "ana@desk"), None);
+    });
+}
+
+/// Any change to a folded ledger is noticed, as in one that was not.
+#[test]
+fn a_damaged_snapshot_is_noticed() {
+    let bytes = simulate(async {
+        let twin = world(&shop(3, 'a'));
+        applied(&twin, &shop(3, 'a')).await;
+        applied(&twin, &shop(3, 'b')).await;
+        let ledger = survey(&twin, &shop(3, 'b')).await.expect("a ledger").ledger;
+        let lines = folded(&ledger, 1, 1, "ana@desk").expect("something to fold");
+        lines.iter().flat_map(ledger::Line::bytes).collect::<Vec<u8>>()
+    });
+    let sound = ledger::parse(&bytes).expect("a sound ledger");
+    for at in (0..bytes.len()).step_by(7) {
+        for bit in [0, 5] {
+            let mut bad = bytes.clone();
+            bad[at] ^= 1 << bit;
+            if let Ok(read) = ledger::parse(&bad) {
+                let shorter = read.torn && read.lines.len() < sound.lines.len();
+                assert!(shorter || read == sound, "byte {at} bit {bit}");
+            }
+        }
+    }
+    // A snapshot stands first, or not at all.
+    let mut twice = bytes.clone();
+    twice.extend_from_slice(&bytes);
+    assert!(ledger::parse(&twice).is_err());
+}
+
+/// A fence that a node holds is a refusal with both sides named.
+#[test]
+fn a_node_names_the_keeper_that_it_knows() {
+    simulate(async {
+        let graph = shop(3, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        relocate(&twin, &kept_by(&graph, 2), &wish()).await.expect("a move");
+        let seen = survey(&twin, &kept_by(&graph, 2)).await.expect("a ledger");
+        let claim = berth_engine::run::host::LockClaim {
+            holder: "raj@desk".to_owned(),
+            since_ms: 1,
+            purpose: "a test".to_owned(),
+            tenant: graph.tenant.clone(),
+            epoch: 0,
+            keeper: node(1),
+            lines: seen.ledger.head.lines,
+        };
+        let refused = berth_engine::run::host::Host::lock(&twin, &node(3), &claim).await;
+        let (at, keeper): (NodeName, NodeName) = (node(3), node(2));
+        let fence = HostError::Fenced { node: at, ours: 0, theirs: 1, keeper };
+        assert_eq!(refused, Err(fence));
+        // A fault of the old epoch's engine leaves no lock behind.
+        twin.world().fault_in(0, Fault::AnswerLost);
+        assert!(survey(&twin, &kept_by(&graph, 2)).await.is_ok());
+    });
+}
