@@ -71,6 +71,7 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
         },
         replicas,
         scale: None,
+        protect: false,
         ports: vec![Port {
             name: Some("http".to_owned()),
             container: 8080,

@@ -407,6 +407,11 @@ pub enum Blocked {
         /// By how much that is too large, in bytes.
         over_bytes: u64,
     },
+    /// What is protected would be removed.
+    Protected {
+        /// What: `service/web`.
+        resource: String,
+    },
     /// A volume is not where the text says, and data is not moved.
     VolumeElsewhere {
         /// Which.

@@ -25,8 +25,16 @@ pub fn template_digest(template: &PodTemplate) -> SpecDigest {
 /// Digests what a rollout's verdict was about: template, health, ports and rollout. Scaling a
 /// workload or moving it does not change it, so neither lifts a pin.
 pub fn release_digest(workload: &Workload) -> SpecDigest {
-    let Workload { template, replicas: _, scale: _, ports, health, rollout, placement: _ } =
-        workload;
+    let Workload {
+        template,
+        replicas: _,
+        scale: _,
+        ports,
+        health,
+        rollout,
+        placement: _,
+        protect: _,
+    } = workload;
     let mut form = Map::new();
     form.insert("template".into(), template_form(template));
     insert_unless_empty(&mut form, "ports", Value::Array(ports.iter().map(port_form).collect()));

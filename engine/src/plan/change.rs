@@ -111,7 +111,8 @@ fn text(value: &Value) -> Option<String> {
 /// A workload in the words of the text. Every field is named, so that a new one cannot be
 /// forgotten.
 fn form(workload: &Workload) -> Value {
-    let Workload { template, replicas, scale, ports, health, rollout, placement } = workload;
+    let Workload { template, replicas, scale, ports, health, rollout, placement, protect } =
+        workload;
     let PodTemplate {
         image,
         source,
@@ -152,6 +153,7 @@ fn form(workload: &Workload) -> Value {
         },
         "grace": millis(*grace_ms),
         "replicas": replicas,
+        "protect": protect.then_some(true),
         "scale": scale.map(|Scale { min, max }| format!("{min} to {max}")),
         "ports": if ports.is_empty() { Value::Null } else { json!(ports.iter().map(port).collect::<Vec<_>>().join(", ")) },
         "health": health.as_ref().map_or(Value::Null, |p| json!(probe(p))),

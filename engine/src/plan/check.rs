@@ -221,6 +221,9 @@ pub enum Violation {
         /// Of which workload.
         workload: WorkloadName,
     },
+    /// What is protected goes.
+    #[error("{0} is protected and would be removed")]
+    Unprotected(String),
     /// A converging plan takes a node's network away.
     #[error("step {0} would take away what a node needs")]
     Dismantles(u32),
@@ -240,6 +243,7 @@ pub fn check(
     order(&body.steps, observation, &mut violations);
     let ancestry = Ancestry::of(&body.steps);
     play::play(body, &start, &body.steps, &ancestry, &mut violations);
+    protected(body, observation, head, &mut violations);
     generations(body, observation, head, &mut violations);
     addresses(body, observation, head, &mut violations);
     capacity::capacity(body, graph, observation, &ancestry, &mut violations);
@@ -271,6 +275,30 @@ pub fn check(
         }
     }
     violations
+}
+
+/// Judges that nothing goes which was protected when it was last applied.
+fn protected(
+    body: &PlanBody,
+    observation: &Observation,
+    head: &Head,
+    violations: &mut Vec<Violation>,
+) {
+    for (name, reached) in head.reached.iter().filter(|(_, reached)| reached.protect) {
+        if body.reaches.get(name).is_some_and(Option::is_none)
+            || reached.replicas > 0
+                && body.branches.get(name).is_some_and(|branch| branch.release.is_none())
+        {
+            violations.push(Violation::Unprotected(format!("service/{name}")));
+        }
+    }
+    for step in &body.steps {
+        let Work::Act(Action::RemoveVolume { volume, .. }) = &step.work else { continue };
+        let noted = observation.seen(&step.node).and_then(|seen| seen.spec.volumes.get(volume));
+        if noted.is_some_and(|noted| noted.protect) {
+            violations.push(Violation::Unprotected(format!("volume/{volume}")));
+        }
+    }
 }
 
 /// Judges that steps are numbered in order, wait for earlier ones, and are on nodes that answered.

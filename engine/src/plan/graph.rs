@@ -186,6 +186,9 @@ pub struct Workload {
     pub rollout: Rollout,
     /// Where replicas may go.
     pub placement: Placement,
+    /// Whether a plan that would remove it is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protect: bool,
 }
 
 /// Between which numbers of replicas an override may choose, both included.

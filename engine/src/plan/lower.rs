@@ -309,6 +309,7 @@ impl Lowering {
             },
             replicas: number(value, "replicas").unwrap_or(1),
             scale: self.scale(resource),
+            protect: matches!(value.get("protect"), Some(Value::Bool(true))),
             ports,
             health: health?,
             rollout: rollout?,

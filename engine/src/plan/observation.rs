@@ -130,6 +130,9 @@ pub struct VolumeSpec {
     /// Whether its data goes with it when it leaves the text.
     #[serde(default)]
     pub on_delete: OnDelete,
+    /// Whether a plan that would remove its data is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protect: bool,
 }
 
 /// What becomes of a volume's data when the volume leaves the text.

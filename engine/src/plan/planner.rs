@@ -116,9 +116,24 @@ fn closed(graph: &Graph, head: &Head, only: &BTreeSet<WorkloadName>) -> BTreeSet
     closed
 }
 
+/// Refuses to remove what is protected: what was last applied says so, since the text says nothing of it
+/// any more.
+fn protect(inputs: &Inputs<'_>, body: &mut PlanBody) {
+    let Inputs { graph, head, goal, .. } = *inputs;
+    let stays = |name: &WorkloadName| match goal {
+        Goal::Converge => graph.workloads.contains_key(name) || body.leaves(name),
+        Goal::Destroy => false,
+    };
+    let gone = head.reached.iter().filter(|(name, reached)| reached.protect && !stays(name));
+    let blocked = gone.map(|(name, _)| Blocked::Protected { resource: format!("service/{name}") });
+    let blocked: Vec<Blocked> = blocked.collect();
+    body.blocked.extend(blocked);
+}
+
 /// Each workload as it should be now: the text's, or what a pin or a pause makes stand.
 fn effective(inputs: &Inputs<'_>, body: &mut PlanBody) -> BTreeMap<WorkloadName, Workload> {
     let Inputs { graph, head, goal, now_ms, .. } = *inputs;
+    protect(inputs, body);
     match goal {
         Goal::Destroy => return BTreeMap::new(),
         Goal::Converge => {}
@@ -132,6 +147,7 @@ fn effective(inputs: &Inputs<'_>, body: &mut PlanBody) -> BTreeMap<WorkloadName,
             replicas: workload.replicas,
             scale: workload.scale,
             placement: workload.placement.clone(),
+            protect: workload.protect,
             ..stands.clone()
         };
         if let Some(pin) = head.held(name, workload) {

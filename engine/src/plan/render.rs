@@ -263,6 +263,12 @@ fn blocked(out: &mut String, blocked: &Blocked) {
                 bytes(*over_bytes)
             );
         }
+        Blocked::Protected { resource } => {
+            let _ = writeln!(
+                out,
+                "! {resource}  BLOCKED: it is protected, and would be removed; to remove it, apply it with `protect: false` first"
+            );
+        }
         Blocked::VolumeElsewhere { volume, is, wants } => {
             let _ = writeln!(
                 out,

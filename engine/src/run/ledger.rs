@@ -118,9 +118,7 @@ pub fn believed(graph: &Graph, observation: &Observation, head: &Head) -> Result
         Some(mark) if mark.epoch >= head.epoch && &mark.keeper != named => {
             Err(elsewhere(&mark.keeper, mark.epoch))
         }
-        Some(mark)
-            if mark.lines > head.lines && (mark.epoch == head.epoch || head.lines == 0) =>
-        {
+        Some(mark) if mark.lines > head.lines && (mark.epoch == head.epoch || head.lines == 0) => {
             let (has, known) = (head.lines, mark.lines);
             Err(LedgerFault::Behind { keeper: named.clone(), has, known })
         }

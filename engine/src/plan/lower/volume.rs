@@ -149,6 +149,7 @@ fn volume(value: &Value) -> Volume {
         user: number(value, "user").unwrap_or(0),
         group: number(value, "group").unwrap_or(0),
         on_delete,
+        protect: matches!(value.get("protect"), Some(Value::Bool(true))),
     };
     Volume { on, each_replica: is_each_replica(value), spec }
 }

@@ -109,6 +109,7 @@ impl Planning<'_, '_> {
         let leaving: BTreeSet<PodId> = builder.leaving().map(|(_, pod)| pod.clone()).collect();
         let mut changes = Vec::new();
         let mut deferred = Vec::new();
+        let mut blocked = Vec::new();
         for (node, seen) in self.seen() {
             for (id, noted) in seen.spec.volumes.iter().filter(|(id, _)| !stays_in_text(id)) {
                 let users = seen.spec.pods.iter().filter(|(_, pod)| pod.mounts.contains(id));
@@ -128,6 +129,10 @@ impl Planning<'_, '_> {
                     (OnDelete::Destroy, Some((pod, _))) => deferred.push(format!(
                         "volume/{id} on {node} stays for as long as {pod} mounts it"
                     )),
+                    (OnDelete::Destroy, None) if noted.protect => {
+                        let resource = format!("volume/{id} on {node}");
+                        blocked.push(Blocked::Protected { resource });
+                    }
                     (OnDelete::Destroy, None) => {
                         let mut branches: BTreeSet<&WorkloadName> =
                             users.iter().map(|(_, pod)| &pod.workload).collect();
@@ -147,12 +152,13 @@ impl Planning<'_, '_> {
         }
         self.body.changes.extend(changes);
         self.body.deferred.extend(deferred);
+        self.body.blocked.extend(blocked);
     }
 }
 
 /// A volume in a few words: `n1, 10GiB, of 999:999, on_delete destroy`.
 fn in_words(node: &NodeName, spec: &VolumeSpec) -> String {
-    let VolumeSpec { size_bytes, user, group, on_delete } = spec;
+    let VolumeSpec { size_bytes, user, group, on_delete, protect } = spec;
     let mut words = format!("on {node}");
     if *size_bytes > 0 {
         words.push_str(&format!(", {}", bytes(*size_bytes)));
@@ -164,5 +170,6 @@ fn in_words(node: &NodeName, spec: &VolumeSpec) -> String {
         OnDelete::Retain => ", on_delete retain",
         OnDelete::Destroy => ", on_delete destroy",
     });
+    words.push_str(if *protect { ", protected" } else { "" });
     words
 }
