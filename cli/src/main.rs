@@ -90,6 +90,8 @@ enum Command {
     Plan(commands::plan::Args),
     /// Make the nodes what the text says
     Apply(commands::apply::Args),
+    /// Draw the desired graph, coloured by what a plan would do
+    Graph(commands::graph::Args),
     /// Tell how many more replicas fit, and which losses of nodes are survived
     Capacity(commands::capacity::Args),
     /// Tell who set a field (berth why web.replicas), or why a replica is where it is (berth why web[1])
@@ -154,6 +156,8 @@ enum Command {
     Package(commands::package::Args),
     /// Explain a mistake's code: berth explain E0203
     Explain(commands::explain::Args),
+    /// Show what Berth itself works with: graph, observation, steps, journal, ledger, a simulation
+    Debug(commands::debug::Args),
     /// Walk the whole story on simulated nodes, anywhere, in seconds
     Demo(commands::demo::Args),
 }
@@ -186,6 +190,7 @@ fn main() -> ExitCode {
         Command::Doc(args) => commands::doc::run(&global, &args),
         Command::Plan(args) => commands::plan::run(&global, &args),
         Command::Apply(args) => commands::apply::run(&global, &args),
+        Command::Graph(args) => commands::graph::run(&global, &args),
         Command::Capacity(args) => commands::capacity::run(&global, &args),
         Command::Why(args) => commands::why::run(&global, &args),
         Command::WhyNot(args) => commands::why_placement::run_not(&global, &args),
@@ -218,6 +223,7 @@ fn main() -> ExitCode {
         Command::Image(args) => commands::image::run(&global, &args),
         Command::Package(args) => commands::package::run(&global, &args),
         Command::Explain(args) => commands::explain::run(&args),
+        Command::Debug(args) => commands::debug::run(&global, &args),
         Command::Demo(args) => commands::demo::run(&args),
     };
     match ended {

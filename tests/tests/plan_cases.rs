@@ -6,7 +6,7 @@
 //! `tenant n2 berth.other.default 80/tcp`, `disk n1 40` in GiB, `lose data-0 n1`, `copy data n1 n2`). ` ```plan ` is the
 //! plan's text, ` ```markdown ` the same for a comment; ` ```why web[1] n2 `, ` ```capacity `, both also with `--json`, and ` ```what-if --without n1 ` are what those
 //! commands say; ` ```what-if --without n1 --json /blocked ` is a part of that plan's JSON, by its pointer (the whole
-//! of it would be pages), read back as a plan first; ` ```drift ` is what drift finds; ` ```apply ` applies it and lists the steps done, in order, and the outcome;
+//! of it would be pages), read back as a plan first; ` ```graph ` the picture of the text and the plan; ` ```drift ` is what drift finds; ` ```apply ` applies it and lists the steps done, in order, and the outcome;
 //! ` ```apply to 6 ` is stopped by hand when so many steps are done.
 
 use std::collections::BTreeMap;
@@ -22,6 +22,7 @@ use berth_engine::plan::lower::{self, ImageName};
 use berth_engine::plan::names::{ImageDigest, NodeName, VolumeId, WorkloadName};
 use berth_engine::plan::observation::{Pressure, Requests};
 use berth_engine::plan::overrides::{Override, Subject};
+use berth_engine::plan::picture::Picture;
 use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_engine::plan::render;
 use berth_engine::plan::whatif::{self, Suppose};
@@ -302,6 +303,10 @@ fn run(case: &mut [Part]) -> Vec<String> {
                     })
                     .await
                     .unwrap_or_else(|why| why),
+                "graph" => stage
+                    .look(|inputs, body| Picture::of(inputs.graph, Some(body)).dot())
+                    .await
+                    .unwrap_or_else(|text| text),
                 "capacity" => stage
                     .look(|inputs, body| capacity::text(&capacity::capacity(inputs, body)))
                     .await

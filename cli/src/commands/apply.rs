@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use berth_agentless::SshHost;
 use berth_engine::plan::body::{Blocked, Goal, PlanBody};
@@ -146,7 +146,7 @@ pub(crate) async fn carry_out(
         if let Event::GateFailed { pod, log, .. } = &event {
             logs.lock().unwrap_or_else(PoisonError::into_inner).push((pod.clone(), log.clone()));
         }
-        tell(&event, began, total);
+        tell(&event, began.elapsed(), total);
     };
     let mut journal = Boundaries::new(FileJournal::new(fleet::folder(project).join("journal")));
     let commit = fleet::commit(&project.root);
@@ -203,8 +203,7 @@ fn ending(body: &PlanBody, applied: &Applied, began: Instant) -> Exit {
 }
 
 /// Prints what happens, a line each.
-fn tell(event: &Event, began: Instant, total: usize) {
-    let at = began.elapsed();
+pub(crate) fn tell(event: &Event, at: Duration, total: usize) {
     let stamp = paint::dim(&format!("{:>7.1}s", at.as_secs_f32()));
     match event {
         Event::Started(step) if step.work.takes_ms() > 5000 => {

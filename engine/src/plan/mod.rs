@@ -19,6 +19,7 @@ pub mod names;
 pub mod observation;
 pub mod overrides;
 pub mod peers;
+pub mod picture;
 pub mod place;
 pub mod planner;
 pub mod rebuild;
