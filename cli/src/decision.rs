@@ -19,6 +19,7 @@ use crate::commands::plan::judged;
 use crate::exit::Exit;
 use crate::pins::Pins;
 use crate::project::Project;
+use crate::telling::Form;
 use crate::{Global, fleet, paint};
 
 /// Why, and for how long.
@@ -166,7 +167,7 @@ async fn decide_on(
     if graph.workloads != project.graph.workloads {
         hint!("{} what else the text says waits for `berth apply`", paint::notice("note:"));
     }
-    carry_out(host, project, &graph, &made).await
+    carry_out(host, project, &graph, &made, Form::Words).await
 }
 
 /// Records lines, and says which copies of the ledger lack them.

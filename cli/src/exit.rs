@@ -46,19 +46,24 @@ pub(crate) enum Exit {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Mistake => 1,
-            Exit::Differs => 2,
-            Exit::Partial => 3,
-            Exit::Refused => 4,
-            Exit::Reverted => 5,
-            Exit::Code(code) => code,
-        })
+        Self::from(exit.code())
     }
 }
 
 impl Exit {
+    /// The code itself.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Mistake => 1,
+            Self::Differs => 2,
+            Self::Partial => 3,
+            Self::Refused => 4,
+            Self::Reverted => 5,
+            Self::Code(code) => code,
+        }
+    }
+
     /// The code that an error ends with.
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
         let mut cause = Some(error);

@@ -22,6 +22,7 @@ mod sarif;
 mod saved;
 mod shown;
 mod table;
+mod telling;
 mod terminal;
 mod verdicts;
 mod watch;

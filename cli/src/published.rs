@@ -239,7 +239,7 @@ fn ends(body: &PlanBody) -> Ends {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use berth_engine::plan::body::{Change, Goal, PlanBody, Verb};
     use berth_engine::plan::graph::{CanaryStep, Strategy};
     use berth_engine::plan::observation::{NodeView, Observation};
@@ -251,7 +251,13 @@ mod tests {
 
     /// What a value has against a schema. Stricter than JSON Schema: where `properties` stand, a name
     /// that is not among them is a finding.
-    fn judge(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
+    pub(crate) fn judge(
+        root: &Value,
+        schema: &Value,
+        value: &Value,
+        at: &str,
+        found: &mut Vec<String>,
+    ) {
         if let Some(name) = schema["$ref"].as_str() {
             let target = root.pointer(name.trim_start_matches('#'));
             let target = target.unwrap_or_else(|| panic!("{at}: no {name} in the schema"));

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use berth_agentless::SshHost;
 use berth_engine::plan::body::{Blocked, Goal, PlanBody};
@@ -24,6 +24,7 @@ use crate::paint;
 use crate::pins::Pins;
 use crate::project::Project;
 use crate::saved::Saved;
+use crate::telling::{Form, Telling};
 use crate::{Global, fleet};
 
 /// What the command takes.
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Go on with the replicas that have a place when others have none
     #[arg(long)]
     partial: bool,
+    /// Tell what happens as JSON, an object a line (docs/schemas/berth.events-1.schema.json); asks nothing
+    #[arg(long)]
+    json: bool,
     /// Only this service, with whom it needs to be near; all else is left as it is
     #[arg(long, value_name = "SERVICE", conflicts_with = "file")]
     target: Vec<String>,
@@ -73,22 +77,34 @@ async fn converge(host: &SshHost, project: &Project, args: &Args) -> Ended {
         }
     };
     let made = Made { observation, head, body };
-    made.show();
+    let form = if args.json { Form::Json } else { Form::Words };
+    if args.json && !args.yes && args.file.is_none() {
+        return Err("with --json nothing is asked: say --yes, or give a saved plan".into());
+    }
+    let ends = |exit: Exit| {
+        if args.json {
+            Telling::new(form, &made.body).end(None, exit, &[]);
+        }
+        Ok(exit)
+    };
+    if !args.json {
+        made.show();
+    }
     let homeless = |blocked: &Blocked| matches!(blocked, Blocked::NoRoom { .. });
     let goes_on = args.partial && made.body.blocked.iter().all(homeless);
     if !made.body.blocked.is_empty() && !goes_on {
         if made.body.blocked.iter().all(homeless) {
-            say!("Nothing was done. To go on with what has a place, say --partial.");
+            hint!("Nothing was done. To go on with what has a place, say --partial.");
         }
-        return Ok(Exit::Partial);
+        return ends(Exit::Partial);
     }
     if made.body.is_empty() && made.head.in_flight.is_none() {
-        return Ok(plan::exit_of(&made.body, false));
+        return ends(plan::exit_of(&made.body, false));
     }
     if !args.yes && args.file.is_none() && !agreed("Apply this plan?", "y")? {
         return Ok(Exit::Mistake);
     }
-    carry_out(host, project, &project.graph, &made).await
+    carry_out(host, project, &project.graph, &made, form).await
 }
 
 /// A plan with what it was made from.
@@ -134,25 +150,27 @@ pub(crate) async fn carry_out(
     project: &Project,
     graph: &Graph,
     made: &Made,
+    form: Form,
 ) -> Ended {
     let Made { observation, head, body } = made;
     let who = fleet::who();
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signal(&stop);
     let logs: Mutex<Vec<(PodId, Vec<u8>)>> = Mutex::default();
-    let began = Instant::now();
-    let total = body.steps.len();
+    let telling = Telling::new(form, body);
     let watch = |event: Event| {
         if let Event::GateFailed { pod, log, .. } = &event {
             logs.lock().unwrap_or_else(PoisonError::into_inner).push((pod.clone(), log.clone()));
         }
-        tell(&event, began.elapsed(), total);
+        telling.event(&event);
     };
     let mut journal = Boundaries::new(FileJournal::new(fleet::folder(project).join("journal")));
     let commit = fleet::commit(&project.root);
     let apply = Apply { host, clock: &SystemClock, who: &who, watch: &watch, stop: &stop };
     let planned = Planned { body, graph, observation, head, commit: commit.as_deref() };
-    let applied = apply.apply(planned, &mut journal).await?;
+    let applied = apply.apply(planned, &mut journal).await;
+    telling.quiet();
+    let applied = applied?;
     applied.behind.iter().for_each(|line| hint!("{} {line}", paint::notice("note:")));
     if let Some(store) = fleet::store(project) {
         for (pod, log) in logs.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -160,11 +178,24 @@ pub(crate) async fn carry_out(
         }
         store.remember(&body.tenant, &applied.lines)?;
     }
-    Ok(ending(body, &applied, began))
+    let exit = exit(body, &applied);
+    match form {
+        Form::Words => ending(body, &applied, telling.elapsed()),
+        Form::Json => telling.end(Some(&applied.outcome), exit, &applied.behind),
+    }
+    Ok(exit)
 }
 
-fn ending(body: &PlanBody, applied: &Applied, began: Instant) -> Exit {
-    let took = paint::duration(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
+fn exit(body: &PlanBody, applied: &Applied) -> Exit {
+    match &applied.outcome {
+        Outcome::Done => plan::exit_of(body, false),
+        Outcome::Reverted { .. } => Exit::Reverted,
+        Outcome::Partial { .. } => Exit::Partial,
+    }
+}
+
+fn ending(body: &PlanBody, applied: &Applied, took: Duration) {
+    let took = paint::duration(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
     match &applied.outcome {
         Outcome::Done => {
             let words = match body.goal {
@@ -175,7 +206,6 @@ fn ending(body: &PlanBody, applied: &Applied, began: Instant) -> Exit {
             for deferred in &body.deferred {
                 say!("{} {deferred}", paint::notice("but"));
             }
-            plan::exit_of(body, false)
         }
         Outcome::Reverted { workloads } => {
             say!(
@@ -186,7 +216,6 @@ fn ending(body: &PlanBody, applied: &Applied, began: Instant) -> Exit {
                 say!("  {workload}: {why}");
             }
             say!("  what ran before runs again, and is held until the text changes");
-            Exit::Reverted
         }
         Outcome::Partial { problems } => {
             say!(
@@ -197,7 +226,6 @@ fn ending(body: &PlanBody, applied: &Applied, began: Instant) -> Exit {
                 say!("  {problem}");
             }
             say!("  apply again to go on from here");
-            Exit::Partial
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{Ended, plan};
 use crate::exit::Exit;
 use crate::pins::Pins;
 use crate::project::Project;
+use crate::telling::Form;
 use crate::{Global, fleet};
 
 /// What the command takes.
@@ -38,7 +39,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         made.show();
         let name = &project.graph.tenant.project;
         let ended = if args.yes || agreed("Destroy all this? Type the project's name.", name)? {
-            carry_out(&host, &project, &project.graph, &made).await
+            carry_out(&host, &project, &project.graph, &made, Form::Words).await
         } else {
             Ok(Exit::Mistake)
         };

@@ -380,6 +380,26 @@ impl fmt::Display for Write {
 }
 
 impl Action {
+    /// Names what kind of write it is, in a word or two.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::EnsureNetwork { .. } => "network",
+            Self::InstallReflex { .. } => "reflex",
+            Self::EnsureTenant { .. } => "tenant",
+            Self::EnsureImage { .. } => "image",
+            Self::EnsureVolume { .. } => "volume",
+            Self::RemoveVolume { .. } => "remove volume",
+            Self::EnsurePod { .. } => "pod",
+            Self::SwapEndpoint { .. } => "endpoint",
+            Self::RemovePod { .. } => "remove pod",
+            Self::RemoveEndpoint { .. } => "remove endpoint",
+            Self::RemoveImage { .. } => "remove image",
+            Self::RemoveTenant { .. } => "remove tenant",
+            Self::RemoveReflex { .. } => "remove reflex",
+            Self::RemoveNetwork => "remove network",
+        }
+    }
+
     /// Names everything that performing the action may change on its node.
     pub fn writes(&self) -> BTreeSet<Write> {
         let one = match self {

@@ -8,6 +8,7 @@ pub mod capacity;
 pub mod change;
 pub mod check;
 pub mod drift;
+pub mod eta;
 pub mod explain;
 pub mod freshness;
 pub mod graph;

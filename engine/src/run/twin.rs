@@ -288,25 +288,6 @@ impl Twin {
     }
 }
 
-fn kind_of(action: &Action) -> &'static str {
-    match action {
-        Action::EnsureNetwork { .. } => "network",
-        Action::InstallReflex { .. } => "reflex",
-        Action::EnsureTenant { .. } => "tenant",
-        Action::EnsureImage { .. } => "image",
-        Action::EnsureVolume { .. } => "volume",
-        Action::RemoveVolume { .. } => "remove volume",
-        Action::EnsurePod { .. } => "pod",
-        Action::SwapEndpoint { .. } => "endpoint",
-        Action::RemovePod { .. } => "remove pod",
-        Action::RemoveEndpoint { .. } => "remove endpoint",
-        Action::RemoveImage { .. } => "remove image",
-        Action::RemoveTenant { .. } => "remove tenant",
-        Action::RemoveReflex { .. } => "remove reflex",
-        Action::RemoveNetwork => "remove network",
-    }
-}
-
 impl Default for Twin {
     fn default() -> Self {
         Self::new()
@@ -370,7 +351,7 @@ impl Host for Twin {
             Action::EnsureImage { .. } => PUSH,
             _ => WRITE,
         };
-        let fault = self.call(node, kind_of(action), takes).await?;
+        let fault = self.call(node, action.kind(), takes).await?;
         self.write(node, |world| {
             if let Action::EnsureNetwork { network } = action
                 && network.peers != peers::named(peers)
