@@ -158,10 +158,13 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     twin.world().set_most(&image('d'), 0);
     let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
     twin.world().add_foreign(&nodes[1], "redis-test");
+    let mut is_gone = false;
     for _ in 0..2 + dice.roll(6) {
         match dice.roll(8) {
             0 | 1 => graph = Graph { keeper: graph.keeper, ..text(&mut dice) },
-            4 | 5 if seed % 5 == 3 => move_ledger(&twin, &mut graph, &mut dice, bug).await,
+            4 | 5 if seed % 5 == 3 => {
+                is_gone |= move_ledger(&twin, &mut graph, &mut dice, bug).await;
+            }
             6 | 7 => decide(&twin, &graph, &mut dice).await,
             2 => {
                 let running: Vec<_> = twin.world().running().into_iter().collect();
@@ -198,7 +201,7 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     for node in &nodes {
         twin.world().set_cut(node, false);
     }
-    find_ledger(&twin, &graph).await?;
+    find_ledger(&twin, &graph, is_gone).await?;
     reopen(&twin, &graph, &mut dice).await?;
     settle(&twin, &graph, bug).await?;
     ends_well(&twin, &graph).await?;
@@ -208,8 +211,8 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
 }
 
 /// The ledger goes to the next node: since the text says so, since its keeper is cut off, since it lost
-/// its disk, or since all copies are gone too.
-async fn move_ledger(twin: &Twin, graph: &mut Graph, dice: &mut Dice, bug: Option<Bug>) {
+/// its disk, or since all copies are gone too: then it says so.
+async fn move_ledger(twin: &Twin, graph: &mut Graph, dice: &mut Dice, bug: Option<Bug>) -> bool {
     let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
     let old = graph.keeper.clone();
     let at = nodes.iter().position(|node| *node == old).unwrap_or(0);
@@ -227,6 +230,8 @@ async fn move_ledger(twin: &Twin, graph: &mut Graph, dice: &mut Dice, bug: Optio
     if how < 6 {
         graph.keeper = nodes[(at + 1) % nodes.len()].clone();
     }
+    // A line that had no copy yet was nothing that anything was done on.
+    let alone = twin.world().ledgers().len() < 2 && twin.world().running().is_empty();
     tell(|| format!("the ledger is to go from {old} to {}, in way {how}\n", graph.keeper));
     match how {
         0..3 => {}
@@ -246,11 +251,12 @@ async fn move_ledger(twin: &Twin, graph: &mut Graph, dice: &mut Dice, bug: Optio
         () = engine.killed() => {}
     }
     twin.world().clear_faults();
+    how == 7 || how == 6 && alone
 }
 
 /// Says again what was interrupted: the ledger goes where the text says.
-async fn find_ledger(twin: &Twin, graph: &Graph) -> Result<(), String> {
-    for (take_over, rebuild) in [(false, false), (true, false), (true, true)] {
+async fn find_ledger(twin: &Twin, graph: &Graph, is_gone: bool) -> Result<(), String> {
+    for (take_over, rebuild) in [(false, false), (true, false), (true, is_gone)] {
         let Err(fault) = survey(twin, graph).await else { return Ok(()) };
         tell(|| format!("{fault}\n"));
         let wish =

@@ -116,6 +116,10 @@ bugs! {
     WeightsAreDoubled,
     /// Volumes that are to be retained go.
     RetainedVolumesGo,
+    /// Copies of the ledger are said to be written, and are not.
+    CopiesAreNotWritten,
+    /// What nodes know of the ledger's keeper is not looked at, and their fences are forced.
+    FencesAreForced,
 }
 
 /// An engine's view of a world, with a bug in it or without.
@@ -132,6 +136,8 @@ struct Kept {
     said_yes: BTreeMap<String, ()>,
     /// By node: a line that is not durable yet, with the hash of the one before.
     unwritten: BTreeMap<NodeName, (String, Vec<u8>)>,
+    /// Who keeps the ledger, as the last claim says.
+    keeper: Option<NodeName>,
 }
 
 impl Engine {
@@ -152,6 +158,11 @@ impl Engine {
 
     fn has(&self, bug: Bug) -> bool {
         self.bug == Some(bug)
+    }
+
+    fn is_unwritten_copy(&self, node: &NodeName) -> bool {
+        let keeper = || self.kept().keeper.clone();
+        self.has(Bug::CopiesAreNotWritten) && keeper().is_some_and(|keeper| keeper != *node)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -373,6 +384,9 @@ impl Host for Engine {
             }
             other => other?,
         };
+        if self.has(Bug::FencesAreForced) {
+            seen.ledger = None;
+        }
         if self.has(Bug::OnePodIsOverlooked)
             && let Some((last, _)) = seen.spec.pods.pop_last()
         {
@@ -386,7 +400,14 @@ impl Host for Engine {
     }
 
     async fn lock(&self, node: &NodeName, claim: &LockClaim) -> Result<(), HostError> {
-        let locked = self.twin.lock(node, claim).await;
+        self.kept().keeper = Some(claim.keeper.clone());
+        let mut locked = self.twin.lock(node, claim).await;
+        if let (true, Err(HostError::Fenced { theirs, .. })) =
+            (self.has(Bug::FencesAreForced), &locked)
+        {
+            let claim = LockClaim { epoch: theirs + 1, ..claim.clone() };
+            locked = self.twin.lock(node, &claim).await;
+        }
         if self.has(Bug::LocksAreDropped) {
             self.twin.unlock(node).await;
         }
@@ -500,6 +521,9 @@ impl Host for Engine {
         prev: &str,
         bytes: &[u8],
     ) -> Result<(), HostError> {
+        if self.is_unwritten_copy(keeper) {
+            return Ok(());
+        }
         let kind =
             |kind: &str| String::from_utf8_lossy(bytes).contains(&format!("\"kind\":\"{kind}\""));
         if self.has(Bug::PinsAreNotWritten) && kind("pin")
@@ -524,6 +548,9 @@ impl Host for Engine {
         tenant: &Tenant,
         bytes: &[u8],
     ) -> Result<(), HostError> {
+        if self.is_unwritten_copy(node) {
+            return Ok(());
+        }
         self.twin.ledger_replace(node, tenant, bytes).await
     }
 

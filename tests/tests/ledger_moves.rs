@@ -242,6 +242,64 @@ fn a_keeper_that_lost_its_disk_is_not_believed() {
     });
 }
 
+/// After the first apply no node has been told how many lines there are, but copies show that there are some.
+#[test]
+fn a_first_ledger_that_is_lost_is_noticed_too() {
+    simulate(async {
+        let graph = shop(3, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        twin.world().lose_ledger(&node(1));
+        let fault = survey(&twin, &graph).await.expect_err("lost lines");
+        assert!(matches!(fault, LedgerFault::Behind { has: 0, .. }), "{fault}");
+        relocate(&twin, &graph, &take_over()).await.expect("the copy");
+        assert!(is_settled(&twin, &graph).await);
+    });
+}
+
+/// A first apply that is killed before its first line leaves nothing behind that another keeper could lack.
+#[test]
+fn a_first_apply_that_was_killed_binds_nobody_to_its_keeper() {
+    for at in 0..12 {
+        simulate(async {
+            let graph = shop(3, 'a');
+            let twin = world(&graph);
+            let engine = twin.another_engine();
+            twin.world().fault_in(at, Fault::KilledAfter);
+            tokio::select! {
+                biased;
+                _ = turn(&engine, &graph, Goal::Converge) => {}
+                () = engine.killed() => {}
+            }
+            twin.world().clear_faults();
+            let moved = kept_by(&graph, 2);
+            if survey(&twin, &moved).await.is_err() {
+                relocate(&twin, &moved, &wish()).await.expect("a move");
+            }
+            applied(&twin, &moved).await;
+            assert!(is_settled(&twin, &moved).await, "killed after call {at}");
+        });
+    }
+}
+
+/// The keeper has left the text: its ledger is taken over as if it were lost.
+#[test]
+fn a_keeper_that_left_the_text_is_taken_over() {
+    simulate(async {
+        let graph = shop(3, 'a');
+        let twin = world(&graph);
+        applied(&twin, &graph).await;
+        let mut without = kept_by(&graph, 2);
+        without.nodes.remove(&node(1));
+        let fault = survey(&twin, &without).await.expect_err("the ledger is elsewhere");
+        assert!(matches!(fault, LedgerFault::Elsewhere { .. }), "{fault}");
+        let fault = relocate(&twin, &without, &wish()).await.expect_err("its keeper has left");
+        assert!(matches!(fault, MoveError::KeeperLost { .. }), "{fault}");
+        relocate(&twin, &without, &take_over()).await.expect("a take-over");
+        assert!(survey(&twin, &without).await.is_ok());
+    });
+}
+
 #[test]
 fn a_ledger_that_is_lost_everywhere_is_rebuilt_from_the_nodes() {
     simulate(async {

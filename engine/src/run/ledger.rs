@@ -97,10 +97,22 @@ pub async fn read_all<H: Host>(
     join_all(reads).await
 }
 
-/// What the nodes remember of the ledger under its highest epoch: the newest of it.
+/// What the nodes remember of the ledger under its highest epoch: the newest of it. What a first apply
+/// left that was killed before its first line does not count, if its keeper shows that it has none.
 pub fn newest(observation: &Observation) -> Option<&Mark> {
+    let some = is_somewhere(observation);
     let seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
-    seen.filter_map(|seen| seen.ledger.as_ref()).max_by_key(|mark| (mark.epoch, mark.lines))
+    let marks = seen.filter_map(|seen| seen.ledger.as_ref());
+    let counts = |mark: &&Mark| {
+        some || (mark.epoch, mark.lines) != (0, 0) || observation.seen(&mark.keeper).is_none()
+    };
+    marks.filter(counts).max_by_key(|mark| (mark.epoch, mark.lines))
+}
+
+/// Whether a node that answered has the ledger or a copy.
+pub fn is_somewhere(observation: &Observation) -> bool {
+    let seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
+    seen.filter_map(|seen| seen.ledger.as_ref()).any(|mark| mark.bytes > 0)
 }
 
 /// Says whether a ledger that was read is the one that the nodes know, whole, from whom they know.
@@ -124,6 +136,9 @@ pub fn believed(graph: &Graph, observation: &Observation, head: &Head) -> Result
         }
         Some(mark) if mark.epoch > head.epoch => {
             Err(LedgerFault::Unfinished { keeper: named.clone(), epoch: mark.epoch })
+        }
+        Some(_) if head.lines == 0 && is_somewhere(observation) => {
+            Err(LedgerFault::Behind { keeper: named.clone(), has: 0, known: 1 })
         }
         None if head.lines == 0 => {
             let seen = graph.nodes.keys().filter(|node| observation.seen(node).is_some()).count();

@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 
 use super::host::{Host, HostError, LockClaim};
-use super::ledger::{COPIES, LedgerFault, Writer, believed, newest, read};
+use super::ledger::{COPIES, LedgerFault, Writer, believed, is_somewhere, newest, read};
 use super::observe::observe;
 use crate::plan::graph::Graph;
 use crate::plan::ledger::{self, Entry, Ledger, Line};
@@ -144,10 +144,11 @@ pub async fn relocate<H: Host>(host: &H, graph: &Graph, wish: &Wish) -> Result<M
             layer: super::host::Layer::Tcp,
             why: why.clone(),
         })),
-        None => {
-            let why = "is no node of this text any more".to_owned();
-            return Err(MoveError::KeeperLost { keeper: keeper.clone(), why });
-        }
+        None => Err(LedgerFault::Keeper(HostError::Unreachable {
+            node: keeper.clone(),
+            layer: super::host::Layer::Dns,
+            why: "it is no node of this text any more".to_owned(),
+        })),
     };
     // Whole, as far as its own word goes: a last line may say that it was about to move.
     let as_if = Graph { keeper: keeper.clone(), ..graph.clone() };
@@ -253,11 +254,7 @@ async fn taken_over<H: Host>(
         return Err(MoveError::TooFew { answer, of });
     }
     // Before anybody is told of another epoch.
-    let has = |node: &NodeName| {
-        let mark = observation.seen(node).and_then(|seen| seen.ledger.as_ref());
-        mark.is_some_and(|mark| mark.bytes > 0)
-    };
-    if !wish.rebuild && wish.given.is_none() && !seen.iter().any(has) {
+    if !wish.rebuild && wish.given.is_none() && !is_somewhere(&observation) {
         return Err(MoveError::NoCopy);
     }
     let mark = newest(&observation);
