@@ -108,15 +108,9 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         planned: Planned<'_>,
         journal: &mut J,
     ) -> Result<Applied, ApplyError> {
-        let claim = LockClaim {
-            holder: self.who.to_owned(),
-            since_ms: self.clock.now_ms(),
-            purpose: format!("plan {}", planned.body.digest().get(..8).unwrap_or_default()),
-            tenant: planned.body.tenant.clone(),
-            epoch: planned.head.epoch,
-            keeper: planned.body.keeper.clone(),
-            lines: planned.head.lines,
-        };
+        let purpose = format!("plan {}", planned.body.digest().get(..8).unwrap_or_default());
+        let since = (self.who, self.clock.now_ms());
+        let claim = LockClaim::new(since, &purpose, planned.graph, planned.head);
         let mut locked = self.lock_all(planned, &claim).await?;
         let (copies, mut behind) =
             lock_copies(self.host, planned.observation, &claim, &mut locked).await;

@@ -59,15 +59,7 @@ pub async fn fold<H: Host>(
     (at_ms, who): (u64, &str),
 ) -> Result<Folded, RecordError> {
     let head = &seen.ledger.head;
-    let claim = LockClaim {
-        holder: who.to_owned(),
-        since_ms: at_ms,
-        purpose: "folding the ledger".to_owned(),
-        tenant: graph.tenant.clone(),
-        epoch: head.epoch,
-        keeper: graph.keeper.clone(),
-        lines: head.lines,
-    };
+    let claim = LockClaim::new((who, at_ms), "folding the ledger", graph, head);
     if let Err(error) = host.lock(&graph.keeper, &claim).await {
         // Its answer may have been lost after it was taken.
         host.unlock(&graph.keeper).await;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::action::{Action, Peer};
-use crate::plan::graph::Probe;
+use crate::plan::graph::{Graph, Probe};
+use crate::plan::ledger::Head;
 use crate::plan::names::{NodeName, PodId, Tenant};
 use crate::plan::observation::NodeObservation;
 
@@ -171,6 +172,21 @@ pub struct LockClaim {
     pub keeper: NodeName,
     /// How many lines the ledger has; a node remembers the most that it was told.
     pub lines: u64,
+}
+
+impl LockClaim {
+    /// Claims a node for somebody who has read the ledger up to a head.
+    pub fn new((holder, since_ms): (&str, u64), purpose: &str, graph: &Graph, head: &Head) -> Self {
+        Self {
+            holder: holder.to_owned(),
+            since_ms,
+            purpose: purpose.to_owned(),
+            tenant: graph.tenant.clone(),
+            epoch: head.epoch,
+            keeper: graph.keeper.clone(),
+            lines: head.lines,
+        }
+    }
 }
 
 /// Where a probe goes.

@@ -48,15 +48,8 @@ pub async fn record<H: Host>(
     lines: &[Line],
 ) -> Result<(Ledger, Vec<String>), RecordError> {
     let keeper = &graph.keeper;
-    let claim = LockClaim {
-        holder: lines.first().map(|line| line.who.clone()).unwrap_or_default(),
-        since_ms: lines.first().map_or(0, |line| line.at_ms),
-        purpose: "an override".to_owned(),
-        tenant: graph.tenant.clone(),
-        epoch: seen.ledger.head.epoch,
-        keeper: keeper.clone(),
-        lines: seen.ledger.head.lines,
-    };
+    let first = lines.first().map_or(("", 0), |line| (line.who.as_str(), line.at_ms));
+    let claim = LockClaim::new(first, "an override", graph, &seen.ledger.head);
     if let Err(error) = host.lock(keeper, &claim).await {
         // Its answer may have been lost after it was taken.
         host.unlock(keeper).await;

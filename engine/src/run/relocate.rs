@@ -19,7 +19,7 @@ use super::host::{Host, HostError, LockClaim};
 use super::ledger::{COPIES, LedgerFault, Writer, believed, is_somewhere, newest, read};
 use super::observe::observe;
 use crate::plan::graph::Graph;
-use crate::plan::ledger::{self, Entry, Ledger, Line};
+use crate::plan::ledger::{self, Entry, Head, Ledger, Line};
 use crate::plan::names::NodeName;
 use crate::plan::observation::{NodeView, Observation};
 use crate::plan::rebuild;
@@ -204,7 +204,8 @@ async fn moved<H: Host>(
     let claim = self::claim(graph, wish, ledger.head.epoch, ledger.head.lines);
     let others = graph.nodes.keys().filter(|node| !pair.contains(node));
     let (mut untold, mut copies) = (Vec::new(), 1);
-    for node in [named, keeper].into_iter().chain(others) {
+    // The old keeper first: nobody moves the ledger from it once more, as if this had not happened.
+    for node in [keeper, named].into_iter().chain(others) {
         match host.lock(node, &claim).await {
             Err(error) => untold.push(error.to_string()),
             // The old keeper has it all. What is not written now the next writer writes.
@@ -344,15 +345,8 @@ async fn go_on<H: Host>(
 }
 
 fn claim(graph: &Graph, wish: &Wish, epoch: u64, lines: u64) -> LockClaim {
-    LockClaim {
-        holder: wish.who.clone(),
-        since_ms: wish.at_ms,
-        purpose: "moving the ledger".to_owned(),
-        tenant: graph.tenant.clone(),
-        epoch,
-        keeper: graph.keeper.clone(),
-        lines,
-    }
+    let head = Head { epoch, lines, ..Head::default() };
+    LockClaim::new((&wish.who, wish.at_ms), "moving the ledger", graph, &head)
 }
 
 async fn unlock<'a, H: Host>(host: &H, nodes: impl Iterator<Item = &'a NodeName>) {
