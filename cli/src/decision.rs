@@ -147,7 +147,7 @@ async fn decide_on(
         say();
         return Ok(crate::commands::plan::exit_of(&made.body, false));
     }
-    made.show();
+    made.show(project);
     let homeless = |blocked: &Blocked| matches!(blocked, Blocked::NoRoom { .. });
     let goes_on = carry.partial && made.body.blocked.iter().all(homeless);
     if !made.body.blocked.is_empty() && !goes_on {

@@ -9,7 +9,8 @@ use berth_engine::plan::lockfile::LockfileError;
 use berth_engine::plan::lower;
 use berth_engine::plan::names::ImageDigest;
 use berth_lang::{
-    CompileRequest, Diagnostic, OwnPackage, Program, Severity, Snapshot, Waived, Workspace,
+    CompileRequest, Diagnostic, OwnPackage, Program, Resource, Severity, Snapshot, Waived,
+    Workspace,
 };
 
 use crate::Global;
@@ -30,6 +31,10 @@ pub(crate) struct Project {
     pub(crate) graph: Graph,
     /// The digest of the text, its inputs and its pins.
     pub(crate) program: String,
+    /// What the text came to, to find places in it.
+    pub(crate) resources: Vec<Resource>,
+    /// The text.
+    pub(crate) snapshot: Snapshot,
 }
 
 /// Why a project could not be used. Mistakes in the text have been printed.
@@ -182,18 +187,13 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
         pinning.new.packages.iter().map(|(folder, pin)| (&**folder, &*pin.digest)).collect();
     let digest =
         digest_of("berth-program/2", &(&program.digest()[..], environment, images, packages));
-    let project = graph.map(|graph| Project { root, graph, program: digest });
+    let Program { resources, waived, .. } = program;
+    let text = snapshot.clone();
+    let project =
+        graph.map(|graph| Project { root, graph, program: digest, resources, snapshot: text });
     let notes = std::mem::take(&mut pinning.notes);
     let lock = pinning.finish()?;
-    Ok(Examined {
-        snapshot,
-        diagnostics,
-        waived: program.waived,
-        project,
-        package: None,
-        notes,
-        lock,
-    })
+    Ok(Examined { snapshot, diagnostics, waived, project, package: None, notes, lock })
 }
 
 /// Says what a waiver lets pass, so that it is not forgotten.

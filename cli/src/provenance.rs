@@ -2,7 +2,11 @@
 
 use std::fmt;
 
+use berth_engine::plan::body::{FieldChange, PlanBody, Verb};
+use berth_engine::plan::render::Places;
 use berth_lang::{Resource, Setting, Snapshot, Span, Value};
+
+use crate::project::Project;
 
 /// A field, its value, and everything that set it.
 pub(crate) struct Field {
@@ -95,6 +99,37 @@ fn set(resource: &Resource, path: &str, snapshot: &Snapshot) -> Vec<Set> {
         overlay: setting.overlay,
     };
     chain.into_iter().rev().map(one).collect()
+}
+
+/// Where the text sets what a plan changes.
+pub(crate) fn places(project: &Project, body: &PlanBody) -> Places {
+    let changed = body.changes.iter().filter(|change| change.verb == Verb::Change);
+    let found = changed.filter_map(|change| {
+        let named = |resource: &&Resource| {
+            let name = change.resource.strip_prefix(resource.kind.keyword());
+            name.and_then(|name| name.strip_prefix('/')) == Some(&*resource.name)
+        };
+        let resource = project.resources.iter().find(named)?;
+        let fields = change.fields.iter().filter(|field| field.after.is_some());
+        let place = |field: &FieldChange| {
+            let place = place(resource, &field.path, &project.snapshot)?;
+            Some((field.path.clone(), format!("{}:{}", place.file, place.line)))
+        };
+        Some((change.resource.clone(), fields.filter_map(place).collect()))
+    });
+    found.collect()
+}
+
+/// The place that had the last word on a field, or on what it is in; none where that is a default.
+fn place(resource: &Resource, path: &str, snapshot: &Snapshot) -> Option<Place> {
+    let mut path = path;
+    while !path.is_empty() {
+        if let Some(last) = resource.origins().chain(path).last() {
+            return Some(Place::of(&last.span, snapshot)).filter(|place| !place.library());
+        }
+        path = path.rfind('.').map_or("", |dot| path.split_at(dot).0);
+    }
+    None
 }
 
 /// The value at a path; the key of a map may hold dots.

@@ -10,6 +10,7 @@ use berth_engine::plan::body::{Blocked, FieldChange, Goal, PlanBody, StepId, Ver
 use berth_engine::plan::names::{NodeName, WorkloadName};
 use berth_engine::plan::observation::{NodeView, Observation};
 use berth_engine::plan::overrides::Counting;
+use berth_engine::plan::render::Places;
 use serde::Serialize;
 
 /// The schema's name.
@@ -28,6 +29,8 @@ pub(crate) struct Head {
     /// Whether it answers a question (`--without`, `--add`, `--scale`), so that it cannot be applied.
     what_if: bool,
     observed: Observed,
+    /// Where the text sets what changes, by resource and field.
+    places: Places,
 }
 
 /// Which nodes answered.
@@ -124,6 +127,7 @@ pub(crate) enum Line<'a> {
 /// From where and by whom a plan is.
 #[derive(Debug)]
 pub(crate) struct Origin {
+    pub(crate) places: Places,
     pub(crate) commit: Option<String>,
     pub(crate) who: String,
     pub(crate) what_if: bool,
@@ -165,7 +169,7 @@ pub(crate) fn lines<'a>(document: &Document<'a>) -> Vec<Line<'a>> {
 }
 
 fn head(body: &PlanBody, observation: &Observation, origin: Origin) -> Head {
-    let Origin { commit, who, what_if } = origin;
+    let Origin { places, commit, who, what_if } = origin;
     let mut observed = Observed { nodes: Vec::new(), unreachable: Vec::new() };
     for (node, view) in &observation.nodes {
         match view {
@@ -185,6 +189,7 @@ fn head(body: &PlanBody, observation: &Observation, origin: Origin) -> Head {
         revision: body.revision,
         what_if,
         observed,
+        places,
     }
 }
 
@@ -244,6 +249,9 @@ pub(crate) mod tests {
     use berth_engine::plan::graph::{CanaryStep, Strategy};
     use berth_engine::plan::observation::{NodeView, Observation};
     use berth_engine::run::observe::Survey;
+    use std::collections::BTreeMap;
+
+    use berth_engine::plan::render::Places;
     use berth_tests::{drive, project};
     use serde_json::{Value, json};
 
@@ -318,7 +326,8 @@ pub(crate) mod tests {
     fn fits(body: &PlanBody, observation: &Observation) -> Value {
         let schema = include_str!("../../docs/schemas/berth.plan-1.schema.json");
         let schema: Value = serde_json::from_str(schema).expect("a schema");
-        let origin = Origin { commit: None, who: "ana@desk".to_owned(), what_if: false };
+        let places = Places::from([("service/web".to_owned(), BTreeMap::new())]);
+        let origin = Origin { places, commit: None, who: "ana@desk".to_owned(), what_if: false };
         let document = document(body, observation, origin);
         let mut found = Vec::new();
         let whole = serde_json::to_value(&document).expect("JSON");

@@ -49,11 +49,19 @@ take_lock() {
     answer="$epoch $keeper"
     return 76
   fi
-  printf '%s' "$5" >/run/berth/lock.claim
   if [ -z "$keeper" ] || [ "$1" -gt "$epoch" ] || [ "$2" -gt "$lines" ]; then
-    mkdir -p /etc/berth/ledger
-    printf '%s\n' "$1 $2 $3" >"$mark.new" && sync "$mark.new" && mv -f "$mark.new" "$mark"
+    # Who cannot remember it does not take part.
+    answer=$(put_mark "$mark" "$1 $2 $3" 2>&1) || {
+      rm -f "$mark.new"
+      exec 9>&-
+      return 1
+    }
   fi
+  printf '%s' "$5" >/run/berth/lock.claim
+}
+
+put_mark() {
+  mkdir -p /etc/berth/ledger && printf '%s\n' "$2" >"$1.new" && sync "$1.new" && mv -f "$1.new" "$1"
 }
 
 give_lock() {

@@ -23,6 +23,7 @@ use crate::exit::Exit;
 use crate::paint;
 use crate::pins::Pins;
 use crate::project::Project;
+use crate::provenance::places;
 use crate::saved::Saved;
 use crate::telling::{Form, Telling};
 use crate::{Global, fleet};
@@ -88,7 +89,7 @@ async fn converge(host: &SshHost, project: &Project, args: &Args) -> Ended {
         Ok(exit)
     };
     if !args.json {
-        made.show();
+        made.show(project);
     }
     let homeless = |blocked: &Blocked| matches!(blocked, Blocked::NoRoom { .. });
     let goes_on = args.partial && made.body.blocked.iter().all(homeless);
@@ -119,7 +120,7 @@ pub(crate) struct Made {
 
 impl Made {
     /// Prints the plan, with what is under way or was interrupted before it.
-    pub(crate) fn show(&self) {
+    pub(crate) fn show(&self, project: &Project) {
         if let Some(flight) = &self.head.in_flight {
             say!(
                 "! revision {} by {} began at {} and has not ended: it runs still, or it was interrupted, and this plan goes on from where it got",
@@ -128,7 +129,9 @@ impl Made {
                 paint::time(flight.since_ms)
             );
         }
-        put!("{}", paint::plan(&render::text(&self.body, &self.observation)));
+        let places = places(project, &self.body);
+        let text = render::text_with_places(&self.body, &self.observation, &places);
+        put!("{}", paint::plan(&text));
     }
 }
 

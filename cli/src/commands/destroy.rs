@@ -36,7 +36,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             host.close().await;
             return Ok(Exit::Done);
         }
-        made.show();
+        made.show(&project);
         let name = &project.graph.tenant.project;
         let ended = if args.yes || agreed("Destroy all this? Type the project's name.", name)? {
             carry_out(&host, &project, &project.graph, &made, Form::Words).await

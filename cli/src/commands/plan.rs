@@ -15,6 +15,7 @@ use super::Ended;
 use crate::exit::Exit;
 use crate::pins::Pins;
 use crate::project::Project;
+use crate::provenance::places;
 use crate::published::{self, Origin};
 use crate::saved::Saved;
 use crate::{Global, fleet};
@@ -103,6 +104,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             put!("{}", render::markdown(&body, &seen.observation));
         } else if args.json || args.ndjson {
             let origin = Origin {
+                places: places(&project, &body),
                 commit: fleet::commit(&project.root),
                 who: fleet::who(),
                 what_if: !suppose.is_empty(),
@@ -116,7 +118,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
                 }
             }
         } else {
-            put!("{}", crate::paint::plan(&render::text(&body, &seen.observation)));
+            put!(
+                "{}",
+                crate::paint::plan(&render::text_with_places(
+                    &body,
+                    &seen.observation,
+                    &places(&project, &body)
+                ))
+            );
         }
         let exit = exit_of(&body, args.exit_code);
         if let Some(path) = &args.out {

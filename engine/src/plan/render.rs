@@ -5,14 +5,18 @@
 mod markdown;
 mod waves;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::body::{Blocked, Change, Goal, PlanBody, Rejection, Verb, Work};
+use super::body::{Blocked, Change, FieldChange, Goal, PlanBody, Rejection, Verb, Work};
 use super::change::{self, bytes};
 use super::names::{NodeName, WorkloadName};
 use super::observation::Observation;
 
 pub use markdown::{LIMIT as MARKDOWN_LIMIT, markdown};
+
+/// Where places in the text stand at the latest, in characters after a field's name.
+const PLACES: usize = 48;
 
 /// Words of a change on one line: `~ service/web image 9f2…→c41…`.
 pub fn one_line(change: &Change) -> String {
@@ -28,12 +32,20 @@ pub fn one_line(change: &Change) -> String {
     line
 }
 
+/// Where the text sets what a plan changes, by resource and path: `web.berth:18`.
+pub type Places = BTreeMap<String, BTreeMap<String, String>>;
+
 /// The whole plan. `observation` tells which nodes answered.
 pub fn text(body: &PlanBody, observation: &Observation) -> String {
+    text_with_places(body, observation, &Places::new())
+}
+
+/// The whole plan, with the places in the text that its changes come from.
+pub fn text_with_places(body: &PlanBody, observation: &Observation, places: &Places) -> String {
     let mut out = String::new();
     head(&mut out, body, observation);
     for change in &body.changes {
-        change_and_waves(&mut out, change, body);
+        change_and_waves(&mut out, change, body, places);
     }
     nodes(&mut out, body);
     for blocked in &body.blocked {
@@ -58,8 +70,8 @@ pub fn text(body: &PlanBody, observation: &Observation) -> String {
 }
 
 /// A change, and the waves that bring it about.
-fn change_and_waves(out: &mut String, change: &Change, body: &PlanBody) {
-    self::change(out, change);
+fn change_and_waves(out: &mut String, change: &Change, body: &PlanBody, places: &Places) {
+    self::change(out, change, places);
     let changes = match change.verb {
         Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => true,
         Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Stopped | Verb::Kept => false,
@@ -101,7 +113,7 @@ fn mark(verb: &Verb) -> char {
     }
 }
 
-fn change(out: &mut String, change: &Change) {
+fn change(out: &mut String, change: &Change, places: &Places) {
     let Change { resource, verb, fields, causes } = change;
     match verb {
         Verb::Held(pin) => {
@@ -160,14 +172,24 @@ fn change(out: &mut String, change: &Change) {
         }
     }
     let width = fields.iter().map(|field| field.path.chars().count()).max().unwrap_or(0);
-    for field in fields {
-        let words = match (&field.before, &field.after) {
-            (None, Some(after)) => after.clone(),
-            (Some(before), Some(after)) => format!("{before} → {after}"),
-            (Some(before), None) => format!("{before} → (not set)"),
-            (None, None) => String::new(),
+    let words = |field: &FieldChange| match (&field.before, &field.after) {
+        (None, Some(after)) => after.clone(),
+        (Some(before), Some(after)) => format!("{before} → {after}"),
+        (Some(before), None) => format!("{before} → (not set)"),
+        (None, None) => String::new(),
+    };
+    let places = places.get(resource);
+    let lines: Vec<_> = fields
+        .iter()
+        .map(|field| (field, words(field), places.and_then(|places| places.get(&field.path))))
+        .collect();
+    let placed = lines.iter().filter(|(.., place)| place.is_some());
+    let column = placed.map(|(_, words, _)| words.chars().count()).max().unwrap_or(0).min(PLACES);
+    for (field, words, place) in lines {
+        let _ = match place {
+            Some(place) => writeln!(out, "    {:width$}  {words:column$}  {place}", field.path),
+            None => writeln!(out, "    {:width$}  {words}", field.path),
         };
-        let _ = writeln!(out, "    {:width$}  {words}", field.path);
     }
     for cause in causes {
         let _ = writeln!(out, "    {cause}");

@@ -107,7 +107,7 @@ fn aside(out: &mut String, heading: &str, all: Vec<String>) {
 /// A resource's change, folded under its line.
 fn folded(change: &Change, body: &PlanBody) -> String {
     let mut lines = String::new();
-    change_and_waves(&mut lines, change, body);
+    change_and_waves(&mut lines, change, body, &super::Places::new());
     fold(&one_line(change), &lines)
 }
 
