@@ -201,3 +201,24 @@ fn a_volume_that_does_not_fit() {
         Violation::VolumeTooLarge { .. }
     );
 }
+
+/// What was applied as protected goes: the worker, and the data that only it had.
+#[test]
+fn what_is_protected_does_not_go() {
+    let worker = |case: &mut Case| {
+        let worker = WorkloadName::new("worker");
+        case.head.reached.get_mut(&worker).expect("the worker").protect = true;
+    };
+    finds!(spoilt(worker), Violation::Unprotected(_));
+    let files = |case: &mut Case| {
+        let views = case.observation.nodes.values_mut();
+        let seen = views.filter_map(|view| match view {
+            NodeView::Seen(seen) => Some(seen),
+            NodeView::Unknown { .. } => None,
+        });
+        let notes = seen.flat_map(|seen| seen.spec.volumes.iter_mut());
+        let notes = notes.filter(|(id, _)| id.as_str().starts_with("files"));
+        notes.for_each(|(_, note)| note.protect = true);
+    };
+    finds!(spoilt(files), Violation::Unprotected(_));
+}
