@@ -203,7 +203,7 @@ fn listening(input: &str) -> IResult<&str, NodePort> {
 fn mark(input: &str) -> IResult<&str, Mark> {
     let space = || char(' ');
     map(
-        (number, space(), number, space(), number, space(), word),
+        (number, space(), number, space(), number, space(), rest),
         |(bytes, _, epoch, _, lines, _, keeper)| Mark {
             epoch,
             lines,
@@ -287,7 +287,7 @@ listens sctp *:9
 listens tcp 0.0.0.0:99999
 missing nft
 unheard-of 3
-mark 2817 4 17 n2
+mark 2817 4 17 n[\"b 2\"]
 reflex boot 1
 reflex sing 9
 claim 10.88.1.11
@@ -313,6 +313,8 @@ end
         let listens: Vec<String> = kernel.listens.iter().map(ToString::to_string).collect();
         assert_eq!(listens, ["22", "53/udp", "546/udp"]);
         assert_eq!(kernel.missing, ["nft"]);
+        let keeper = NodeName::new("n[\"b 2\"]");
+        assert_eq!(kernel.mark, Some(Mark { epoch: 4, lines: 17, keeper, bytes: 2817 }));
         assert_eq!(kernel.reflexes, BTreeMap::from([(Reflex::Boot, 1)]));
         assert_eq!(kernel.claims.len(), 1);
         assert!(kernel.tenant && kernel.network.is_none());
