@@ -85,7 +85,7 @@ pub enum ApplyError {
     /// The ledger could not be read or written.
     #[error(transparent)]
     Ledger(#[from] LedgerFault),
-    /// What was about to be done is in the ledger, but in no copy of it. Nothing was done.
+    /// What was about to be done would be, or is, in the ledger but in no copy of it. Nothing was done.
     #[error("no copy of the ledger could be written, so nothing was done")]
     Uncopied {
         /// One line a copy.
@@ -112,15 +112,12 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         let since = (self.who, self.clock.now_ms());
         let claim = LockClaim::new(since, &purpose, planned.graph, planned.head);
         let mut locked = self.lock_all(planned, &claim).await?;
-        let (copies, mut behind) =
-            lock_copies(self.host, planned.observation, &claim, &mut locked).await;
+        let copies = lock_copies(self.host, planned.observation, &claim, &mut locked).await;
         let result = self.locked(planned, journal, &claim, (&locked, copies)).await;
         for node in &locked {
             self.host.unlock(node).await;
         }
-        let mut applied = result?;
-        applied.behind.append(&mut behind);
-        Ok(applied)
+        result
     }
 
     async fn lock_all(
@@ -150,7 +147,7 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         planned: Planned<'_>,
         journal: &mut J,
         claim: &LockClaim,
-        (locked, copies): (&[NodeName], Vec<NodeName>),
+        (locked, copies): (&[NodeName], (Vec<NodeName>, Vec<String>)),
     ) -> Result<Applied, ApplyError> {
         let Planned { body, graph, observation, head: _, commit } = planned;
         let opened = Writer::open(self.host, &body.keeper, &body.tenant, self.who);
@@ -160,6 +157,9 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         changes.extend(ended(body, self.clock.now_ms()));
         if !changes.is_empty() {
             return Err(ApplyError::Stale { changes });
+        }
+        if !writer.is_safe(observation) {
+            return Err(ApplyError::Uncopied { behind: writer.behind });
         }
         let summary = body.changes.iter().map(crate::plan::render::one_line).collect();
         let begin = Entry::Begin {

@@ -218,14 +218,14 @@ impl<'a, H: Host> Writer<'a, H> {
         })
     }
 
-    /// Writes copies too, to nodes that are locked.
+    /// Writes copies too, to nodes that are locked; those that could not be are `behind`.
     #[must_use]
-    pub fn with_copies(mut self, copies: Vec<NodeName>) -> Self {
-        self.copies = copies;
+    pub fn with_copies(mut self, (copies, behind): (Vec<NodeName>, Vec<String>)) -> Self {
+        (self.copies, self.behind) = (copies, behind);
         self
     }
 
-    /// Whether the last line has a copy, or there is nobody else who could have one.
+    /// Whether a line gets, or got, a copy, or there is nobody else who could have one.
     pub fn is_safe(&self, observation: &Observation) -> bool {
         let seen = |node: &NodeName| observation.seen(node).is_some() && *node != self.keeper;
         !self.copies.is_empty() || !observation.nodes.keys().any(seen)

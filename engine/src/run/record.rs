@@ -56,25 +56,23 @@ pub async fn record<H: Host>(
         return Err(RecordError::Lock(error));
     }
     let mut locked = vec![keeper.clone()];
-    let (copies, mut behind) = lock_copies(host, &seen.observation, &claim, &mut locked).await;
-    let appended = append(host, graph, &claim.holder, &copies, lines).await;
+    let copies = lock_copies(host, &seen.observation, &claim, &mut locked).await;
+    let appended = append(host, graph, &claim.holder, copies, lines).await;
     for node in &locked {
         host.unlock(node).await;
     }
-    let (ledger, more) = appended?;
-    behind.extend(more);
-    Ok((ledger, behind))
+    appended
 }
 
 async fn append<H: Host>(
     host: &H,
     graph: &Graph,
     who: &str,
-    copies: &[NodeName],
+    copies: (Vec<NodeName>, Vec<String>),
     lines: &[Line],
 ) -> Result<(Ledger, Vec<String>), RecordError> {
     let writer = Writer::open(host, &graph.keeper, &graph.tenant, who).await?;
-    let mut writer = writer.with_copies(copies.to_vec());
+    let mut writer = writer.with_copies(copies);
     for line in lines {
         if writer.ledger.head.hash != line.prev {
             let who = writer.ledger.lines.last().map(|last| last.who.clone());
