@@ -136,6 +136,8 @@ struct Kept {
     said_yes: BTreeMap<String, ()>,
     /// By node: a line that is not durable yet, with the hash of the one before.
     unwritten: BTreeMap<NodeName, (String, Vec<u8>)>,
+    /// Whether the next read of the ledger lacks its last line.
+    late: bool,
     /// Who keeps the ledger, as the last claim says.
     keeper: Option<NodeName>,
 }
@@ -149,6 +151,11 @@ impl Engine {
     /// The world as it is.
     pub fn twin(&self) -> &Twin {
         &self.twin
+    }
+
+    /// The next read of the ledger comes before its last line was written, and all else after that.
+    pub fn reads_late_once(&self) {
+        self.kept().late = true;
     }
 
     /// Resolves when a fault has killed it.
@@ -502,7 +509,8 @@ impl Host for Engine {
 
     async fn ledger_read(&self, keeper: &NodeName, tenant: &Tenant) -> Result<Vec<u8>, HostError> {
         let mut bytes = self.twin.ledger_read(keeper, tenant).await?;
-        if self.has(Bug::LedgerIsCutShort) && bytes.pop().is_some() {
+        let late = std::mem::take(&mut self.kept().late);
+        if (late || self.has(Bug::LedgerIsCutShort)) && bytes.pop().is_some() {
             while bytes.last().is_some_and(|byte| *byte != b'\n') {
                 bytes.pop();
             }

@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::graph::Graph;
-use berth_engine::plan::ledger::{self, Entry};
+use berth_engine::plan::ledger::{self, Entry, Head};
 use berth_engine::plan::names::NodeName;
+use berth_engine::run::apply::ApplyError;
 use berth_engine::run::fold::{fold, folded};
-use berth_engine::run::host::HostError;
+use berth_engine::run::host::{Host as _, HostError, LockClaim};
 use berth_engine::run::ledger::LedgerFault;
 use berth_engine::run::observe::survey;
 use berth_engine::run::relocate::{MoveError, Source, Wish, relocate};
 use berth_engine::run::twin::{Fault, Twin};
 use berth_tests::drive::{apply, plan, simulate, turn};
 use berth_tests::history::FAULTS;
+use berth_tests::planted::Engine;
 use berth_tests::project::{ROLLING, fleet, image, node, web, with, world};
 
 /// A shop on so many nodes whose ledger is the first one's.
@@ -37,6 +39,14 @@ async fn applied(twin: &Twin, graph: &Graph) {
     turn(twin, graph, Goal::Converge).await.applied.expect("work").expect("an outcome");
 }
 
+/// A shop that was applied once.
+async fn running(nodes: u32) -> (Graph, Twin) {
+    let graph = shop(nodes, 'a');
+    let twin = world(&graph);
+    applied(&twin, &graph).await;
+    (graph, twin)
+}
+
 async fn is_settled(twin: &Twin, graph: &Graph) -> bool {
     plan(twin, graph, Goal::Converge).await.1.is_empty()
 }
@@ -44,9 +54,7 @@ async fn is_settled(twin: &Twin, graph: &Graph) -> bool {
 #[test]
 fn two_nodes_have_copies() {
     simulate(async {
-        let graph = shop(4, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (_, twin) = running(4).await;
         let ledgers = twin.world().ledgers();
         assert_eq!(ledgers.keys().cloned().collect::<Vec<_>>(), [node(1), node(2), node(3)]);
         assert_eq!(ledgers.values().collect::<BTreeSet<_>>().len(), 1, "all alike");
@@ -66,9 +74,7 @@ fn two_nodes_have_copies() {
 #[test]
 fn a_tenant_that_leaves_takes_the_copies_along() {
     simulate(async {
-        let graph = shop(4, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (graph, twin) = running(4).await;
         let gone = turn(&twin, &graph, Goal::Destroy).await;
         gone.applied.expect("work").expect("an outcome");
         assert!(twin.world().is_clean());
@@ -78,9 +84,7 @@ fn a_tenant_that_leaves_takes_the_copies_along() {
 #[test]
 fn another_keeper_in_the_text_is_refused_until_the_ledger_is_moved() {
     simulate(async {
-        let graph = shop(3, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (graph, twin) = running(3).await;
         let moved = kept_by(&graph, 2);
         let fault = survey(&twin, &moved).await.expect_err("the ledger is elsewhere");
         let (named, keeper) = (node(2), node(1));
@@ -103,9 +107,7 @@ fn another_keeper_in_the_text_is_refused_until_the_ledger_is_moved() {
 #[test]
 fn a_plan_of_before_a_move_is_refused() {
     simulate(async {
-        let graph = shop(3, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (graph, twin) = running(3).await;
         let next = shop(3, 'b');
         let (seen, body) = plan(&twin, &next, Goal::Converge).await;
         relocate(&twin, &kept_by(&graph, 3), &wish()).await.expect("a move");
@@ -120,9 +122,7 @@ fn a_move_that_is_interrupted_goes_on() {
     for fault in FAULTS {
         for at in 0..40 {
             simulate(async {
-                let graph = shop(3, 'a');
-                let twin = world(&graph);
-                applied(&twin, &graph).await;
+                let (graph, twin) = running(3).await;
                 let before = survey(&twin, &graph).await.expect("a ledger").ledger.head;
                 let moved = kept_by(&graph, 2);
                 let (engine, wish) = (twin.another_engine(), wish());
@@ -152,9 +152,7 @@ fn a_move_that_is_interrupted_goes_on() {
 #[test]
 fn a_lost_keeper_is_taken_over() {
     simulate(async {
-        let graph = shop(3, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (graph, twin) = running(3).await;
         twin.world().set_cut(&node(1), true);
         let moved = kept_by(&graph, 2);
         let fault = relocate(&twin, &moved, &wish()).await.expect_err("the keeper is silent");
@@ -181,9 +179,7 @@ fn a_lost_keeper_is_taken_over() {
 #[test]
 fn most_of_the_fleet_has_to_agree_to_a_take_over() {
     simulate(async {
-        let graph = shop(4, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (graph, twin) = running(4).await;
         twin.world().set_cut(&node(1), true);
         twin.world().set_cut(&node(3), true);
         let moved = kept_by(&graph, 2);
@@ -198,9 +194,7 @@ fn most_of_the_fleet_has_to_agree_to_a_take_over() {
 #[test]
 fn nothing_is_taken_over_from_a_keeper_that_answers() {
     simulate(async {
-        let graph = shop(3, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (graph, twin) = running(3).await;
         let there = relocate(&twin, &kept_by(&graph, 2), &take_over()).await.expect_err("there");
         assert!(matches!(there, MoveError::KeeperThere(_)), "{there}");
     });
@@ -210,9 +204,7 @@ fn nothing_is_taken_over_from_a_keeper_that_answers() {
 #[test]
 fn two_take_overs_at_once_leave_one_keeper() {
     simulate(async {
-        let graph = shop(3, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (graph, twin) = running(3).await;
         twin.world().set_cut(&node(1), true);
         let (first, second) = (twin.another_engine(), twin.another_engine());
         let (two, three) = (kept_by(&graph, 2), kept_by(&graph, 3));
@@ -229,9 +221,7 @@ fn two_take_overs_at_once_leave_one_keeper() {
 #[test]
 fn a_keeper_that_lost_its_disk_is_not_believed() {
     simulate(async {
-        let graph = shop(3, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (_, twin) = running(3).await;
         applied(&twin, &shop(3, 'b')).await;
         let graph = shop(3, 'b');
         twin.world().lose_ledger(&node(1));
@@ -246,9 +236,7 @@ fn a_keeper_that_lost_its_disk_is_not_believed() {
 #[test]
 fn a_first_ledger_that_is_lost_is_noticed_too() {
     simulate(async {
-        let graph = shop(3, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (graph, twin) = running(3).await;
         twin.world().lose_ledger(&node(1));
         let fault = survey(&twin, &graph).await.expect_err("lost lines");
         assert!(matches!(fault, LedgerFault::Behind { has: 0, .. }), "{fault}");
@@ -286,9 +274,7 @@ fn a_first_apply_that_was_killed_binds_nobody_to_its_keeper() {
 #[test]
 fn a_keeper_that_left_the_text_is_taken_over() {
     simulate(async {
-        let graph = shop(3, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (graph, twin) = running(3).await;
         let mut without = kept_by(&graph, 2);
         without.nodes.remove(&node(1));
         let fault = survey(&twin, &without).await.expect_err("the ledger is elsewhere");
@@ -303,9 +289,7 @@ fn a_keeper_that_left_the_text_is_taken_over() {
 #[test]
 fn a_ledger_that_is_lost_everywhere_is_rebuilt_from_the_nodes() {
     simulate(async {
-        let graph = shop(3, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (graph, twin) = running(3).await;
         let before = survey(&twin, &graph).await.expect("a ledger").ledger.head;
         (1..=3).for_each(|number| twin.world().lose_ledger(&node(number)));
         let none = relocate(&twin, &graph, &take_over()).await.expect_err("no copy");
@@ -400,26 +384,120 @@ fn a_damaged_snapshot_is_noticed() {
 #[test]
 fn a_node_names_the_keeper_that_it_knows() {
     simulate(async {
-        let graph = shop(3, 'a');
-        let twin = world(&graph);
-        applied(&twin, &graph).await;
+        let (graph, twin) = running(3).await;
         relocate(&twin, &kept_by(&graph, 2), &wish()).await.expect("a move");
         let seen = survey(&twin, &kept_by(&graph, 2)).await.expect("a ledger");
-        let claim = berth_engine::run::host::LockClaim {
-            holder: "raj@desk".to_owned(),
-            since_ms: 1,
-            purpose: "a test".to_owned(),
-            tenant: graph.tenant.clone(),
-            epoch: 0,
-            keeper: node(1),
-            lines: seen.ledger.head.lines,
-        };
-        let refused = berth_engine::run::host::Host::lock(&twin, &node(3), &claim).await;
+        let head = Head { epoch: 0, ..seen.ledger.head };
+        let claim = LockClaim::new(("raj@desk", 1), "a test", &graph, &head);
+        let refused = twin.lock(&node(3), &claim).await;
         let (at, keeper): (NodeName, NodeName) = (node(3), node(2));
         let fence = HostError::Fenced { node: at, ours: 0, theirs: 1, keeper };
         assert_eq!(refused, Err(fence));
         // A fault of the old epoch's engine leaves no lock behind.
         twin.world().fault_in(0, Fault::AnswerLost);
         assert!(survey(&twin, &kept_by(&graph, 2)).await.is_ok());
+    });
+}
+
+/// What a newer Berth wrote is not taken for damage, and nothing takes its place.
+#[test]
+fn a_newer_ledger_is_not_replaced() {
+    simulate(async {
+        let (graph, twin) = running(3).await;
+        let known = format!("\"v\":{}", ledger::LEDGER_VERSION);
+        let ledgers = twin.world().ledgers();
+        for (node, bytes) in ledgers {
+            let newer = String::from_utf8(bytes).expect("text").replace(&known, "\"v\":99");
+            twin.world().set_ledger(&node, newer.as_bytes());
+        }
+        let before = twin.world().ledgers();
+        for keeper in [1, 2] {
+            for wish in [take_over(), Wish { rebuild: true, ..take_over() }] {
+                let graph = kept_by(&graph, keeper);
+                let newer = relocate(&twin, &graph, &wish).await.expect_err("a newer ledger");
+                assert!(newer.to_string().contains("use a newer Berth"), "{newer}");
+            }
+        }
+        // Nor if the keeper is lost, and only the copies are newer.
+        twin.world().set_cut(&node(1), true);
+        let newer = relocate(&twin, &kept_by(&graph, 2), &take_over()).await.expect_err("newer");
+        assert!(newer.to_string().contains("use a newer Berth"), "{newer}");
+        assert_eq!(twin.world().ledgers(), before);
+    });
+}
+
+/// A copy that is known to lack lines goes on only if everybody says what runs there; then it is believed.
+#[test]
+fn a_copy_that_lacks_lines_needs_every_node() {
+    simulate(async {
+        let (graph, twin) = running(3).await;
+        let early = twin.world().ledgers();
+        applied(&twin, &shop(3, 'b')).await;
+        applied(&twin, &shop(3, 'c')).await;
+        for node in [node(2), node(3)] {
+            twin.world().set_ledger(&node, &early[&node]);
+        }
+        twin.world().set_cut(&node(1), true);
+        let moved = kept_by(&shop(3, 'c'), 2);
+        let unknown = relocate(&twin, &moved, &take_over()).await.expect_err("lines are missing");
+        assert!(matches!(unknown, MoveError::Unknown(_)), "{unknown}");
+        let wish = Wish { fenced: BTreeSet::from([node(1)]), ..take_over() };
+        relocate(&twin, &moved, &wish).await.expect("a take-over");
+        survey(&twin, &moved).await.expect("a ledger that is believed");
+        // The same of what is given.
+        let (graph, twin) = (graph, running(3).await.1);
+        let given = ledger::parse(&twin.world().ledgers()[&node(1)]).expect("a ledger");
+        applied(&twin, &shop(3, 'b')).await;
+        applied(&twin, &shop(3, 'c')).await;
+        for node in [node(1), node(2)] {
+            twin.world().set_ledger(&node, &[]);
+        }
+        twin.world().set_cut(&node(3), true);
+        let wish = Wish { given: Some(given), ..take_over() };
+        let unknown = relocate(&twin, &graph, &wish).await.expect_err("lines are missing");
+        assert!(matches!(unknown, MoveError::Unknown(_)), "{unknown}");
+    });
+}
+
+/// Somebody writes between the reading of the ledger and that of the nodes: nothing is lost by that.
+#[test]
+fn a_ledger_that_was_read_too_early_is_read_again() {
+    simulate(async {
+        let (_, twin) = running(3).await;
+        applied(&twin, &shop(3, 'b')).await;
+        // The nodes know all lines but those of the last apply.
+        let (graph, engine) = (shop(3, 'c'), Engine::new(twin.another_engine(), None));
+        let (seen, body) = plan(&twin, &graph, Goal::Converge).await;
+        let early = Twin::another_engine(&twin);
+        let claim = LockClaim::new(("ana@desk", 1), "a test", &graph, &seen.ledger.head);
+        early.lock(&node(2), &claim).await.expect("a lock");
+        early.unlock(&node(2)).await;
+        engine.reads_late_once();
+        let seen = survey(&engine, &graph).await.expect("a ledger");
+        assert_eq!(seen.ledger.head.hash, body.parent);
+    });
+}
+
+/// Where no copy can be written nothing is begun, and it is said why.
+#[test]
+fn without_a_copy_nothing_is_begun() {
+    simulate(async {
+        let (_, twin) = running(3).await;
+        let graph = shop(3, 'a');
+        let (seen, mut body) = plan(&twin, &shop(3, 'b'), Goal::Converge).await;
+        let other = twin.another_engine();
+        let claim = LockClaim::new(("raj@desk", 1), "a test", &graph, &seen.ledger.head);
+        for number in [2, 3] {
+            other.lock(&node(number), &claim).await.expect("a lock");
+        }
+        // A plan for the keeper alone.
+        body.steps.clear();
+        body.branches.clear();
+        let refused = apply(&twin, &graph, &seen, &body).await.expect_err("no copy");
+        let ApplyError::Uncopied { behind } = refused else { panic!("{refused}") };
+        assert_eq!(behind.len(), 2);
+        assert!(behind[0].contains("n[2] is locked by raj@desk"), "{behind:?}");
+        let now = survey(&twin, &graph).await.expect("a ledger").ledger.head;
+        assert_eq!(now.hash, seen.ledger.head.hash, "nothing was begun");
     });
 }

@@ -54,7 +54,12 @@ pub async fn survey<H: Host>(host: &H, graph: &Graph) -> Result<Survey, LedgerFa
         let (named, keeper) = (graph.keeper.clone(), mark.keeper.clone());
         return Err(LedgerFault::Elsewhere { named, keeper, epoch: mark.epoch });
     }
-    let ledger = ledger?;
+    let mut ledger = ledger?;
+    let fault = ledger::believed(graph, &observation, &ledger.head).err();
+    if let Some(LedgerFault::Behind { .. } | LedgerFault::Unfinished { .. }) = fault {
+        // Lines that were written after it was read, and before the nodes were, are no loss.
+        ledger = ledger::read(host, &graph.keeper, &graph.tenant).await?;
+    }
     ledger::believed(graph, &observation, &ledger.head)?;
     Ok(Survey { observation, ledger })
 }

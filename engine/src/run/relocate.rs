@@ -8,8 +8,9 @@
 //! which fences off whoever still follows the old one. More than half of the fleet must answer, or be
 //! declared off by a person, so that no two engines take over at once. The newest copy goes on;
 //! generations continue far above all that it knows, since lines may be missing that named some. If
-//! there is no copy either, the ledger can begin again with what the nodes say ([`rebuild`]): every one
-//! of them must, or be declared off, since nothing else knows what may run there.
+//! there is no copy either, the ledger can begin again with what the nodes say ([`rebuild`]). Then, and
+//! if the newest copy is known to lack lines, every node must answer or be declared off, since nothing
+//! else knows what may run there. What a newer Berth wrote is never taken for damage.
 //!
 //! Deliberately absent: any vote. A fleet of two whose keeper is lost needs a person's word.
 
@@ -19,7 +20,7 @@ use super::host::{Host, HostError, LockClaim};
 use super::ledger::{COPIES, LedgerFault, Writer, believed, is_somewhere, newest, read};
 use super::observe::observe;
 use crate::plan::graph::Graph;
-use crate::plan::ledger::{self, Entry, Head, Ledger, Line};
+use crate::plan::ledger::{self, Entry, Head, Ledger, LedgerError, Line};
 use crate::plan::names::NodeName;
 use crate::plan::observation::{NodeView, Observation};
 use crate::plan::rebuild;
@@ -102,8 +103,8 @@ pub enum MoveError {
         /// Of how many.
         of: usize,
     },
-    /// Nobody knows what runs on a node that does not answer.
-    #[error("{0} does not answer, and without a ledger nobody knows what runs there")]
+    /// No ledger knows what runs on a node that does not answer.
+    #[error("{0} does not answer, and no ledger that is left is sure to know what runs there")]
     Unknown(NodeName),
     /// No node that answers has a copy.
     #[error("no node that answers has a copy of the ledger")]
@@ -158,6 +159,9 @@ pub async fn relocate<H: Host>(host: &H, graph: &Graph, wish: &Wish) -> Result<M
         believed(&as_if, &observation, &head).map(|()| old)
     });
     let whole = whole.map(|old| (old.head.lines > 0).then_some(old));
+    if let Err(newer @ LedgerFault::Content(LedgerError::Newer { .. })) = whole {
+        return Err(newer.into());
+    }
     match (whole, wish.take_over || wish.rebuild || wish.given.is_some()) {
         (Ok(None), false) => Err(MoveError::Nothing(graph.tenant.to_string())),
         (Ok(Some(_)), _) if keeper == named => Err(MoveError::Here(named.clone())),
@@ -261,7 +265,8 @@ async fn taken_over<H: Host>(
     let mark = newest(&observation);
     let known = mark.map_or((0, 0), |mark| (mark.epoch, mark.lines));
     let given = wish.given.as_ref().map_or(0, |given| given.head.epoch);
-    let claim = claim(graph, wish, known.0.max(given) + 1, known.1);
+    // The lines of another epoch are counted anew: the copy that goes on may have fewer.
+    let claim = claim(graph, wish, known.0.max(given) + 1, 0);
     let mut locked: Vec<NodeName> = Vec::new();
     for node in &seen {
         if let Err(error) = host.lock(node, &claim).await {
@@ -270,7 +275,7 @@ async fn taken_over<H: Host>(
         }
         locked.push(node.clone());
     }
-    let went_on = go_on(host, graph, &observation, &claim, wish).await;
+    let went_on = go_on(host, graph, &observation, (claim.epoch, known.1), wish).await;
     unlock(host, locked.iter()).await;
     let (from, ledger) = went_on?;
     let silent = graph.nodes.keys().filter(|node| !seen.contains(node));
@@ -283,7 +288,7 @@ async fn go_on<H: Host>(
     host: &H,
     graph: &Graph,
     observation: &Observation,
-    claim: &LockClaim,
+    (epoch, lines): (u64, u64),
     wish: &Wish,
 ) -> Result<(Source, Ledger), MoveError> {
     let (named, tenant) = (&graph.keeper, &graph.tenant);
@@ -295,8 +300,12 @@ async fn go_on<H: Host>(
             continue;
         }
         let bytes = host.ledger_read(node, tenant).await.map_err(LedgerFault::Keeper)?;
-        // A copy that cannot be believed is as good as none.
-        let Ok(copy) = ledger::parse(&bytes) else { continue };
+        let copy = match ledger::parse(&bytes) {
+            Ok(copy) => copy,
+            Err(newer @ LedgerError::Newer { .. }) => return Err(LedgerFault::from(newer).into()),
+            // A copy that cannot be believed is as good as none.
+            Err(LedgerError::Unreadable { .. } | LedgerError::Broken { .. }) => continue,
+        };
         if copy.head.lines > 0 && best.as_ref().is_none_or(|(_, _, best)| key(&copy) > key(best)) {
             best = Some((Source::Copy(node.clone()), bytes, copy));
         }
@@ -310,23 +319,23 @@ async fn go_on<H: Host>(
         }
         best = Some((Source::Given, given.bytes(), given.clone()));
     }
+    if best.as_ref().is_none_or(|(_, _, best)| lacks_lines(observation, &best.head)) {
+        let unseen =
+            |node: &&NodeName| observation.seen(node).is_none() && !wish.fenced.contains(*node);
+        if let Some(node) = graph.nodes.keys().find(unseen) {
+            return Err(MoveError::Unknown(node.clone()));
+        }
+    }
     let (from, mut bytes, prev, entry) = match best {
         Some((from, mut bytes, ledger)) => {
             bytes.truncate(usize::try_from(ledger.length).unwrap_or(usize::MAX));
-            let (keeper, epoch) = (named.clone(), claim.epoch);
-            let entry = Entry::Keeper { keeper, epoch, taken_over: true };
+            let entry = Entry::Keeper { keeper: named.clone(), epoch, taken_over: true };
             (from, bytes, ledger.head.hash, entry)
         }
         None if wish.rebuild => {
-            let unseen =
-                |node: &&NodeName| observation.seen(node).is_none() && !wish.fenced.contains(*node);
-            if let Some(node) = graph.nodes.keys().find(unseen) {
-                return Err(MoveError::Unknown(node.clone()));
-            }
             let (mut head, unknown) = rebuild::head(graph, observation);
-            head.epoch = claim.epoch;
+            (head.epoch, head.lines) = (epoch, lines);
             head.keeper = Some(named.clone());
-            head.lines = claim.lines;
             let why = "the ledger was lost; this is what the nodes said".to_owned();
             let entry = Entry::Snapshot { head: Box::new(head), why };
             (Source::Nodes(unknown), Vec::new(), String::new(), entry)
@@ -342,6 +351,13 @@ async fn go_on<H: Host>(
         let _ = host.ledger_replace(node, tenant, &bytes).await;
     }
     Ok((from, ledger))
+}
+
+/// Whether the nodes know of lines that a ledger does not have.
+fn lacks_lines(observation: &Observation, head: &Head) -> bool {
+    let seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
+    let mut marks = seen.filter_map(|seen| seen.ledger.as_ref());
+    marks.any(|mark| mark.epoch >= head.epoch && mark.lines > head.lines)
 }
 
 fn claim(graph: &Graph, wish: &Wish, epoch: u64, lines: u64) -> LockClaim {

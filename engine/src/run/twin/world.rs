@@ -83,6 +83,13 @@ impl World {
         }
     }
 
+    /// Puts other bytes in the place of a node's ledger or copy; what it remembers of it stays.
+    pub fn set_ledger(&mut self, node: &NodeName, bytes: &[u8]) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.ledger = bytes.to_vec();
+        }
+    }
+
     /// Which nodes have the ledger or a copy, each with its bytes.
     pub fn ledgers(&self) -> BTreeMap<NodeName, Vec<u8>> {
         let has = self.nodes.iter().filter(|(_, node)| !node.ledger.is_empty());
