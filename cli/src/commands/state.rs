@@ -130,37 +130,52 @@ async fn verify(host: &SshHost, project: &Project) -> Ended {
         }
     }
     if let Some(main) = main {
-        let (sound, problems) = journals(project, main);
+        let Journals { sound, elsewhere, problems } = journals(project, main);
         problems.into_iter().for_each(&mut bad);
         say!("{} journals in .berth: {sound}", paint::good("ok "));
+        if elsewhere > 0 {
+            say!("    journals of other environments, or of folded revisions: {elsewhere}");
+        }
     }
     Ok(if whole { Exit::Done } else { Exit::Partial })
 }
 
-/// Counts this folder's journals that hang on a line of the ledger and are whole; words for the others.
-fn journals(project: &Project, ledger: &Ledger) -> (usize, Vec<String>) {
-    let begins = ledger.lines.iter().filter(|line| matches!(line.entry, Entry::Begin { .. }));
-    let begins: Vec<&str> = begins.map(|line| line.hash.as_str()).collect();
-    let folded = matches!(ledger.lines.first().map(|l| &l.entry), Some(Entry::Snapshot { .. }));
-    let (mut sound, mut problems) = (0, Vec::new());
+/// This folder's journals, which all environments share, against one ledger.
+#[derive(Default)]
+struct Journals {
+    /// How many hang on a line of the ledger and are whole.
+    sound: usize,
+    /// How many hang on none of its lines.
+    elsewhere: usize,
+    /// Words for those that hang on one and are not whole.
+    problems: Vec<String>,
+}
+
+fn journals(project: &Project, ledger: &Ledger) -> Journals {
+    let begins = begins(ledger);
+    let mut found = Journals::default();
     for (name, path) in journal_files(project) {
-        let anchor = begins.iter().find(|hash| hash.starts_with(&name));
-        let read = std::fs::read(&path).map(|bytes| anchor.map(|hash| journal::read(&bytes, hash)));
-        match read {
-            Ok(Some((_, false))) => sound += 1,
+        let Some(anchor) = begins.iter().find(|hash| hash.starts_with(&name)) else {
+            found.elsewhere += 1;
+            continue;
+        };
+        match std::fs::read(&path).map(|bytes| journal::read(&bytes, anchor)) {
+            Ok((_, false)) => found.sound += 1,
             // The engine was killed while it wrote: what came before is whole.
-            Ok(Some((records, true))) => problems.push(format!(
+            Ok((records, true)) => found.problems.push(format!(
                 "journal {name}: only its first {} records can be believed",
                 records.len()
             )),
-            Ok(None) if folded => {}
-            Ok(None) => problems.push(format!(
-                "journal {name} hangs on no line of the ledger: it is of another tenant, or of a ledger that was lost"
-            )),
-            Err(error) => problems.push(format!("journal {name}: {error}")),
+            Err(error) => found.problems.push(format!("journal {name}: {error}")),
         }
     }
-    (sound, problems)
+    found
+}
+
+/// The hashes of the lines that began an apply: what journals hang on.
+fn begins(ledger: &Ledger) -> Vec<&str> {
+    let begins = ledger.lines.iter().filter(|line| matches!(line.entry, Entry::Begin { .. }));
+    begins.map(|line| line.hash.as_str()).collect()
 }
 
 fn journal_files(project: &Project) -> Vec<(String, PathBuf)> {
@@ -259,16 +274,16 @@ async fn gc(host: &SshHost, project: &Project, keep: u64) -> Ended {
     }
     folded.behind.iter().for_each(|line| hint!("{} {line}", paint::notice("note:")));
     let ledger = kept(host, project).await?;
-    let begins = ledger.lines.iter().filter(|line| matches!(line.entry, Entry::Begin { .. }));
-    let begins: Vec<&str> = begins.map(|line| line.hash.as_str()).collect();
+    // Only what hung on a line that is folded now: the other journals are of other environments.
+    let (before, after) = (begins(&seen.ledger), begins(&ledger));
+    let is_of = |begins: &[&str], name: &str| begins.iter().any(|hash| hash.starts_with(name));
     let mut gone = 0;
     for (name, path) in journal_files(project) {
-        if !begins.iter().any(|hash| hash.starts_with(&name)) && std::fs::remove_file(path).is_ok()
-        {
+        if is_of(&before, &name) && !is_of(&after, &name) && std::fs::remove_file(path).is_ok() {
             gone += 1;
         }
     }
-    say!("{gone} journals of what is not in it any more were removed from .berth");
+    say!("{gone} journals of folded revisions were removed from .berth");
     if let Some(store) = fleet::store(project) {
         store.remember(&project.graph.tenant, &ledger.lines)?;
     }
