@@ -126,7 +126,7 @@ async fn perform(
         }
         Action::EnsureTenant { tenant } => tenant::ensure(writer, tenant).await,
         Action::EnsureImage { tenant, image, source } => {
-            image::push::ensure(writer, tenant, image, source, &options.project_root).await
+            image::push::ensure(writer, tenant, image, source, options).await
         }
         Action::EnsureVolume { tenant, volume, spec } => {
             volume::ensure(writer, tenant, volume, spec).await

@@ -35,7 +35,7 @@ pub(crate) fn host(project: &Project, global: &Global) -> SshHost {
         .iter()
         .map(|(name, node)| (name.clone(), target(name, node, &project.root, global)))
         .collect();
-    let mut options = Options::for_project(project.root.clone());
+    let mut options = Options::for_project(project.root.clone(), project.registries.clone());
     options.known_hosts.extend(global.known_hosts.clone());
     SshHost::new(targets, options)
 }

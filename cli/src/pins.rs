@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use berth_agentless::image;
+use berth_agentless::image::{self, Registries};
 use berth_engine::plan::lockfile::{LibraryPin, Lockfile, PackagePin, file_digest, files_digest};
 use berth_engine::plan::lower::{self, ImageName};
 use berth_engine::plan::names::ImageDigest;
-use berth_lang::{Diagnostic, NeededPackage, Program};
+use berth_lang::{Diagnostic, NeededPackage, Program, Severity, Span};
 
 use crate::packages::Digests;
 use crate::project::ProjectError;
@@ -17,7 +18,7 @@ use crate::project::ProjectError;
 pub(crate) enum Pins {
     /// They stand; an image that has changed behind its pin is a mistake.
     Keep,
-    /// They are taken anew from the images beside the project.
+    /// They are taken anew, from the images beside the project and from registries.
     Refresh,
 }
 
@@ -135,20 +136,25 @@ impl Pinning {
     }
 
     /// Finds every image's digest: its pin, checked against the image beside the project if that is
-    /// there; without a pin, the image's own.
+    /// there; without a pin, the image's own. Only for what is not pinned is a registry asked.
     pub(crate) fn images(
         &mut self,
         root: &Path,
-        program: &Program,
+        registries: &Arc<Registries>,
+        (program, environment): (&Program, &str),
         pins: Pins,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> BTreeMap<ImageName, ImageDigest> {
         let mut digests = BTreeMap::new();
+        let mut of_registries = BTreeMap::new();
         for (name, span) in lower::images(program) {
             let pinned = self.old.get(&name).filter(|_| pins == Pins::Keep);
             // What is pinned anew is read to its last byte; what is pinned only has to be the same.
             let read = match (&name, pinned) {
-                (ImageName::Registry(_), _) => continue,
+                (ImageName::Registry(reference), pinned) => {
+                    of_registries.insert(reference.clone(), (span, pinned.cloned()));
+                    continue;
+                }
                 (ImageName::Layout(path), Some(_)) => image::read_layout(&root.join(path)),
                 (ImageName::Layout(path), None) => image::verify_layout(&root.join(path)),
                 (ImageName::Archive(path), Some(_)) => image::read_archive(&root.join(path)),
@@ -184,7 +190,45 @@ impl Pinning {
             self.new.images.insert(name.to_string(), digest.clone());
             digests.insert(name, digest);
         }
+        let mut unknown = BTreeMap::new();
+        for (reference, (span, pinned)) in of_registries {
+            let own = reference.split_once('@').map(|(_, digest)| ImageDigest::new(digest));
+            match own.or(pinned) {
+                Some(digest) => self.pin(&mut digests, reference, digest),
+                None if self.locked => diagnostics.push(lower::mistake(
+                    "E0511",
+                    span,
+                    "berth.lock does not pin this image",
+                    "run without --locked, and commit berth.lock",
+                )),
+                None => {
+                    unknown.insert(reference, span);
+                }
+            }
+        }
+        // Nobody waits for a registry to hear of a mistake that is in the text.
+        let mut as_if = digests.clone();
+        let any = ImageDigest::new(file_digest(b""));
+        as_if.extend(unknown.keys().map(|name| (ImageName::Registry(name.clone()), any.clone())));
+        let is_error = |found: &Diagnostic| found.severity == Severity::Error;
+        if diagnostics.iter().any(is_error) || lower::lower(program, environment, &as_if).is_err() {
+            return as_if;
+        }
+        for (reference, digest) in asked(registries, unknown, diagnostics) {
+            self.pin(&mut digests, reference, digest);
+        }
         digests
+    }
+
+    fn pin(
+        &mut self,
+        digests: &mut BTreeMap<ImageName, ImageDigest>,
+        reference: String,
+        digest: ImageDigest,
+    ) {
+        let name = ImageName::Registry(reference);
+        self.new.images.insert(name.to_string(), digest.clone());
+        digests.insert(name, digest);
     }
 
     /// Takes over the pins of what is not looked at.
@@ -218,6 +262,43 @@ impl Pinning {
         let changes = !locked && new != old;
         Ok(changes.then(|| NewLock { path, text: new.print(), matters }))
     }
+}
+
+/// Asks registries, all at once, what references stand for.
+fn asked(
+    registries: &Arc<Registries>,
+    mut unknown: BTreeMap<String, Span>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> BTreeMap<String, ImageDigest> {
+    let mut found = BTreeMap::new();
+    if unknown.is_empty() {
+        return found;
+    }
+    let answers = crate::fleet::block_on(async {
+        let mut asked = tokio::task::JoinSet::new();
+        for reference in unknown.keys().cloned() {
+            let registries = registries.clone();
+            asked.spawn(async move { (registries.resolve(&reference).await, reference) });
+        }
+        asked.join_all().await
+    });
+    let mut wrong = BTreeMap::new();
+    for (answer, reference) in answers.into_iter().flatten() {
+        match answer {
+            Ok(digest) => {
+                found.insert(reference, digest);
+            }
+            Err(error) => {
+                wrong.insert(reference, error);
+            }
+        }
+    }
+    for (reference, error) in wrong {
+        let Some(span) = unknown.remove(&reference) else { continue };
+        let words = format!("this image cannot be pinned: {error}");
+        diagnostics.push(lower::mistake("E0511", span, words, error.mend()));
+    }
+    found
 }
 
 /// What a package would be pinned as; nothing where it is not there.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use berth_agentless::image::Registries;
 use berth_engine::plan::canon::digest_of;
 use berth_engine::plan::graph::Graph;
 use berth_engine::plan::lockfile::LockfileError;
@@ -35,6 +37,8 @@ pub(crate) struct Project {
     pub(crate) resources: Vec<Resource>,
     /// The text.
     pub(crate) snapshot: Snapshot,
+    /// Where images come from that are not beside it.
+    pub(crate) registries: Arc<Registries>,
 }
 
 /// Why a project could not be used. Mistakes in the text have been printed.
@@ -168,7 +172,9 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
         return Ok(nothing(snapshot, diagnostics));
     };
     pinning.library();
-    let digests = pinning.images(&root, &program, pins, &mut diagnostics);
+    let registries = Arc::new(Registries::new(root.clone(), lower::registries(&program)));
+    let digests =
+        pinning.images(&root, &registries, (&program, environment), pins, &mut diagnostics);
     let graph = match lower::lower(&program, environment, &digests) {
         Ok(graph) => Some(graph),
         Err(more) => {
@@ -189,8 +195,14 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
         digest_of("berth-program/2", &(&program.digest()[..], environment, images, packages));
     let Program { resources, waived, .. } = program;
     let text = snapshot.clone();
-    let project =
-        graph.map(|graph| Project { root, graph, program: digest, resources, snapshot: text });
+    let project = graph.map(|graph| Project {
+        root,
+        graph,
+        program: digest,
+        resources,
+        snapshot: text,
+        registries,
+    });
     let notes = std::mem::take(&mut pinning.notes);
     let lock = pinning.finish()?;
     Ok(Examined { snapshot, diagnostics, waived, project, package: None, notes, lock })

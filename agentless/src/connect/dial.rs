@@ -13,6 +13,7 @@ use russh::{Preferred, cipher};
 use super::known_hosts::{KnownHosts, Verdict};
 use super::{auth, tcp};
 use crate::fault::Fault;
+use crate::image::Registries;
 
 /// Where a node listens, and as whom to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +31,12 @@ pub struct Target {
 }
 
 /// How all nodes are talked to.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Image paths are relative to it.
     pub project_root: PathBuf,
+    /// Where images come from that are not beside the project.
+    pub registries: Arc<Registries>,
     /// Files of trusted host keys; those that are not there are skipped.
     pub known_hosts: Vec<PathBuf>,
     /// How long name lookup, TCP, and SSH with its login may take, each.
@@ -43,14 +46,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual known_hosts files and time-outs, for a project.
-    pub fn for_project(project_root: PathBuf) -> Self {
+    /// The usual known_hosts files and time-outs, for a project and its registries.
+    pub fn for_project(project_root: PathBuf, registries: Arc<Registries>) -> Self {
         let mut known_hosts = vec![PathBuf::from("/etc/ssh/ssh_known_hosts")];
         if let Some(home) = std::env::var_os("HOME") {
             known_hosts.insert(0, PathBuf::from(home).join(".ssh/known_hosts"));
         }
         Self {
             project_root,
+            registries,
             known_hosts,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),

@@ -1,4 +1,4 @@
-//! One blob from beside the project into a node's content store.
+//! One blob of an image into a node's content store.
 //!
 //! Bytes are hashed while they are sent, and committed only under their own digest. What an
 //! earlier attempt left is resumed from.
@@ -78,6 +78,10 @@ impl Push<'_> {
         labels: HashMap<String, String>,
         name: &str,
     ) -> Result<(), Sent> {
+        if let Some((registries, reference)) = self.remote {
+            let fetched = registries.blob(reference, descriptor).await;
+            fetched.map_err(|error| Sent::Source(chain(&error)))?;
+        }
         let blob = source.open(&descriptor.digest).map_err(|e| Sent::Source(chain(&e)))?;
         let total = i64::try_from(blob.size).unwrap_or(i64::MAX);
         let base = api::WriteContentRequest {

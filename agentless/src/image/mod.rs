@@ -1,14 +1,18 @@
-//! Images without a registry: an OCI layout or archive beside the project becomes blobs and
-//! snapshots of a node's containerd.
+//! Images: an OCI layout or archive beside the project, or a registry's, becomes blobs and snapshots
+//! of a node's containerd.
 //!
 //! Archives are read where they lie and never extracted. Every byte that is sent is hashed on the
 //! way, and a blob whose digest is not its name never becomes content.
 
 pub(crate) mod archive;
 mod blob;
+mod credentials;
 pub(crate) mod oci;
+mod pull;
 pub(crate) mod push;
+mod registry;
 pub(crate) mod source;
 
 pub use oci::ImageError;
+pub use registry::{Registries, RegistryError};
 pub use source::{ImageFacts, read_archive, read_layout, verify_archive, verify_layout};

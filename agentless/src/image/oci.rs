@@ -87,12 +87,48 @@ pub(crate) struct Index {
     pub(crate) manifests: Vec<Descriptor>,
 }
 
+impl Index {
+    /// Chooses the image for an architecture; where one alone is listed, that one.
+    ///
+    /// # Errors
+    /// Words: there is none, or the index passes a limit.
+    pub(crate) fn choose(self, architecture: &str) -> Result<Descriptor, String> {
+        if self.manifests.len() > MANIFEST_LIMIT {
+            return Err("the index lists too many manifests".to_owned());
+        }
+        let listed: Vec<String> = self
+            .manifests
+            .iter()
+            .filter_map(|d| d.platform.as_ref().map(|p| format!("{}/{}", p.os, p.architecture)))
+            .collect();
+        if let [_] = self.manifests.as_slice() {
+            let only = self.manifests.into_iter().next();
+            return only.ok_or_else(|| "the index is empty".to_owned());
+        }
+        let fits = |d: &Descriptor| {
+            d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture)
+        };
+        let chosen = self.manifests.into_iter().find(fits);
+        chosen.ok_or_else(|| {
+            format!("no linux/{architecture} image; it lists [{}]", listed.join(", "))
+        })
+    }
+}
+
+/// What a digest may stand for: one image, or several for different machines.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Document {
+    /// Several.
+    Index(Index),
+    /// One.
+    Manifest(Manifest),
+}
+
 /// An image's manifest.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
-    #[serde(default)]
-    pub(crate) media_type: String,
     pub(crate) config: Descriptor,
     pub(crate) layers: Vec<Descriptor>,
 }

@@ -1,4 +1,4 @@
-//! An image from beside the project into a node's containerd: missing blobs, then snapshots.
+//! An image into a node's containerd: missing blobs, then snapshots.
 //!
 //! Everything is made under a lease, so that containerd's collector keeps its hands off while the
 //! image grows, and takes all of it if it never becomes one. The image record is written last: an
@@ -9,15 +9,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_engine::plan::action::ImageSource;
 use berth_engine::plan::names::{ImageDigest, Tenant};
+use berth_engine::plan::registry::Puller;
 use berth_engine::run::host::Refusal;
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::snapshots as snap;
 use containerd_client::types::Descriptor as WireDescriptor;
+use oci_client::Reference;
 use tonic::Code;
 
 use super::blob::chain;
 use super::oci::{Descriptor, chain_ids};
+use super::pull;
+use super::registry::{self, Registries};
 use super::source::{Image, Source};
+use crate::connect::dial::Options;
 use crate::containerd::{Containerd, SNAPSHOTTER, leased, within};
 use crate::fault::Fault;
 use crate::link::Writer;
@@ -36,7 +41,7 @@ pub(crate) async fn ensure(
     tenant: &Tenant,
     digest: &ImageDigest,
     source: &ImageSource,
-    project: &std::path::Path,
+    options: &Options,
 ) -> Result<(), Fault> {
     let namespace = tenant.namespace();
     let containerd = writer.containerd();
@@ -44,27 +49,36 @@ pub(crate) async fn ensure(
         return Ok(());
     }
     let bad = |why: String| Fault::from(Refusal::BadImage { image: digest.to_string(), why });
-    let path = match source {
+    let arch = architecture(&writer.live.shell.machine);
+    let registries = &*options.registries;
+    let mut remote = None;
+    let (source, image) = match source {
         ImageSource::Present => {
             return Err(Refusal::Missing {
                 what: format!("image {}", digest.short()),
-                mend: "give it a local source again, so that it can be sent".to_owned(),
+                mend: "give it a source again, so that it can be sent".to_owned(),
             }
             .into());
         }
-        ImageSource::Layout(path) | ImageSource::Archive(path) => project.join(path),
+        ImageSource::Registry(reference) => {
+            let named = registry::parse(reference).map_err(|error| bad(chain(&error)))?;
+            let image = registries.image(&named, digest, arch).await;
+            remote = Some(named);
+            (registries.source(), image.map_err(|error| bad(chain(&error)))?)
+        }
+        ImageSource::Layout(path) | ImageSource::Archive(path) => {
+            let archive = matches!(source, ImageSource::Archive(_));
+            let (path, wanted) = (options.project_root.join(path), digest.to_string());
+            let read = tokio::task::spawn_blocking(move || {
+                let source = if archive { Source::archive(&path)? } else { Source::layout(&path) };
+                let image = source.image(&wanted)?;
+                Ok::<_, super::ImageError>((source, image))
+            });
+            let read = read.await.map_err(|error| bad(error.to_string()))?;
+            read.map_err(|error| bad(chain(&error)))?
+        }
     };
-    let archive = matches!(source, ImageSource::Archive(_));
-    let wanted = digest.to_string();
-    let read = tokio::task::spawn_blocking(move || {
-        let source = if archive { Source::archive(&path)? } else { Source::layout(&path) };
-        let image = source.image(&wanted)?;
-        Ok::<_, super::ImageError>((source, image))
-    });
-    let (source, image) =
-        read.await.map_err(|error| bad(error.to_string()))?.map_err(|error| bad(chain(&error)))?;
     let platform = (image.config.os.as_str(), image.config.architecture.as_str());
-    let arch = architecture(&writer.live.shell.machine);
     if platform != ("linux", arch) {
         let (os, built) = platform;
         return Err(bad(format!("it is built for {os}/{built}, and the node is linux/{arch}")));
@@ -88,12 +102,14 @@ pub(crate) async fn ensure(
         .await
         .map_err(|status| Fault::grpc("containerd: create a lease", &status))?;
     let bulk = writer.live.bulk().await;
-    let push = Push { writer, containerd: &bulk, namespace: &namespace, lease: &lease, digest };
+    let remote = remote.as_ref().map(|reference| (registries, reference));
+    let (containerd, namespace, lease) = (&bulk, &*namespace, &*lease);
+    let push = Push { writer, containerd, namespace, lease, digest, remote };
     let result = push.all(&source, &image).await;
     // What failed half-way is held by the lease alone: without it, the collector takes it.
     writer.note("containerd: leases.delete")?;
-    let delete = api::DeleteRequest { id: lease.clone(), sync: result.is_err() };
-    let released = containerd.leases().delete(within(&namespace, delete)).await;
+    let delete = api::DeleteRequest { id: lease.to_owned(), sync: result.is_err() };
+    let released = writer.containerd().leases().delete(within(namespace, delete)).await;
     result?;
     released.map_err(|status| Fault::grpc("containerd: delete a lease", &status))?;
     Ok(())
@@ -160,10 +176,29 @@ pub(super) struct Push<'a> {
     pub(super) namespace: &'a str,
     pub(super) lease: &'a str,
     pub(super) digest: &'a ImageDigest,
+    /// Where blobs come from that are not on this machine yet.
+    pub(super) remote: Option<(&'a Registries, &'a Reference)>,
 }
 
 impl Push<'_> {
     async fn all(&self, source: &Source, image: &Image) -> Result<(), Fault> {
+        let pulled = match self.remote {
+            Some((registries, reference))
+                if registries.access(reference).puller == Puller::Nodes =>
+            {
+                let named = (reference, self.digest);
+                pull::on_node(self.writer, self.namespace, registries, named, image).await?
+            }
+            Some(_) | None => None,
+        };
+        let sent = self.send_all(source, image).await;
+        if let Some(name) = pulled {
+            pull::forget(self.writer, self.namespace, name).await?;
+        }
+        sent
+    }
+
+    async fn send_all(&self, source: &Source, image: &Image) -> Result<(), Fault> {
         let chain = chain_ids(&image.config.rootfs.diff_ids);
         let top = chain.last().cloned().unwrap_or_default();
 
@@ -195,6 +230,11 @@ impl Push<'_> {
             refs.insert(format!("containerd.io/gc.ref.content.l.{index}"), layer.digest.clone());
         }
         self.blob(source, &image.descriptor, refs).await?;
+        if let Some(index) = &image.index {
+            let chosen = ("containerd.io/gc.ref.content.m.0", &image.descriptor.digest);
+            let refs = HashMap::from([(chosen.0.to_owned(), chosen.1.clone())]);
+            self.blob(source, index, refs).await?;
+        }
 
         self.name(image, top).await
     }
@@ -296,7 +336,7 @@ impl Push<'_> {
         let record = api::Image {
             name: record_name(self.digest),
             labels: HashMap::from([(UNPACKED.to_owned(), top)]),
-            target: Some(wire(&image.descriptor)),
+            target: Some(wire(image.index.as_ref().unwrap_or(&image.descriptor))),
             ..Default::default()
         };
         let create =

@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::archive::{self, Extent, TarError};
 use super::oci::{
-    DOCUMENT_LIMIT, Descriptor, ImageConfig, ImageError, Index, LAYER_LIMIT, MANIFEST_LIMIT,
-    Manifest, digest_of, is_digest, is_index, spell,
+    DOCUMENT_LIMIT, Descriptor, Document, ImageConfig, ImageError, Index, LAYER_LIMIT, Manifest,
+    digest_of, is_digest, is_index, spell,
 };
 
 /// What the CLI needs to know of an image beside the project.
@@ -78,6 +78,8 @@ enum Kind {
 /// A complete image: its documents, and descriptors whose blobs are there.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
+    /// The index that it was chosen from, where the pin is the index's digest.
+    pub(crate) index: Option<Descriptor>,
     pub(crate) descriptor: Descriptor,
     pub(crate) manifest: Manifest,
     pub(crate) config: ImageConfig,
@@ -178,7 +180,7 @@ impl Source {
         let mut index: Index = self.json(&bytes, "index.json")?;
         // An index in an index is how multi-platform images are written; deeper is nobody's.
         for _ in 0..2 {
-            let chosen = self.choose(index, architecture)?;
+            let chosen = index.choose(architecture).map_err(|why| self.bad(why))?;
             if !is_index(&chosen.media_type) {
                 return self.image(&chosen.digest);
             }
@@ -188,39 +190,37 @@ impl Source {
         Err(self.bad("indexes are nested too deeply".to_owned()))
     }
 
-    fn choose(&self, index: Index, architecture: &str) -> Result<Descriptor, ImageError> {
-        if index.manifests.len() > MANIFEST_LIMIT {
-            return Err(self.bad("the index lists too many manifests".to_owned()));
-        }
-        let listed: Vec<String> = index
-            .manifests
-            .iter()
-            .filter_map(|d| d.platform.as_ref().map(|p| format!("{}/{}", p.os, p.architecture)))
-            .collect();
-        if let [_] = index.manifests.as_slice() {
-            let only = index.manifests.into_iter().next();
-            return only.ok_or_else(|| self.bad("the index is empty".to_owned()));
-        }
-        let fits = |d: &Descriptor| {
-            d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture)
+    /// Reads the index that a digest names, with the image for an architecture that it lists; nothing
+    /// if the digest is an image's.
+    pub(crate) fn index(
+        &self,
+        digest: &str,
+        architecture: &str,
+    ) -> Result<Option<(Descriptor, Descriptor)>, ImageError> {
+        let bytes = self.document(digest)?;
+        let Document::Index(index) = self.json(&bytes, digest)? else {
+            return Ok(None);
         };
-        index.manifests.into_iter().find(fits).ok_or_else(|| {
-            self.bad(format!("no linux/{architecture} image; it lists [{}]", listed.join(", ")))
-        })
+        let chosen = index.choose(architecture).map_err(|why| self.bad(why))?;
+        if is_index(&chosen.media_type) {
+            return Err(self.bad("an index lists an index".to_owned()));
+        }
+        Ok(Some((own(&bytes, digest, "application/vnd.oci.image.index.v1+json"), chosen)))
     }
 
-    /// Reads the image of a manifest, and checks that everything it names is there.
-    pub(crate) fn image(&self, digest: &str) -> Result<Image, ImageError> {
+    /// Reads a manifest, with its own descriptor.
+    pub(crate) fn manifest(&self, digest: &str) -> Result<(Descriptor, Manifest), ImageError> {
         let bytes = self.document(digest)?;
         let manifest: Manifest = self.json(&bytes, digest)?;
         if manifest.layers.len() > LAYER_LIMIT {
             return Err(self.bad(format!("more than {LAYER_LIMIT} layers")));
         }
-        let media_type = if manifest.media_type.is_empty() {
-            "application/vnd.oci.image.manifest.v1+json".to_owned()
-        } else {
-            manifest.media_type.clone()
-        };
+        Ok((own(&bytes, digest, "application/vnd.oci.image.manifest.v1+json"), manifest))
+    }
+
+    /// Reads the documents of a manifest's image.
+    pub(crate) fn documents(&self, digest: &str) -> Result<Image, ImageError> {
+        let (descriptor, manifest) = self.manifest(digest)?;
         let config: ImageConfig =
             self.json(&self.document(&manifest.config.digest)?, &manifest.config.digest)?;
         if config.rootfs.diff_ids.len() != manifest.layers.len() {
@@ -229,7 +229,13 @@ impl Source {
         if let Some(bad) = config.rootfs.diff_ids.iter().find(|id| !is_digest(id)) {
             return Err(self.bad(format!("`{bad}` is not a sha256 digest")));
         }
-        for layer in manifest.layers.iter().chain([&manifest.config]) {
+        Ok(Image { index: None, descriptor, manifest, config })
+    }
+
+    /// Reads the image of a manifest, and checks that everything it names is there.
+    pub(crate) fn image(&self, digest: &str) -> Result<Image, ImageError> {
+        let image = self.documents(digest)?;
+        for layer in image.manifest.layers.iter().chain([&image.manifest.config]) {
             let size = self.open(&layer.digest)?.size;
             if size != layer.size {
                 return Err(ImageError::BadBlob {
@@ -239,9 +245,7 @@ impl Source {
                 });
             }
         }
-        let size = bytes.len() as u64;
-        let descriptor = Descriptor { media_type, digest: digest.to_owned(), size, platform: None };
-        Ok(Image { descriptor, manifest, config })
+        Ok(image)
     }
 
     /// Reads a document and checks its digest.
@@ -283,6 +287,23 @@ impl Source {
 
     fn bad(&self, why: String) -> ImageError {
         ImageError::Bad { path: self.path.clone(), why }
+    }
+}
+
+/// The descriptor of a document by its bytes; documents that name no media type have the usual one.
+fn own(bytes: &[u8], digest: &str, usual: &str) -> Descriptor {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        media_type: String,
+    }
+    let typed = serde_json::from_slice::<Typed>(bytes).ok();
+    let named = typed.map(|typed| typed.media_type).filter(|named| !named.is_empty());
+    Descriptor {
+        media_type: named.unwrap_or_else(|| usual.to_owned()),
+        digest: digest.to_owned(),
+        size: bytes.len() as u64,
+        platform: None,
     }
 }
 

@@ -21,8 +21,8 @@ use super::remove::{Found, clear, find};
 use super::spec::{User, command_line, numeric_user, runtime};
 use crate::containerd::{SNAPSHOTTER, within};
 use crate::fault::Fault;
-use crate::image::oci::{ImageConfig, Manifest, chain_ids};
-use crate::image::push::record_name;
+use crate::image::oci::{Document, ImageConfig, chain_ids};
+use crate::image::push::{architecture, record_name};
 use crate::link::{Writer, said};
 use crate::session::quote::Call;
 
@@ -286,7 +286,15 @@ async fn image(writer: &Writer<'_>, pod: &PodSpec) -> Result<Arc<ImageConfig>, F
         return Ok(known.clone());
     }
     let namespace = pod.tenant.namespace();
-    let manifest: Manifest = document(writer, &namespace, pod, digest).await?;
+    let manifest = match document(writer, &namespace, pod, digest).await? {
+        Document::Manifest(manifest) => manifest,
+        Document::Index(index) => {
+            let bad = |why| Refusal::BadImage { image: pod.image.to_string(), why };
+            let machine = architecture(&writer.live.shell.machine);
+            let chosen = index.choose(machine).map_err(bad)?;
+            document(writer, &namespace, pod, &chosen.digest).await?
+        }
+    };
     let config: ImageConfig = document(writer, &namespace, pod, &manifest.config.digest).await?;
     let config = Arc::new(config);
     images.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_owned(), config.clone());

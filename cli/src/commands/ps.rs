@@ -103,7 +103,7 @@ fn age_ms(started_at_ms: u64) -> Option<u64> {
 /// Where the image comes from, if it is what the text says now.
 fn source<'a>(replica: &Replica, graph: &'a Graph) -> Option<&'a str> {
     let template = &graph.workloads.get(&replica.seen.workload)?.template;
-    (template.image == replica.seen.image).then(|| template.source.path())?
+    (template.image == replica.seen.image).then(|| template.source.name())?
 }
 
 /// A replica for machines.

@@ -188,6 +188,8 @@ pub enum ImageSource {
     Layout(String),
     /// An OCI archive (a tar of a layout); the path is relative to the project.
     Archive(String),
+    /// A registry's, by the reference that the text has; what it stands for is pinned.
+    Registry(String),
     /// The node has it already, and the step only keeps it: an error if it is not there.
     Present,
 }

@@ -140,7 +140,7 @@ fn form(workload: &Workload) -> Value {
     let optional =
         |list: &[String]| if list.is_empty() { Value::Null } else { json!(list.join(" ")) };
     json!({
-        "image": format!("{}{}", image.short(), source.path().map(|p| format!(" ({p})")).unwrap_or_default()),
+        "image": format!("{}{}", image.short(), source.name().map(|p| format!(" ({p})")).unwrap_or_default()),
         "command": optional(command),
         "args": optional(args),
         "env": env,

@@ -6,7 +6,10 @@
 //! `berth.lock` and the files beside the project, and [`lower`] only looks digests up.
 
 mod place;
+mod registry;
 mod volume;
+
+pub use registry::registries;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -139,6 +142,7 @@ impl Lowering {
             return None;
         };
         let pools = self.pools(project);
+        self.registries(program);
         let mut workloads = BTreeMap::new();
         let overhead = project.value().get("overhead").map(requests).unwrap_or_default();
         let own = volume::of_each_replica(program);
@@ -525,17 +529,7 @@ impl Lowering {
         let source = match &name {
             ImageName::Layout(path) => ImageSource::Layout(path.clone()),
             ImageName::Archive(path) => ImageSource::Archive(path.clone()),
-            ImageName::Registry(reference) => {
-                self.report(
-                    "E0511",
-                    span,
-                    format!(
-                        "`{reference}` would have to be pulled from a registry, and this Berth cannot do that yet"
-                    ),
-                    "save the image beside the project, and write `local(archive: \"images/web.tar\")`",
-                );
-                return None;
-            }
+            ImageName::Registry(reference) => ImageSource::Registry(reference.clone()),
         };
         // A digest that could not be found out has been reported by whoever looked.
         Some((digests.get(&name)?.clone(), source))

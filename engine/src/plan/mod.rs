@@ -24,6 +24,7 @@ pub mod picture;
 pub mod place;
 pub mod planner;
 pub mod rebuild;
+pub mod registry;
 pub mod render;
 pub mod rollout;
 pub mod satisfied;

@@ -689,10 +689,10 @@ impl Placement {
 }
 
 impl ImageSource {
-    /// Names the path beside the project, if the image comes from one.
-    pub fn path(&self) -> Option<&str> {
+    /// Names the path beside the project, or the reference, that the image comes from.
+    pub fn name(&self) -> Option<&str> {
         match self {
-            Self::Layout(path) | Self::Archive(path) => Some(path),
+            Self::Layout(name) | Self::Archive(name) | Self::Registry(name) => Some(name),
             Self::Present => None,
         }
     }
