@@ -14,6 +14,7 @@
 //! Deliberately absent: the language, planning, retries of writes. No process of ours stays on a
 //! node; what does stay is in `src/node/*.sh`.
 
+mod care;
 mod connect;
 mod containerd;
 mod endpoint;
@@ -34,6 +35,7 @@ mod session;
 mod tenant;
 mod volume;
 
+pub use care::{Examined, Finding, Mend, Weight};
 pub use connect::dial::{Options, Target};
 pub use connect::scan::{HostKey, ScanError, scan_host_key};
 pub use host::SshHost;

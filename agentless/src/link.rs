@@ -120,6 +120,16 @@ impl Link {
         &self.node
     }
 
+    /// As whom the node is logged in to.
+    pub(crate) fn login(&self) -> &str {
+        &self.target.user
+    }
+
+    /// Another connection, logged in, with nothing on it.
+    pub(crate) async fn dial(&self) -> Result<(Handle<Checker>, IpAddr), Fault> {
+        dial(&self.target, self.known.clone(), self.timeout).await
+    }
+
     /// The open connection, or a new one.
     pub(crate) async fn live(&self) -> Result<Arc<Live>, Fault> {
         let mut slot = self.live.lock().await;

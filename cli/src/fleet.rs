@@ -1,6 +1,6 @@
 //! The fleet as this engine reaches it: targets, who we are, which commit this is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,27 @@ pub(crate) fn target(name: &NodeName, node: &Node, root: &Path, global: &Global)
         port: node.port,
         identity: named.or_else(|| global.identity.clone()),
     }
+}
+
+/// A node that somebody named.
+///
+/// # Errors
+/// If the text has no such node.
+pub(crate) fn node(project: &Project, name: &str) -> Result<NodeName, String> {
+    let node = NodeName::new(name);
+    if project.graph.nodes.contains_key(&node) {
+        return Ok(node);
+    }
+    let names: Vec<_> = project.graph.nodes.keys().map(ToString::to_string).collect();
+    Err(format!("there is no node `{}`; there are {}", name.escape_debug(), names.join(", ")))
+}
+
+/// Nodes that somebody named.
+///
+/// # Errors
+/// As for one.
+pub(crate) fn nodes(project: &Project, names: &[String]) -> Result<BTreeSet<NodeName>, String> {
+    names.iter().map(|name| node(project, name)).collect()
 }
 
 /// The fleet over SSH; connects to nobody yet.

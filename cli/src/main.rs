@@ -149,6 +149,10 @@ enum Command {
     State(commands::state::Args),
     /// Take everything of this environment off the nodes
     Destroy(commands::destroy::Args),
+    /// Look at servers for what they lack of what Berth needs
+    Doctor(commands::doctor::Args),
+    /// Mend what `berth doctor` finds and can be mended by a command; shows it first, and asks
+    Bootstrap(commands::doctor::BootstrapArgs),
     /// Show a node's host key, and trust it
     Trust(commands::trust::Args),
     /// Pin images anew in berth.lock
@@ -220,6 +224,8 @@ fn main() -> ExitCode {
         Command::Ledger(args) => commands::ledger::run(&global, &args),
         Command::State(args) => commands::state::run(&global, &args),
         Command::Destroy(args) => commands::destroy::run(&global, &args),
+        Command::Doctor(args) => commands::doctor::run(&global, &args),
+        Command::Bootstrap(args) => commands::doctor::bootstrap(&global, &args),
         Command::Trust(args) => commands::trust::run(&global, &args),
         Command::Image(args) => commands::image::run(&global, &args),
         Command::Package(args) => commands::package::run(&global, &args),

@@ -240,10 +240,11 @@ impl Registries {
             });
             opened.map_err(io(&path))
         };
-        Ok(tokio::task::spawn_blocking(open).await.map_err(|error| RegistryError::Answer {
+        let opened = tokio::task::spawn_blocking(open).await;
+        opened.map_err(|error| RegistryError::Answer {
             registry: "this machine".to_owned(),
             why: error.to_string(),
-        })??)
+        })?
     }
 
     async fn download(

@@ -59,7 +59,7 @@ fn update(global: &Global) -> Ended {
         let words = match before.get(name) {
             None => format!("{new}  {}", paint::good("new")),
             Some(old) if old == digest => format!("{new}  unchanged"),
-            Some(old) => format!("{} → {}", old.short(), paint::good(&new.to_string())),
+            Some(old) => format!("{} → {}", old.short(), paint::good(new)),
         };
         say!("{:width$}  {words}", shown(name));
     }

@@ -1,7 +1,5 @@
 //! `berth ledger`: where the ledger is and who has copies; its way to another keeper.
 
-use std::collections::BTreeSet;
-
 use berth_agentless::SshHost;
 use berth_engine::plan::ledger::Ledger;
 use berth_engine::plan::names::NodeName;
@@ -144,7 +142,7 @@ pub(crate) fn size(bytes: u64) -> String {
 
 async fn go(host: &SshHost, project: &Project, args: &MoveArgs) -> Ended {
     let graph = &project.graph;
-    let fenced = nodes(project, &args.fenced)?;
+    let fenced = fleet::nodes(project, &args.fenced)?;
     let question = format!(
         "The keeper is lost for good, and {} goes on with the newest copy of the ledger?",
         graph.keeper
@@ -161,21 +159,6 @@ async fn go(host: &SshHost, project: &Project, args: &MoveArgs) -> Ended {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// The nodes that somebody named.
-///
-/// # Errors
-/// If the text has no such node.
-pub(crate) fn nodes(project: &Project, names: &[String]) -> Result<BTreeSet<NodeName>, String> {
-    let node = |name: &String| {
-        let node = NodeName::new(name.clone());
-        match project.graph.nodes.contains_key(&node) {
-            true => Ok(node),
-            false => Err(format!("the text has no node `{name}`")),
-        }
-    };
-    names.iter().map(node).collect()
 }
 
 /// A wish of this login's, now.

@@ -9,6 +9,7 @@ pub(crate) mod debug_sim;
 pub(crate) mod demo;
 pub(crate) mod destroy;
 pub(crate) mod doc;
+pub(crate) mod doctor;
 pub(crate) mod drift;
 pub(crate) mod events;
 pub(crate) mod exec;

@@ -13,7 +13,7 @@ use berth_engine::run::relocate::{MoveError, Wish, relocate};
 
 use super::Ended;
 use super::apply::agreed;
-use super::ledger::{behind, kept, nodes, size, told, wish};
+use super::ledger::{behind, kept, size, told, wish};
 use crate::exit::Exit;
 use crate::pins::Pins;
 use crate::project::Project;
@@ -196,7 +196,7 @@ async fn rebuild(host: &SshHost, project: &Project, lost: &Lost) -> Ended {
     if !lost.yes && !agreed("The ledger is lost with every copy, and begins again?", "y")? {
         return Ok(Exit::Mistake);
     }
-    let wish = Wish { rebuild: true, fenced: nodes(project, &lost.fenced)?, ..wish() };
+    let wish = Wish { rebuild: true, fenced: fleet::nodes(project, &lost.fenced)?, ..wish() };
     // What this folder remembers knows more than the nodes say: pins, decisions, earlier releases.
     let bytes: Vec<u8> = recalled.iter().flat_map(ledger::Line::bytes).collect();
     let given = ledger::parse(&bytes).ok().filter(|ledger| ledger.head.lines > 0);
@@ -255,7 +255,7 @@ async fn import(host: &SshHost, project: &Project, file: &Path, lost: &Lost) -> 
     if !lost.yes && !agreed("The nodes' ledger is lost, and this file takes its place?", "y")? {
         return Ok(Exit::Mistake);
     }
-    let fenced: BTreeSet<_> = nodes(project, &lost.fenced)?;
+    let fenced: BTreeSet<_> = fleet::nodes(project, &lost.fenced)?;
     let wish = Wish { take_over: true, fenced, given: Some(given), ..wish() };
     finish(project, relocate(host, &project.graph, &wish).await)
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use berth_agentless::scan_host_key;
-use berth_engine::plan::names::NodeName;
 
 use super::Ended;
 use super::apply::agreed;
@@ -27,16 +26,8 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let project = Project::load(global, Pins::Keep)?;
-    let name = NodeName::new(&args.node);
-    let Some(node) = project.graph.nodes.get(&name) else {
-        let names: Vec<_> = project.graph.nodes.keys().map(ToString::to_string).collect();
-        return Err(format!(
-            "there is no node `{}`; there are {}",
-            args.node.escape_debug(),
-            names.join(", ")
-        )
-        .into());
-    };
+    let name = fleet::node(&project, &args.node)?;
+    let node = &project.graph.nodes[&name];
     let target = fleet::target(&name, node, &project.root, global);
     let key = fleet::block_on(scan_host_key(&target, Duration::from_secs(10)))??;
     say!("{} at {}:{} shows", args.node, target.host, target.port);
