@@ -14,8 +14,7 @@ use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::NodeObservation;
 use berth_engine::run::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Ran};
 
-use crate::connect::dial::{Options, Target};
-use crate::connect::known_hosts::KnownHosts;
+use crate::connect::dial::{Dialer, Options, Target};
 use crate::fault::Fault;
 use crate::link::{Link, Writer, said};
 use crate::record::{Record, Recorded};
@@ -37,12 +36,12 @@ pub struct SshHost {
 impl SshHost {
     /// Names the nodes; connects to none of them yet.
     pub fn new(targets: BTreeMap<NodeName, Target>, options: Options) -> Self {
-        let known = Arc::new(KnownHosts::read(&options.known_hosts));
+        let dialer = Arc::new(Dialer::new(&options));
         let record = Record::default();
         let links = targets
             .into_iter()
             .map(|(node, target)| {
-                let link = Link::new(node.clone(), target, &options, known.clone(), record.clone());
+                let link = Link::new(node.clone(), target, dialer.clone(), record.clone());
                 (node, Arc::new(link))
             })
             .collect();

@@ -36,8 +36,10 @@ mod tenant;
 mod volume;
 
 pub use care::{Examined, Finding, Mend, Weight};
+pub use connect::auth::Ask;
 pub use connect::dial::{Options, Target};
 pub use connect::scan::{HostKey, ScanError, scan_host_key};
+pub use connect::ssh_config::SshConfig;
 pub use host::SshHost;
 pub use operate::channel::{Ending, Heard, Input, Size};
 pub use operate::copy::{Copied, CopyError};

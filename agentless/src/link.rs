@@ -16,8 +16,7 @@ use russh::client::{Handle, Msg};
 use russh::{Channel, Disconnect};
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::connect::dial::{Checker, Options, Target, dial};
-use crate::connect::known_hosts::KnownHosts;
+use crate::connect::dial::{Checker, Dialed, Dialer, Target, dial};
 use crate::containerd::Containerd;
 use crate::fault::Fault;
 use crate::image::oci::ImageConfig;
@@ -29,8 +28,7 @@ use crate::session::shell::{Ended, Output, Shell};
 pub(crate) struct Link {
     node: NodeName,
     target: Target,
-    timeout: Duration,
-    known: Arc<KnownHosts>,
+    dialer: Arc<Dialer>,
     record: Record,
     live: AsyncMutex<Option<Arc<Live>>>,
     locked: Mutex<Option<Arc<Live>>>,
@@ -96,18 +94,11 @@ impl Live {
 }
 
 impl Link {
-    pub(crate) fn new(
-        node: NodeName,
-        target: Target,
-        options: &Options,
-        known: Arc<KnownHosts>,
-        record: Record,
-    ) -> Self {
+    pub(crate) fn new(node: NodeName, target: Target, dialer: Arc<Dialer>, record: Record) -> Self {
         Self {
             node,
             target,
-            timeout: options.connect_timeout,
-            known,
+            dialer,
             record,
             live: AsyncMutex::new(None),
             locked: Mutex::new(None),
@@ -120,14 +111,9 @@ impl Link {
         &self.node
     }
 
-    /// As whom the node is logged in to.
-    pub(crate) fn login(&self) -> &str {
-        &self.target.user
-    }
-
     /// Another connection, logged in, with nothing on it.
-    pub(crate) async fn dial(&self) -> Result<(Handle<Checker>, IpAddr), Fault> {
-        dial(&self.target, self.known.clone(), self.timeout).await
+    pub(crate) async fn dial(&self) -> Result<Dialed, Fault> {
+        dial(&self.dialer, &self.target).await
     }
 
     /// The open connection, or a new one.
@@ -136,19 +122,23 @@ impl Link {
         if let Some(live) = slot.as_ref().filter(|live| live.alive()) {
             return Ok(live.clone());
         }
-        let (handle, address) = dial(&self.target, self.known.clone(), self.timeout).await?;
-        let (shell, opened) = tokio::join!(
-            Shell::start(&handle, &self.target.user),
-            Containerd::open(&handle, self.timeout),
-        );
+        let Dialed { handle, address, user } = self.dial().await?;
+        let timeout = self.dialer.timeout;
+        let (shell, opened) =
+            tokio::join!(Shell::start(&handle, &user), Containerd::open(&handle, timeout));
         let shell = shell?;
         let containerd = match opened {
             Ok(containerd) => containerd,
-            Err(fault) => self.another_way(&handle, &shell, fault).await?,
+            Err(fault) => self.another_way((&handle, &user), &shell, fault).await?,
         };
-        let root = self.target.user == "root";
-        let live =
-            Arc::new(Live { handle, timeout: self.timeout, shell, containerd, address, root });
+        // Behind a jump host only the node knows by which of its addresses it was reached.
+        let address = address.or(shell.reached).ok_or_else(|| Fault::Unreachable {
+            layer: Layer::Session,
+            why: "it does not say by which address it was reached; write an address as `host`"
+                .to_owned(),
+        })?;
+        let root = user == "root";
+        let live = Arc::new(Live { handle, timeout, shell, containerd, address, root });
         *slot = Some(live.clone());
         Ok(live)
     }
@@ -156,7 +146,7 @@ impl Link {
     /// Finds out why containerd's socket did not open, and tries a relay where that may help.
     async fn another_way(
         &self,
-        handle: &Handle<Checker>,
+        (handle, user): (&Handle<Checker>, &str),
         shell: &Shell,
         fault: Fault,
     ) -> Result<Containerd, Fault> {
@@ -165,9 +155,8 @@ impl Link {
         };
         let state = shell.run(&Call::new("containerd_state")).await;
         let state = state.map(|output| output.text).unwrap_or_default();
-        let user = &self.target.user;
         let (layer, why) = match state.trim() {
-            "denied" => match Containerd::open_relayed(handle, user, self.timeout).await {
+            "denied" => match Containerd::open_relayed(handle, user, self.dialer.timeout).await {
                 Ok(containerd) => return Ok(containerd),
                 Err(fault) => {
                     tracing::debug!(?fault, "no relay");
@@ -204,7 +193,7 @@ impl Link {
         let _one = self.locking.lock().await;
         let held = self.slot().take();
         if let Some(live) = held.filter(|live| live.alive()) {
-            let _ = tokio::time::timeout(self.timeout, live.shell.unlock()).await;
+            let _ = tokio::time::timeout(self.dialer.timeout, live.shell.unlock()).await;
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use berth_agentless::{Options, SshHost, Target};
+use berth_agentless::{Options, SshConfig, SshHost, Target};
 use berth_engine::plan::graph::{Graph, Node};
 use berth_engine::plan::names::NodeName;
 use berth_engine::run::clock::{Clock as _, SystemClock};
@@ -13,8 +15,8 @@ use berth_engine::run::store::Store;
 use crate::Global;
 use crate::project::Project;
 
-/// Where a node listens, with the command line's identity where the text names none.
-pub(crate) fn target(name: &NodeName, node: &Node, root: &Path, global: &Global) -> Target {
+/// Where a node listens.
+pub(crate) fn target(name: &NodeName, node: &Node, root: &Path) -> Target {
     let named = node.identity.as_ref().map(|path| match path.strip_prefix("~/") {
         Some(rest) => PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(rest),
         None => root.join(path),
@@ -24,7 +26,8 @@ pub(crate) fn target(name: &NodeName, node: &Node, root: &Path, global: &Global)
         host: node.host.clone(),
         user: node.user.clone(),
         port: node.port,
-        identity: named.or_else(|| global.identity.clone()),
+        identity: named,
+        jumps: node.jumps.clone(),
     }
 }
 
@@ -54,11 +57,28 @@ pub(crate) fn host(project: &Project, global: &Global) -> SshHost {
     let Graph { nodes, .. } = &project.graph;
     let targets: BTreeMap<NodeName, Target> = nodes
         .iter()
-        .map(|(name, node)| (name.clone(), target(name, node, &project.root, global)))
+        .map(|(name, node)| (name.clone(), target(name, node, &project.root)))
         .collect();
+    SshHost::new(targets, options(project, global))
+}
+
+/// How all nodes are talked to.
+pub(crate) fn options(project: &Project, global: &Global) -> Options {
     let mut options = Options::for_project(project.root.clone(), project.registries.clone());
     options.known_hosts.extend(global.known_hosts.clone());
-    SshHost::new(targets, options)
+    options.identity.clone_from(&global.identity);
+    options.ssh_config = match &global.ssh_config {
+        None => SshConfig::Usual,
+        Some(path) if path.as_os_str() == "none" => SshConfig::Nothing,
+        // OpenSSH takes a relative path as one below ~/.ssh.
+        Some(path) => SshConfig::File(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+    };
+    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        options.ask = Some(Arc::new(|path: &Path| {
+            rpassword::prompt_password(format!("Passphrase for {}: ", path.display())).ok()
+        }));
+    }
+    options
 }
 
 /// Runs a command's asynchronous part.

@@ -64,7 +64,10 @@ pub(crate) struct Global {
     /// A file of trusted host keys, besides ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
     #[arg(long, global = true, value_name = "FILE", env = "BERTH_KNOWN_HOSTS")]
     known_hosts: Option<PathBuf>,
-    /// A private key to offer to every node whose text names none
+    /// The ssh configuration that says how hosts are reached, instead of ~/.ssh/config and /etc/ssh/ssh_config; `none` for none
+    #[arg(long, global = true, value_name = "FILE", env = "BERTH_SSH_CONFIG")]
+    ssh_config: Option<PathBuf>,
+    /// A private key to offer to every node whose text names none, and to jump hosts
     #[arg(long, global = true, value_name = "FILE", env = "BERTH_IDENTITY")]
     identity: Option<PathBuf>,
     /// Refuse to change berth.lock

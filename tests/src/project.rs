@@ -25,9 +25,10 @@ pub fn image(letter: char) -> ImageDigest {
 pub fn fleet(nodes: u32) -> Graph {
     let server = |number: u32| Node {
         host: format!("10.77.0.{}", number + 10),
-        user: "root".to_owned(),
-        port: 22,
+        user: None,
+        port: None,
         identity: None,
+        jumps: Vec::new(),
         labels: BTreeMap::from([("zone".to_owned(), format!("z{}", number % 2))]),
         taints: Vec::new(),
         intake: Intake::Open,

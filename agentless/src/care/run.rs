@@ -9,16 +9,14 @@ use berth_engine::plan::graph::Pools;
 use berth_engine::plan::names::NodeName;
 use berth_engine::run::host::{HostError, Layer};
 use russh::ChannelMsg;
-use russh::client::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::facts::Facts;
 use super::judge::{Finding, Fleet, commands, judge};
-use crate::connect::dial::Checker;
+use crate::connect::dial::Dialed;
 use crate::fault::{Fault, words};
 use crate::host::SshHost;
-use crate::link::Link;
 
 const DOCTOR: &str = include_str!("../node/doctor.sh");
 /// How long a look at a server may take.
@@ -37,12 +35,6 @@ pub struct Examined {
     pub commands: Vec<String>,
 }
 
-/// A server that was reached.
-struct Reached {
-    handle: Handle<Checker>,
-    address: IpAddr,
-}
-
 impl SshHost {
     /// Looks at some nodes of the fleet, or all; each beside those that could be reached.
     pub async fn examine(
@@ -56,7 +48,7 @@ impl SshHost {
             match self.link(node) {
                 Ok(link) => {
                     let link = link.clone();
-                    dialling.spawn(async move { (reach(&link).await, link) });
+                    dialling.spawn(async move { (link.dial().await, link) });
                 }
                 Err(error) => {
                     all.insert(node.clone(), Err(error));
@@ -74,26 +66,26 @@ impl SshHost {
         }
         let addresses: BTreeMap<IpAddr, String> = reached
             .iter()
-            .map(|(link, server)| (server.address, link.node().to_string()))
+            .filter_map(|(link, server)| Some((server.address?, link.node().to_string())))
             .collect();
         let mut looking = JoinSet::new();
         for (link, server) in reached {
             let mut others = addresses.clone();
-            others.remove(&server.address);
+            server.address.map(|own| others.remove(&own));
             looking.spawn(async move {
-                let looked = tokio::time::timeout(LOOK, look(&link, &server, &others)).await;
+                let looked = tokio::time::timeout(LOOK, look(&server, &others)).await;
                 let looked = looked.unwrap_or_else(|_| Err(silent("no answer in 60 s")));
                 let _ = server.handle.disconnect(russh::Disconnect::ByApplication, "", "en").await;
-                (link, looked, others)
+                (link, looked, others, server.user.clone())
             });
         }
         let mut seen = Vec::new();
         let mut ids: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (link, looked, others) in looking.join_all().await {
+        for (link, looked, others, login) in looking.join_all().await {
             match looked {
                 Ok((facts, now)) => {
                     ids.entry(facts.id.clone()).or_default().push(link.node().to_string());
-                    seen.push((link, facts, now, others));
+                    seen.push((link, facts, (now, login), others));
                 }
                 Err(fault) => {
                     all.insert(link.node().clone(), Err(fault.at(link.node())));
@@ -106,12 +98,11 @@ impl SshHost {
             pools.endpoints4.into(),
             pools.endpoints6.into(),
         ];
-        for (link, facts, now, others) in seen {
+        for (link, facts, (now, login), others) in seen {
             let node = link.node();
             let mut ids = ids.clone();
             ids.values_mut().for_each(|names| names.retain(|name| *name != node.to_string()));
             ids.remove("");
-            let login = link.login().to_owned();
             let fleet = Fleet { pools: pools.clone(), others, ids, login, now };
             let findings = judge(&facts, &fleet);
             let commands = commands(facts.packages, &findings);
@@ -134,12 +125,12 @@ impl SshHost {
     ) -> Result<u32, HostError> {
         let link = self.link(node)?;
         let run = async {
-            let server = reach(link).await?;
+            let server = link.dial().await?;
             let mut script = String::from("export LC_ALL=C\n");
             for command in commands {
                 script.push_str(&format!("echo '+ {command}'; {command} </dev/null || exit\n"));
             }
-            let ended = shell(&server, link, &script, |line| {
+            let ended = shell(&server, &script, |line| {
                 let to = to.clone();
                 let said = (node.clone(), line);
                 async move { to.send(said).await.is_ok() }
@@ -152,27 +143,18 @@ impl SshHost {
     }
 }
 
-async fn reach(link: &Link) -> Result<Reached, Fault> {
-    let (handle, address) = link.dial().await?;
-    Ok(Reached { handle, address })
-}
-
 fn silent(why: &str) -> Fault {
     Fault::Unreachable { layer: Layer::Session, why: why.to_owned() }
 }
 
 /// Looks at a server, as root if the login can be; gives its facts, and this machine's clock when they came.
-async fn look(
-    link: &Link,
-    server: &Reached,
-    others: &BTreeMap<IpAddr, String>,
-) -> Result<(Facts, u64), Fault> {
+async fn look(server: &Dialed, others: &BTreeMap<IpAddr, String>) -> Result<(Facts, u64), Fault> {
     let addresses: Vec<String> = others.keys().map(ToString::to_string).collect();
     let script = format!("set -- {}\n{DOCTOR}", addresses.join(" "));
     for sudo in [true, false] {
         let mut answer = String::new();
         let whole = &mut answer;
-        shell_as(server, link, (sudo, &script), |line| {
+        shell_as(server, (sudo, &script), |line| {
             let fits = whole.len() + line.len() < LIMIT;
             if fits {
                 whole.push_str(&line);
@@ -186,7 +168,7 @@ async fn look(
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             return Ok((facts, now.as_secs()));
         }
-        if link.login() == "root" {
+        if server.user == "root" {
             return Err(silent(&format!("its shell does not run a script: {}", words(&answer))));
         }
     }
@@ -194,25 +176,23 @@ async fn look(
 }
 
 async fn shell<F: Future<Output = bool>>(
-    server: &Reached,
-    link: &Link,
+    server: &Dialed,
     script: &str,
     line: impl FnMut(String) -> F,
 ) -> Result<u32, Fault> {
-    shell_as(server, link, (true, script), line).await
+    shell_as(server, (true, script), line).await
 }
 
 /// Runs a script of plain sh, as root if `sudo`; passes on what it prints line by line until that is
 /// not wanted any more.
 async fn shell_as<F: Future<Output = bool>>(
-    server: &Reached,
-    link: &Link,
+    server: &Dialed,
     (sudo, script): (bool, &str),
     mut line: impl FnMut(String) -> F,
 ) -> Result<u32, Fault> {
     let broken = |error: russh::Error| silent(&format!("no shell: {error}"));
     let mut channel = server.handle.channel_open_session().await.map_err(broken)?;
-    let command = match link.login() {
+    let command = match server.user.as_str() {
         "root" => "exec sh -s",
         _ if sudo => "exec sudo -n sh -s",
         _ => "exec sh -s",

@@ -1,6 +1,8 @@
-//! TCP, then SSH with a host key that is verified before anything is authenticated, then a login.
+//! A way to the host, then SSH with a host key that is verified before anything is authenticated, then
+//! a login.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,24 +12,28 @@ use russh::client::{Config, Handle, Handler};
 use russh::keys::{HashAlg, PublicKeyOrCertificate};
 use russh::{Preferred, cipher};
 
+use super::auth::{Ask, Keys, Login};
 use super::known_hosts::{KnownHosts, Verdict};
-use super::{auth, tcp};
+use super::ssh_config::{self, Route, SshConfig};
+use super::way::{self, Gates, Way};
 use crate::fault::Fault;
 use crate::image::Registries;
 
 /// Where a node listens, and as whom to log in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// The node's name, for words that tell what to do.
+    /// The node's name, for words that tell what to do; none if it is a jump host.
     pub name: String,
-    /// A host name or an address.
+    /// A host name or an address, or a name that this login's ssh configuration knows.
     pub host: String,
-    /// The login.
-    pub user: String,
-    /// sshd's port.
-    pub port: u16,
+    /// The login; the configuration's, or root, unless said.
+    pub user: Option<String>,
+    /// sshd's port; the configuration's, or 22, unless said.
+    pub port: Option<u16>,
     /// The one private key to offer; the agent's and the usual files otherwise.
     pub identity: Option<PathBuf>,
+    /// Hosts to go through, in order, as `[USER@]HOST[:PORT]`; the configuration's unless said.
+    pub jumps: Vec<String>,
 }
 
 /// How all nodes are talked to.
@@ -39,6 +45,12 @@ pub struct Options {
     pub registries: Arc<Registries>,
     /// Files of trusted host keys; those that are not there are skipped.
     pub known_hosts: Vec<PathBuf>,
+    /// Which ssh configuration says more of hosts.
+    pub ssh_config: SshConfig,
+    /// The one private key to offer to hosts that name none, jump hosts included.
+    pub identity: Option<PathBuf>,
+    /// Asks for the passphrase of a key.
+    pub ask: Option<Ask>,
     /// How long name lookup, TCP, and SSH with its login may take, each.
     pub connect_timeout: Duration,
     /// How long a read of a node may take.
@@ -56,15 +68,71 @@ impl Options {
             project_root,
             registries,
             known_hosts,
+            ssh_config: SshConfig::Usual,
+            identity: None,
+            ask: None,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
         }
     }
 }
 
+/// What all connections of a process share.
+pub(crate) struct Dialer {
+    files: Vec<PathBuf>,
+    known: Arc<KnownHosts>,
+    config: SshConfig,
+    identity: Option<PathBuf>,
+    pub(crate) timeout: Duration,
+    pub(crate) gates: Gates,
+    keys: Keys,
+}
+
+impl Dialer {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            files: options.known_hosts.clone(),
+            known: Arc::new(KnownHosts::read(&options.known_hosts)),
+            config: options.ssh_config.clone(),
+            identity: options.identity.clone(),
+            timeout: options.connect_timeout,
+            gates: Gates::default(),
+            keys: Keys::new(options.ask.clone()),
+        }
+    }
+
+    /// How a target is reached.
+    pub(crate) async fn route(&self, target: &Target) -> Result<Route, Fault> {
+        let identity = target.identity.clone().or_else(|| self.identity.clone());
+        ssh_config::resolve(&Target { identity, ..target.clone() }, &self.config).await
+    }
+
+    /// The trusted host keys for a route: everybody's, and those of the files that it names.
+    pub(crate) fn known(&self, route: &Route) -> Arc<KnownHosts> {
+        let more = route.known_hosts.iter().filter(|file| !self.files.contains(file));
+        let more: Vec<PathBuf> = more.filter(|file| file.exists()).cloned().collect();
+        if more.is_empty() {
+            return self.known.clone();
+        }
+        Arc::new(KnownHosts::read(&[more, self.files.clone()].concat()))
+    }
+}
+
+/// A connection that is logged in.
+pub(crate) struct Dialed {
+    pub(crate) handle: Handle<Checker>,
+    /// The address that was reached, where this machine knows it.
+    pub(crate) address: Option<IpAddr>,
+    /// As whom.
+    pub(crate) user: String,
+}
+
 /// russh's callbacks: only the host key's is ours.
 pub(crate) struct Checker {
-    target: Target,
+    /// The node's name; empty for a jump host.
+    node: String,
+    /// The name and port that known_hosts files have it under.
+    host: (String, u16),
     known: Arc<KnownHosts>,
     verdict: Arc<Mutex<Option<String>>>,
 }
@@ -81,9 +149,13 @@ impl Handler for Checker {
                 Some("the host showed a certificate, which was not asked for".to_owned())
             }
             PublicKeyOrCertificate::PublicKey { key, .. } => {
-                let verdict = self.known.judge(&self.target.host, self.target.port, key);
+                let verdict = self.known.judge(&self.host.0, self.host.1, key);
                 let fingerprint = key.fingerprint(HashAlg::Sha256);
-                explain(&verdict, &format!("{} {fingerprint}", key.algorithm()), &self.target.name)
+                let trust = match self.node.as_str() {
+                    "" => format!("connect to it once with `ssh {}`", self.host.0),
+                    node => format!("run `berth trust {}`", quoted(node)),
+                };
+                explain(&verdict, &format!("{} {fingerprint}", key.algorithm()), &trust)
             }
         };
         let trusted = why.is_none();
@@ -92,25 +164,29 @@ impl Handler for Checker {
     }
 }
 
-fn explain(verdict: &Verdict, shown: &str, node: &str) -> Option<String> {
+/// A node's name as a shell takes it.
+fn quoted(node: &str) -> String {
     let plain = node.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let node = if plain { node.to_owned() } else { format!("'{node}'") };
+    if plain { node.to_owned() } else { format!("'{node}'") }
+}
+
+fn explain(verdict: &Verdict, shown: &str, trust: &str) -> Option<String> {
     Some(match verdict {
         Verdict::Trusted => return None,
         Verdict::Unknown => format!(
-            "the host showed {shown}, which no known_hosts file has; compare it with the node's console, then run `berth trust {node}`"
+            "the host showed {shown}, which no known_hosts file has; compare it with the node's console, then {trust}"
         ),
         Verdict::Differs(place) => format!(
-            "the host showed {shown}, but {place} has another key for it: someone may be in between; if the node was reinstalled, remove that line and run `berth trust {node}`"
+            "the host showed {shown}, but {place} has another key for it: someone may be in between; if the node was reinstalled, remove that line and {trust}"
         ),
         Verdict::OtherAlgorithm(place) => format!(
-            "the host showed {shown}, but is known by a key of another algorithm only ({place}); compare, then run `berth trust {node}`"
+            "the host showed {shown}, but is known by a key of another algorithm only ({place}); compare, then {trust}"
         ),
         Verdict::Revoked(place) => {
             format!("the host showed {shown}, which {place} revokes: do not trust it")
         }
         Verdict::AuthorityOnly(place) => format!(
-            "the host showed {shown}; {place} trusts a certificate authority for it, and host certificates are not supported yet: run `berth trust {node}` for its plain key"
+            "the host showed {shown}; {place} trusts a certificate authority for it, and host certificates are not supported yet: {trust} for its plain key"
         ),
     })
 }
@@ -141,16 +217,36 @@ pub(crate) fn preferred(algorithms: Vec<russh::keys::Algorithm>) -> Preferred {
     }
 }
 
-/// Connects and logs in. Returns the address that was reached, too.
-pub(crate) async fn dial(
+/// Connects and logs in.
+pub(crate) async fn dial(dialer: &Dialer, target: &Target) -> Result<Dialed, Fault> {
+    let route = dialer.route(target).await?;
+    let way = way::open(dialer, target, &route).await?;
+    let address = way.address;
+    let handle = handshake(dialer, target, &route, way).await?;
+    Ok(Dialed { handle, address, user: route.user })
+}
+
+/// The name and port that known_hosts files have a host under.
+pub(crate) fn known_name(route: &Route) -> (String, u16) {
+    match &route.alias {
+        Some(alias) => (alias.clone(), 22),
+        None => (route.host.clone(), route.port),
+    }
+}
+
+/// Speaks SSH over an open way, and logs in.
+pub(crate) async fn handshake(
+    dialer: &Dialer,
     target: &Target,
-    known: Arc<KnownHosts>,
-    timeout: Duration,
-) -> Result<(Handle<Checker>, std::net::IpAddr), Fault> {
-    let (stream, address) = tcp::connect(&target.host, target.port, timeout).await?;
+    route: &Route,
+    way: Way,
+) -> Result<Handle<Checker>, Fault> {
+    let Way { stream, shown, turn, address: _ } = way;
+    let timeout = dialer.timeout;
+    let (known, host) = (dialer.known(route), known_name(route));
     let verdict = Arc::new(Mutex::new(None));
-    let preferred = preferred(known.algorithms(&target.host, target.port));
-    let checker = Checker { target: target.clone(), known, verdict: verdict.clone() };
+    let preferred = preferred(known.algorithms(&host.0, host.1));
+    let checker = Checker { node: target.name.clone(), host, known, verdict: verdict.clone() };
     let connect = russh::client::connect_stream(Arc::new(config(preferred)), stream, checker);
     let mut handle = match tokio::time::timeout(timeout, connect).await {
         Ok(Ok(handle)) => handle,
@@ -158,27 +254,17 @@ pub(crate) async fn dial(
             let refused = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Err(match refused {
                 Some(why) => Fault::Unreachable { layer: Layer::HostKey, why },
-                None => {
-                    Fault::Unreachable { layer: Layer::Ssh, why: format!("{address}: {error}") }
-                }
+                None => Fault::Unreachable { layer: Layer::Ssh, why: format!("{shown}: {error}") },
             });
         }
         Err(_) => {
             return Err(Fault::Unreachable {
                 layer: Layer::Ssh,
-                why: format!("{address}: no SSH greeting or key exchange in {timeout:?}"),
+                why: format!("{shown}: no SSH greeting or key exchange in {timeout:?}"),
             });
         }
     };
-    let login = auth::authenticate(&mut handle, &target.user, target.identity.as_deref());
-    match tokio::time::timeout(timeout, login).await {
-        Ok(done) => done?,
-        Err(_) => {
-            return Err(Fault::Unreachable {
-                layer: Layer::Auth,
-                why: format!("no answer in {timeout:?}"),
-            });
-        }
-    }
-    Ok((handle, address.ip()))
+    Login { handle: &mut handle, route, keys: &dialer.keys, timeout }.run().await?;
+    drop(turn);
+    Ok(handle)
 }

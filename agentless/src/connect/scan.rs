@@ -1,15 +1,14 @@
 //! Reads a host's key without trusting or authenticating anything: what `berth trust` shows.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use berth_engine::run::host::Layer;
 use russh::client::Handler;
 use russh::keys::{HashAlg, PublicKey, PublicKeyOrCertificate};
 
-use super::dial::{Target, config, preferred};
+use super::dial::{Dialer, Options, Target, config, known_name, preferred};
 use super::known_hosts::{KnownHosts, known_as};
-use super::tcp;
+use super::way;
 use crate::fault::Fault;
 
 /// A host's key, for people and for known_hosts.
@@ -21,6 +20,8 @@ pub struct HostKey {
     pub fingerprint_sha256: String,
     /// The line that trusts it.
     pub known_hosts_line: String,
+    /// Where it was seen.
+    pub shown: String,
 }
 
 /// Why a host's key could not be read.
@@ -53,15 +54,19 @@ impl Handler for Reader {
 ///
 /// # Errors
 /// The layer where the way to the host ended.
-pub async fn scan_host_key(target: &Target, timeout: Duration) -> Result<HostKey, ScanError> {
+pub async fn scan_host_key(target: &Target, options: &Options) -> Result<HostKey, ScanError> {
     let ended = |layer, why| ScanError { layer, why };
-    let (stream, address) =
-        tcp::connect(&target.host, target.port, timeout).await.map_err(|fault| match fault {
-            Fault::Unreachable { layer, why } => ended(layer, why),
-            other => ended(Layer::Tcp, format!("{other:?}")),
-        })?;
+    let told = |fault| match fault {
+        Fault::Unreachable { layer, why } => ended(layer, why),
+        other => ended(Layer::Tcp, format!("{other:?}")),
+    };
+    let (dialer, timeout) = (Dialer::new(options), options.connect_timeout);
+    let route = dialer.route(target).await.map_err(told)?;
+    let way = way::open(&dialer, target, &route).await.map_err(told)?;
+    let (stream, address) = (way.stream, way.shown);
     let seen = Arc::new(Mutex::new(None));
-    let algorithms = KnownHosts::default().algorithms(&target.host, target.port);
+    let host = known_name(&route);
+    let algorithms = KnownHosts::default().algorithms(&host.0, host.1);
     let config = Arc::new(config(preferred(algorithms)));
     let connect = russh::client::connect_stream(config, stream, Reader(seen.clone()));
     let why = match tokio::time::timeout(timeout, connect).await {
@@ -77,6 +82,7 @@ pub async fn scan_host_key(target: &Target, timeout: Duration) -> Result<HostKey
     Ok(HostKey {
         algorithm: algorithm.to_owned(),
         fingerprint_sha256: key.fingerprint(HashAlg::Sha256).to_string(),
-        known_hosts_line: format!("{} {algorithm} {data}", known_as(&target.host, target.port)),
+        known_hosts_line: format!("{} {algorithm} {data}", known_as(&host.0, host.1)),
+        shown: address,
     })
 }

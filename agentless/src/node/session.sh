@@ -102,8 +102,9 @@ abandon() {
 }
 
 serve() {
-  local id length rest script heard
-  printf 'hello %s\n' "$(uname -m)"
+  local id length rest script heard reached
+  read -r _ _ reached _ <<<"${BERTH_REACHED-}"
+  printf 'hello %s %s\n' "$(uname -m)" "$reached"
   while :; do
     IFS=' ' read -r -t 15 id length rest
     heard=$?

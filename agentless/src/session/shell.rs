@@ -5,6 +5,7 @@
 //! the heartbeat here is what keeps the lock, and a paused engine loses it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -72,6 +73,8 @@ pub(crate) struct Shell {
     tasks: Vec<JoinHandle<()>>,
     /// The node's machine, as `uname -m` names it.
     pub(crate) machine: String,
+    /// The node's own address that the connection came to, as its sshd says.
+    pub(crate) reached: Option<IpAddr>,
 }
 
 impl Drop for Shell {
@@ -102,7 +105,7 @@ impl Shell {
         // more of it than single quotes.
         let sudo = if user == "root" { "" } else { "sudo -n " };
         let command = format!(
-            "exec {sudo}env LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+            "exec {sudo}env LC_ALL=C BERTH_REACHED=\"$SSH_CONNECTION\" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
              bash --noprofile --norc -c 'eval \"$(head -c {})\"'",
             LIBRARY.len()
         );
@@ -112,7 +115,7 @@ impl Shell {
 
         let mut frames = Frames::default();
         let mut said = Vec::new();
-        let machine = loop {
+        let (machine, reached) = loop {
             match reader.wait().await {
                 Some(ChannelMsg::Data { data }) => {
                     frames
@@ -129,7 +132,9 @@ impl Shell {
             let mut greeting = None;
             while let Some(line) = frames.next_line() {
                 if let Some(machine) = line.strip_prefix(b"hello ") {
-                    greeting = Some(String::from_utf8_lossy(machine).into_owned());
+                    let words = String::from_utf8_lossy(machine);
+                    let (machine, address) = words.split_once(' ').unwrap_or((&words, ""));
+                    greeting = Some((machine.to_owned(), address.parse().ok()));
                 }
             }
             if let Some(machine) = greeting {
@@ -174,7 +179,14 @@ impl Shell {
                 }
             }
         });
-        Ok(Self { out, calls, next: AtomicU64::new(1), tasks: vec![write, read, beat], machine })
+        Ok(Self {
+            out,
+            calls,
+            next: AtomicU64::new(1),
+            tasks: vec![write, read, beat],
+            machine,
+            reached,
+        })
     }
 
     /// Whether the session still runs, as far as is known.

@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use berth_agentless::scan_host_key;
 
@@ -28,9 +27,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let project = Project::load(global, Pins::Keep)?;
     let name = fleet::node(&project, &args.node)?;
     let node = &project.graph.nodes[&name];
-    let target = fleet::target(&name, node, &project.root, global);
-    let key = fleet::block_on(scan_host_key(&target, Duration::from_secs(10)))??;
-    say!("{} at {}:{} shows", args.node, target.host, target.port);
+    let target = fleet::target(&name, node, &project.root);
+    let options = fleet::options(&project, global);
+    let key = fleet::block_on(scan_host_key(&target, &options))??;
+    say!("{} at {} shows", args.node, key.shown);
     say!("  {} {}", key.algorithm, key.fingerprint_sha256);
     say!("Compare it with what the machine's owner or its console says:");
     say!("  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub");

@@ -106,12 +106,17 @@ pub struct Pools {
 pub struct Node {
     /// A host name or an address.
     pub host: String,
-    /// The login.
-    pub user: String,
-    /// sshd's port.
-    pub port: u16,
+    /// The login; what this machine's ssh configuration says, or root, unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// sshd's port; what this machine's ssh configuration says, or 22, unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// The one private key to offer; the agent's and the usual files otherwise.
     pub identity: Option<String>,
+    /// Hosts to go through, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jumps: Vec<String>,
     /// Labels for placement.
     pub labels: BTreeMap<String, String>,
     /// Keeps replicas off that do not tolerate it.
@@ -148,6 +153,11 @@ impl Default for Overcommit {
 }
 
 impl Node {
+    /// Where its sshd listens, as far as the text says.
+    pub fn ssh_port(&self) -> u16 {
+        self.port.unwrap_or(22)
+    }
+
     /// What may be promised to pods: what there is, times the overcommitment, less the reserve.
     pub fn room(&self, found: &Requests) -> Requests {
         let Requests { cpu_millis, memory_bytes, disk_bytes, named: _, ports: _ } =

@@ -233,6 +233,25 @@ impl Lowering {
         Some(range)
     }
 
+    /// The hosts before a node, which the text names as `ssh -J` takes them.
+    fn jumps(&mut self, resource: &Resource) -> Vec<String> {
+        let Some(written) = resource.value().get("ssh").and_then(|ssh| text(ssh, "jump")) else {
+            return Vec::new();
+        };
+        let jumps: Vec<String> = written.split(',').map(|jump| jump.trim().to_owned()).collect();
+        let odd = |c: char| c.is_whitespace() || c.is_control();
+        let is_bad = |jump: &String| jump.is_empty() || jump.starts_with('-') || jump.contains(odd);
+        if let Some(bad) = jumps.iter().find(|jump| is_bad(jump)) {
+            self.report(
+                "E0505",
+                origin(resource, "ssh.jump"),
+                format!("`{}` does not name a host to go through", bad.escape_debug()),
+                "write it as `ssh -J` takes it: \"ana@gate.example.com:22\", several with commas between",
+            );
+        }
+        jumps
+    }
+
     fn node(&mut self, resource: &Resource) -> Node {
         let value = resource.value();
         let ssh = value.get("ssh");
@@ -247,9 +266,10 @@ impl Lowering {
         }
         Node {
             host,
-            user: ssh.and_then(|ssh| text(ssh, "user")).unwrap_or_else(|| "root".to_owned()),
-            port: ssh.and_then(|ssh| number(ssh, "port")).unwrap_or(22),
+            user: ssh.and_then(|ssh| text(ssh, "user")),
+            port: ssh.and_then(|ssh| number(ssh, "port")),
             identity: ssh.and_then(|ssh| text(ssh, "identity")),
+            jumps: self.jumps(resource),
             labels: strings(value.get("labels")),
             taints: list_of(value.get("taints")).iter().map(place::taint).collect(),
             intake: place::intake(value.get("intake")),

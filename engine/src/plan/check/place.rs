@@ -205,7 +205,7 @@ fn ports(
                 wrong(format!("port {port} is not counted"));
             }
             let node = graph.nodes.get(*on);
-            if node.is_some_and(|n| port.protocol == Protocol::Tcp && n.port == port.port) {
+            if node.is_some_and(|n| port.protocol == Protocol::Tcp && n.ssh_port() == port.port) {
                 wrong(format!("port {port} is the node's SSH server's"));
             }
             if let Some(seen) = observation.seen(on) {

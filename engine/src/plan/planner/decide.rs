@@ -47,7 +47,7 @@ pub(in crate::plan) fn fleet(
             ..Slot::plain(node.room(&found), ranges)
         };
         fleet.add(name.clone(), slot);
-        let ssh = NodePort { port: node.port, protocol: Protocol::Tcp };
+        let ssh = NodePort { port: node.ssh_port(), protocol: Protocol::Tcp };
         let own = [(ssh, Holder::Ssh)].into_iter();
         let own = own.chain(
             seen.iter().flat_map(|s| &s.status.listens).map(|port| (*port, Holder::Process)),
