@@ -27,6 +27,10 @@ pub(crate) struct Facts {
     /// containerd's unit: whether it is active, and enabled, in systemd's words.
     pub(crate) service: (String, String),
     pub(crate) socket: bool,
+    /// How often containerd looks for containers to start again, as Go writes a duration.
+    pub(crate) restart: String,
+    /// containerd's configuration: its version, `none` if there is no file, `own` if it sets that.
+    pub(crate) config: String,
     pub(crate) overlay: bool,
     pub(crate) cgroup: String,
     /// What nft says of a table like Berth's.
@@ -117,6 +121,8 @@ impl Facts {
                 self.service = (words(active), words(enabled));
             }
             "socket" => self.socket = true,
+            "restart" => self.restart = text(),
+            "config" => self.config = text(),
             "overlay" => self.overlay = true,
             "cgroup" => self.cgroup = text(),
             "nft" => self.nft = Some(text()),

@@ -89,6 +89,10 @@ const TOOLS: [(&str, &str, [&str; 3]); 18] = [
     ("nproc", "", ["coreutils", "coreutils", "coreutils"]),
     ("find", "", ["findutils", "findutils", "findutils"]),
 ];
+/// Sets how often containerd looks for dead containers, where it has no configuration. Pods live through its restart.
+const RESTART_NEW: &str = "mkdir -p /etc/containerd && printf 'version = 2\\n\\n[plugins.\"io.containerd.internal.v1.restart\"]\\n  interval = \"1s\"\\n' >/etc/containerd/config.toml && systemctl restart containerd";
+/// The same where it has one, which is tried before it counts.
+const RESTART_MORE: &str = "cp -a /etc/containerd/config.toml /etc/containerd/config.toml.new && printf '\\n[plugins.\"io.containerd.internal.v1.restart\"]\\n  interval = \"1s\"\\n' >>/etc/containerd/config.toml.new && containerd -c /etc/containerd/config.toml.new config dump >/dev/null && mv /etc/containerd/config.toml.new /etc/containerd/config.toml && systemctl restart containerd";
 /// The oldest containerd that the tests run on.
 const CONTAINERD: (u32, u32) = (1, 6);
 /// Below so much free space images hardly fit.
@@ -104,6 +108,7 @@ pub(crate) fn judge(facts: &Facts, fleet: &Fleet) -> Vec<Finding> {
     found.system();
     found.tools();
     found.containerd();
+    found.restarts();
     found.kernel();
     found.network(fleet);
     found.sshd();
@@ -257,6 +262,28 @@ impl Findings<'_> {
                 self.bad("service", says, Mend::Run("systemctl enable --now containerd"));
             }
         }
+    }
+
+    /// How soon containerd's restart monitor sees that a process has died. Its own default is 10 s.
+    fn restarts(&mut self) {
+        let Facts { restart, config, .. } = self.facts;
+        let says = || format!("a process that dies is started again after up to {restart}");
+        let mend = match (restart.as_str(), config.as_str()) {
+            ("", _) => return,
+            ("1s", _) => return self.good("restarts", says()),
+            (_, "none") => Mend::Run(RESTART_NEW),
+            (_, "2" | "3") => Mend::Run(RESTART_MORE),
+            (_, _) => Mend::Person(
+                "set `interval = \"1s\"` under `[plugins.\"io.containerd.internal.v1.restart\"]` in /etc/containerd/config.toml, and restart containerd: pods go on".to_owned(),
+            ),
+        };
+        let says = says();
+        self.all.push(Finding {
+            what: "restarts",
+            weight: Weight::Warning,
+            says,
+            mend: Some(mend),
+        });
     }
 
     fn kernel(&mut self) {
@@ -487,7 +514,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// A Debian server that lacks nothing.
-    const WHOLE: &str = "user 0\nos Debian GNU/Linux 12 (bookworm)\nkernel 6.1.0-21-amd64\nmachine x86_64\ninit systemd\nid 0123456789abcdef0123456789abcdef\npackages apt-get\ntool bash\ntool containerd\ntool ctr\ntool runc\ntool nft\ntool ip\ntool ss\ntool unshare\ntool nsenter\ntool flock\ntool systemctl\ntool tac\ntool find\ntool tail\ntool head\ntool mktemp\ntool timeout\ntool sync\ntool stat\ntool perl\ntool nproc\ncni ptp\ncni static\ncontainerd 1.6.20~ds1\nservice active enabled\nsocket\noverlay\ncgroup cgroup2fs\nnft ok\ndisk 40000000 60000000\ninodes 900 1000\nmemory 2000000\nntp yes\nsshd maxsessions 10\nsshd allowtcpforwarding yes\nsshd allowstreamlocalforwarding yes\nroute 10.0.0.2 direct\nrange 10.0.0.0/24 eth0\nnow 1000\nend\n";
+    const WHOLE: &str = "user 0\nos Debian GNU/Linux 12 (bookworm)\nkernel 6.1.0-21-amd64\nmachine x86_64\ninit systemd\nid 0123456789abcdef0123456789abcdef\npackages apt-get\ntool bash\ntool containerd\ntool ctr\ntool runc\ntool nft\ntool ip\ntool ss\ntool unshare\ntool nsenter\ntool flock\ntool systemctl\ntool tac\ntool find\ntool tail\ntool head\ntool mktemp\ntool timeout\ntool sync\ntool stat\ntool perl\ntool nproc\ncni ptp\ncni static\ncontainerd 1.6.20~ds1\nservice active enabled\nsocket\nrestart 1s\nconfig 2\noverlay\ncgroup cgroup2fs\nnft ok\ndisk 40000000 60000000\ninodes 900 1000\nmemory 2000000\nntp yes\nsshd maxsessions 10\nsshd allowtcpforwarding yes\nsshd allowstreamlocalforwarding yes\nroute 10.0.0.2 direct\nrange 10.0.0.0/24 eth0\nnow 1000\nend\n";
 
     fn fleet() -> Fleet {
         Fleet {
@@ -555,6 +582,22 @@ mod tests {
     }
 
     #[test]
+    fn a_configuration_is_added_to_only_where_that_cannot_break_it() {
+        let with = |config: &str| {
+            judged(
+                &WHOLE.replace("restart 1s\nconfig 2", &format!("restart 10s\nconfig {config}")),
+                &fleet(),
+            )
+            .1
+        };
+        assert_eq!(with("2"), [RESTART_MORE]);
+        assert_eq!(with("none"), [RESTART_NEW]);
+        assert_eq!(with("own"), Vec::<String>::new());
+        assert_eq!(with("1"), Vec::<String>::new());
+        assert_eq!(with(""), Vec::<String>::new());
+    }
+
+    #[test]
     fn each_thing_that_is_wrong_is_named() {
         let same = Fleet {
             ids: BTreeMap::from([(
@@ -579,6 +622,12 @@ mod tests {
             ),
             ("service active enabled", "service active disabled", "bad service"),
             ("socket\n", "", "bad service: containerd runs, but not at"),
+            (
+                "restart 1s",
+                "restart 10s",
+                "warning restarts: a process that dies is started again after up to 10s",
+            ),
+            ("restart 1s\nconfig 2", "restart 10s\nconfig own", "warning restarts"),
             ("overlay\n", "", "bad overlay"),
             ("cgroup cgroup2fs", "cgroup ", "bad control groups"),
             (

@@ -17,6 +17,7 @@ use super::judge::{Finding, Fleet, commands, judge};
 use crate::connect::dial::Dialed;
 use crate::fault::{Fault, words};
 use crate::host::SshHost;
+use crate::session::quote::argv;
 
 const DOCTOR: &str = include_str!("../node/doctor.sh");
 /// How long a look at a server may take.
@@ -128,7 +129,8 @@ impl SshHost {
             let server = link.dial().await?;
             let mut script = String::from("export LC_ALL=C\n");
             for command in commands {
-                script.push_str(&format!("echo '+ {command}'; {command} </dev/null || exit\n"));
+                let shown = argv(&[format!("+ {command}")]);
+                script.push_str(&format!("echo {shown}\n({command}) </dev/null || exit\n"));
             }
             let ended = shell(&server, &script, |line| {
                 let to = to.clone();

@@ -23,6 +23,19 @@ for name in ptp static; do
   done
 done
 has containerd && say containerd "$(containerd --version 2>/dev/null | cut -d' ' -f3)"
+if has containerd; then
+  containerd config dump 2>/dev/null | awk '
+    /^ *\[plugins\..io\.containerd\.internal\.v1\.restart.\]/ { on = 1; next }
+    /^ *\[/ { on = 0 }
+    on && $1 == "interval" { print "restart", substr($3, 2, length($3) - 2) }'
+  if [ ! -e /etc/containerd/config.toml ]; then
+    say config none
+  elif grep -q 'internal\.v1\.restart' /etc/containerd/config.toml; then
+    say config own
+  else
+    say config "$(sed -n 's/^ *version *= *\([0-9]*\).*/\1/p' /etc/containerd/config.toml | head -n 1)"
+  fi
+fi
 has systemctl && say service "$(systemctl is-active containerd 2>/dev/null)" "$(systemctl is-enabled containerd 2>/dev/null)"
 [ -S /run/containerd/containerd.sock ] && say socket
 if grep -q overlay /proc/filesystems 2>/dev/null || { has modprobe && modprobe -nq overlay; }; then say overlay; fi
