@@ -24,7 +24,7 @@ use crate::saved::Saved;
 use crate::{Global, fleet};
 
 /// The most boxes that are laid out here; Graphviz takes more.
-const BOXES: usize = 400;
+const BOXES: usize = 200;
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -135,4 +135,53 @@ fn svg(picture: &Picture) -> String {
 fn colour(hex: &str) -> Color {
     let rgb = u32::from_str_radix(hex.trim_start_matches('#'), 16).unwrap_or(0);
     Color::new(rgb << 8 | 0xff)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use berth_engine::plan::picture::{Edge, Item, Tone};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn picture(names: &[String], edges: &[(usize, usize)]) -> Picture {
+        let item = |name: &String| Item {
+            kind: Kind::Service,
+            lines: vec![name.clone()],
+            tone: Tone::Same,
+        };
+        let items: BTreeMap<String, Item> =
+            names.iter().map(|name| (name.clone(), item(name))).collect();
+        let edge = |(from, to): &(usize, usize)| Edge {
+            from: names[from % names.len()].clone(),
+            to: names[to % names.len()].clone(),
+            label: "near".to_owned(),
+            dashed: from % 2 == 0,
+        };
+        Picture { items, edges: edges.iter().map(edge).collect::<BTreeSet<_>>() }
+    }
+
+    #[test]
+    fn the_largest_picture_is_laid_out_in_seconds() {
+        let names: Vec<String> = (0..BOXES).map(|n| format!("service/s{n}")).collect();
+        let edges: Vec<(usize, usize)> = (0..BOXES).map(|n| (n, n * 7 + 1)).collect();
+        let start = std::time::Instant::now();
+        assert!(svg(&picture(&names, &edges)).contains("</svg>"));
+        assert!(start.elapsed() < std::time::Duration::from_secs(30), "{:?}", start.elapsed());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+        #[test]
+        fn no_graph_panics(
+            names in prop::collection::btree_set("[^\\x00]{0,12}", 1..8),
+            edges in prop::collection::vec((0..8_usize, 0..8_usize), 0..20),
+        ) {
+            let names: Vec<String> = names.into_iter().collect();
+            let drawn = svg(&picture(&names, &edges));
+            prop_assert!(drawn.contains("</svg>"));
+        }
+    }
 }
