@@ -96,6 +96,8 @@ story_roll() {
   shell git diff --unified=0 web.berth
   run 0 berth plan
   check "it says where the text changed" said 'image +[0-9a-f]+ .* → .*  web\.berth:[0-9]+$'
+  run 0 berth plan --markdown
+  check "so does the comment for a change" said 'image +[0-9a-f]+ .*web\.berth:[0-9]+'
   commit "The second version"
   load_start --workers 4
   run 0 berth apply --yes

@@ -290,7 +290,9 @@ fn run(case: &mut [Part]) -> Vec<String> {
                     Err(why) => why,
                 },
                 "markdown" => match stage.plan().await {
-                    Ok((_, seen, body)) => render::markdown(&body, &seen.observation),
+                    Ok((_, seen, body)) => {
+                        render::markdown(&body, &seen.observation, &render::Places::new())
+                    }
                     Err(why) => why,
                 },
                 "drift" => stage
@@ -372,13 +374,13 @@ fn a_comment_is_never_too_long() {
         let many: String = (0..150).map(service).collect();
         stage.workspace.set_file("fleet.berth", format!("{fleet}{many}"));
         let (_, seen, body) = stage.plan().await.expect("a plan");
-        let comment = render::markdown(&body, &seen.observation);
+        let comment = render::markdown(&body, &seen.observation, &render::Places::new());
         assert!(comment.chars().count() <= render::MARKDOWN_LIMIT, "{}", comment.chars().count());
         assert!(comment.contains("too long") && comment.contains("+ service/s0"), "{comment}");
         stage.apply(usize::MAX).await.expect("applied");
         stage.workspace.set_file("fleet.berth", fleet);
         let (_, seen, body) = stage.plan().await.expect("a plan");
-        let comment = render::markdown(&body, &seen.observation);
+        let comment = render::markdown(&body, &seen.observation, &render::Places::new());
         assert!(comment.chars().count() <= render::MARKDOWN_LIMIT, "{}", comment.chars().count());
         for n in 0..150 {
             assert!(comment.contains(&format!("> - `service/s{n}`\n")), "s{n}");

@@ -101,7 +101,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             );
         }
         if args.markdown {
-            put!("{}", render::markdown(&body, &seen.observation));
+            put!("{}", render::markdown(&body, &seen.observation, &places(&project, &body)));
         } else if args.json || args.ndjson {
             let origin = Origin {
                 places: places(&project, &body),

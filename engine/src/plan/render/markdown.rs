@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::{change_and_waves, counts, head, nodes, one_line, plural};
+use super::{Places, change_and_waves, counts, head, nodes, one_line, plural};
 use crate::plan::body::{Change, PlanBody, Verb};
 use crate::plan::observation::Observation;
 
@@ -17,7 +17,7 @@ const REST: usize = 512;
 const ASIDE: usize = 8_192;
 
 /// The whole plan, at most [`LIMIT`] characters. `observation` tells which nodes answered.
-pub fn markdown(body: &PlanBody, observation: &Observation) -> String {
+pub fn markdown(body: &PlanBody, observation: &Observation, places: &Places) -> String {
     let mut out = String::new();
     let mut title = String::new();
     head(&mut title, body, observation);
@@ -36,7 +36,8 @@ pub fn markdown(body: &PlanBody, observation: &Observation) -> String {
     aside(&mut out, "Blocked", blocked.collect());
     let deferred = body.deferred.iter().map(|deferred| format!("! {deferred}\n"));
     aside(&mut out, "Put off", deferred.collect());
-    let mut parts: Vec<String> = body.changes.iter().map(|change| folded(change, body)).collect();
+    let mut parts: Vec<String> =
+        body.changes.iter().map(|change| folded(change, body, places)).collect();
     let mut lines = String::new();
     nodes(&mut lines, body);
     if !lines.is_empty() {
@@ -105,9 +106,9 @@ fn aside(out: &mut String, heading: &str, all: Vec<String>) {
 }
 
 /// A resource's change, folded under its line.
-fn folded(change: &Change, body: &PlanBody) -> String {
+fn folded(change: &Change, body: &PlanBody, places: &Places) -> String {
     let mut lines = String::new();
-    change_and_waves(&mut lines, change, body, &super::Places::new());
+    change_and_waves(&mut lines, change, body, places);
     fold(&one_line(change), &lines)
 }
 
