@@ -337,6 +337,8 @@ containerd_state() {
 image_pull() {
   local folder status
   command -v ctr >/dev/null || return 127
+  # What a pull left that was killed, an hour and more ago.
+  find /run/berth -maxdepth 1 -name 'pull.*' -mmin +70 -exec rm -rf {} + 2>/dev/null
   mkdir -p /run/berth && folder=$(mktemp -d /run/berth/pull.XXXXXX) || return
   mkdir "$folder/_default" && printf '%s' "$5" >"$folder/ca" && printf '%s' "${4//@FOLDER@/"$folder"}" >"$folder/_default/hosts.toml" &&
     timeout -k 5 3600 ctr -n "$1" content fetch --hosts-dir "$folder" --platform "$3" "$2" 9>&- 2>&1 >/dev/null | tail -c 2000
