@@ -53,6 +53,8 @@ pub(crate) struct Route {
     pub(crate) jumps: Vec<String>,
     /// A program to go through, with its tokens.
     pub(crate) command: Option<String>,
+    /// Jump hosts that this one is on the way to.
+    pub(crate) behind: Vec<String>,
 }
 
 /// Works out how a target is reached.

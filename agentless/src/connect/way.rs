@@ -87,6 +87,10 @@ async fn through(dialer: &Dialer, route: &Route, jumps: usize) -> Result<Way, Fa
     let Some(name) = names.last() else {
         return Err(at(Layer::Ssh, "there is no jump host".to_owned()));
     };
+    if route.behind.contains(name) {
+        let circle = route.behind.join(", ");
+        return Err(at(Layer::Ssh, format!("the way to {name} leads through itself: {circle}")));
+    }
     let gate = dialer.gates.gate(&names.join(","));
     let turn = gate.turns.clone().acquire_owned().await.ok();
     let handle = gated(dialer, route, &gate, (name, jumps)).await?;
@@ -133,6 +137,8 @@ async fn gated(
     if jumps > 1 || next.jumps.iter().any(|jump| jump == name) {
         next.jumps = route.jumps.get(..jumps - 1).unwrap_or_default().to_vec();
     }
+    next.behind.clone_from(&route.behind);
+    next.behind.push(name.to_owned());
     let way = match next.jumps.len() {
         0 => Box::pin(open(dialer, &target, &next)).await,
         before => Box::pin(through(dialer, &next, before)).await,
@@ -156,5 +162,47 @@ fn program(command: &str) -> Result<impl Stream + use<>, Fault> {
             Ok(tokio::io::join(stdout, stdin))
         }
         _ => Err(failed(format!("`{command}` has no pipes"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::connect::dial::Options;
+    use crate::connect::ssh_config::SshConfig;
+    use crate::image::Registries;
+
+    /// Where a way ends that a configuration of these words leads.
+    async fn ends(config: &str) -> Option<String> {
+        std::process::Command::new("ssh").arg("-V").output().ok()?;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config");
+        std::fs::write(&path, config).expect("a file");
+        let registries = Registries::new(folder.path().to_owned(), Default::default());
+        let mut options = Options::for_project(folder.path().to_owned(), Arc::new(registries));
+        options.ssh_config = SshConfig::File(path);
+        let dialer = Dialer::new(&options);
+        let target = Target { host: "web".to_owned(), ..Target::default() };
+        let route = match dialer.route(&target).await {
+            Ok(route) => route,
+            Err(fault) => panic!("{fault:?}"),
+        };
+        match open(&dialer, &target, &route).await {
+            Ok(way) => panic!("a way to {}", way.shown),
+            Err(Fault::Unreachable { why, .. }) => Some(why),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn jump_hosts_in_a_circle_are_told() {
+        let circle = "Host web b\n  ProxyJump a\nHost a\n  ProxyJump b\n";
+        let Some(why) = ends(circle).await else { return };
+        assert!(why.contains("the way to a leads through itself: a, b"), "{why}");
+        let gate = "Host web\n  ProxyJump 127.0.0.1:1\n";
+        let dark = ends(gate).await.expect("ssh");
+        assert!(dark.contains("jump host [127.0.0.1]:1: ") && dark.contains("refused"), "{dark}");
     }
 }
