@@ -444,6 +444,10 @@ fn a_copy_that_lacks_lines_needs_every_node() {
         let wish = Wish { fenced: BTreeSet::from([node(1)]), ..take_over() };
         relocate(&twin, &moved, &wish).await.expect("a take-over");
         survey(&twin, &moved).await.expect("a ledger that is believed");
+        // What it has is the least from now on.
+        twin.world().lose_ledger(&node(2));
+        let fault = survey(&twin, &moved).await.expect_err("lost lines");
+        assert!(matches!(fault, LedgerFault::Behind { has: 0, known: 2.., .. }), "{fault}");
         // The same of what is given.
         let (graph, twin) = (graph, running(3).await.1);
         let given = ledger::parse(&twin.world().ledgers()[&node(1)]).expect("a ledger");

@@ -265,8 +265,10 @@ async fn taken_over<H: Host>(
     let mark = newest(&observation);
     let known = mark.map_or((0, 0), |mark| (mark.epoch, mark.lines));
     let given = wish.given.as_ref().map_or(0, |given| given.head.epoch);
-    // The lines of another epoch are counted anew: the copy that goes on may have fewer.
-    let claim = claim(graph, wish, known.0.max(given) + 1, 0);
+    // The lines of another epoch are counted anew: what goes on may have fewer than there were.
+    let chosen = best(host, graph, &observation, wish).await?;
+    let lines = chosen.map_or(known.1, |(_, _, ledger)| ledger.head.lines);
+    let claim = claim(graph, wish, known.0.max(given) + 1, lines);
     let mut locked: Vec<NodeName> = Vec::new();
     for node in &seen {
         if let Err(error) = host.lock(node, &claim).await {
@@ -283,15 +285,17 @@ async fn taken_over<H: Host>(
     Ok(Moved { from, ledger, untold })
 }
 
-/// Chooses the newest ledger that there is, and makes it the new keeper's, all at once.
-async fn go_on<H: Host>(
+/// Chooses the newest ledger that there is, with its bytes; nothing if there is none.
+///
+/// # Errors
+/// If a newer Berth wrote one, if what was given is older, or if nobody is sure that it knows all.
+async fn best<H: Host>(
     host: &H,
     graph: &Graph,
     observation: &Observation,
-    (epoch, lines): (u64, u64),
     wish: &Wish,
-) -> Result<(Source, Ledger), MoveError> {
-    let (named, tenant) = (&graph.keeper, &graph.tenant);
+) -> Result<Option<(Source, Vec<u8>, Ledger)>, MoveError> {
+    let tenant = &graph.tenant;
     let mut best: Option<(Source, Vec<u8>, Ledger)> = None;
     let key = |ledger: &Ledger| (ledger.head.epoch, ledger.head.lines);
     for (node, view) in &observation.nodes {
@@ -326,7 +330,19 @@ async fn go_on<H: Host>(
             return Err(MoveError::Unknown(node.clone()));
         }
     }
-    let (from, mut bytes, prev, entry) = match best {
+    Ok(best)
+}
+
+/// Makes the newest ledger that there is the new keeper's, all at once.
+async fn go_on<H: Host>(
+    host: &H,
+    graph: &Graph,
+    observation: &Observation,
+    (epoch, lines): (u64, u64),
+    wish: &Wish,
+) -> Result<(Source, Ledger), MoveError> {
+    let (named, tenant) = (&graph.keeper, &graph.tenant);
+    let (from, mut bytes, prev, entry) = match best(host, graph, observation, wish).await? {
         Some((from, mut bytes, ledger)) => {
             bytes.truncate(usize::try_from(ledger.length).unwrap_or(usize::MAX));
             let entry = Entry::Keeper { keeper: named.clone(), epoch, taken_over: true };
