@@ -133,10 +133,19 @@ fn a_move_that_is_interrupted_goes_on() {
                     () = engine.killed() => {}
                 }
                 twin.world().clear_faults();
-                if survey(&twin, &moved).await.is_err() {
-                    relocate(&twin, &moved, &wish).await.expect("a move");
+                let again = relocate(&twin, &moved, &wish).await;
+                assert!(matches!(again, Ok(_) | Err(MoveError::Here(_))), "{fault:?} at {at}");
+                let seen = survey(&twin, &moved).await.expect("a ledger");
+                for name in moved.nodes.keys() {
+                    let mark = seen.observation.seen(name).and_then(|seen| seen.ledger.as_ref());
+                    let mark = mark.expect("a mark");
+                    assert_eq!(
+                        (&mark.keeper, mark.epoch),
+                        (&node(2), 1),
+                        "{name}, {fault:?} at {at}"
+                    );
                 }
-                let after = survey(&twin, &moved).await.expect("a ledger").ledger.head;
+                let after = seen.ledger.head;
                 assert_eq!(
                     (after.revision, after.epoch),
                     (before.revision, 1),

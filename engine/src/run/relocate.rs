@@ -164,11 +164,34 @@ pub async fn relocate<H: Host>(host: &H, graph: &Graph, wish: &Wish) -> Result<M
     }
     match (whole, wish.take_over || wish.rebuild || wish.given.is_some()) {
         (Ok(None), false) => Err(MoveError::Nothing(graph.tenant.to_string())),
-        (Ok(Some(_)), _) if keeper == named => Err(MoveError::Here(named.clone())),
+        (Ok(Some(old)), _) if keeper == named => {
+            tell(host, graph, &observation, &old.head, wish).await;
+            Err(MoveError::Here(named.clone()))
+        }
         (Ok(Some(_)), true) => Err(MoveError::KeeperThere(keeper.clone())),
         (Ok(Some(old)), false) => moved(host, graph, &observation, keeper, old, wish).await,
         (Err(fault), false) => Err(lost(keeper, &fault)),
         (Ok(None) | Err(_), true) => taken_over(host, graph, observation, wish).await,
+    }
+}
+
+/// Tells nodes of the keeper that a move which was killed had not told. Who cannot be locked now learns
+/// of it with the next lock.
+async fn tell<H: Host>(
+    host: &H,
+    graph: &Graph,
+    observation: &Observation,
+    head: &Head,
+    wish: &Wish,
+) {
+    let claim = claim(graph, wish, head.epoch, head.lines);
+    for node in graph.nodes.keys() {
+        let Some(seen) = observation.seen(node) else { continue };
+        let is_old = seen.ledger.as_ref().is_none_or(|mark| mark.epoch < head.epoch);
+        if head.epoch > 0 && is_old {
+            let _ = host.lock(node, &claim).await;
+            host.unlock(node).await;
+        }
     }
 }
 
