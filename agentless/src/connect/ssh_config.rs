@@ -59,6 +59,15 @@ pub(crate) struct Route {
 
 /// Works out how a target is reached.
 pub(crate) async fn resolve(target: &Target, config: &SshConfig) -> Result<Route, Fault> {
+    // They become words of programs that the configuration runs (Match exec, ProxyCommand).
+    let plain = |c: char| c.is_alphanumeric() || ".-_:%@+".contains(c);
+    let words = [Some(&target.host), target.user.as_ref()];
+    if let Some(odd) = words.into_iter().flatten().find(|word| !word.chars().all(plain)) {
+        return Err(Fault::Unreachable {
+            layer: Layer::Dns,
+            why: format!("`{}` is no name of a host or a login", odd.escape_debug()),
+        });
+    }
     let mut route = match wrapper(config) {
         Some(wrapper) => read(&ask(target, &wrapper).await?, &target.host),
         None => Route { host: target.host.clone(), ..Route::default() },
@@ -283,6 +292,19 @@ mod tests {
         let route = resolved(config, &said).await.expect("ssh");
         assert_eq!((route.port, &*route.user), (22, "eve"));
         assert_eq!((route.keys, route.jumps), (vec![PathBuf::from("/keys/own")], said.jumps));
+    }
+
+    #[tokio::test]
+    async fn names_that_a_shell_would_read_go_nowhere() {
+        for host in ["a;b", "$(b)", "`b`", "a|b", "a b", "a\nb", "'a'"] {
+            let fault = resolve(&target(host), &SshConfig::Nothing).await.expect_err("no host");
+            assert!(matches!(fault, Fault::Unreachable { layer: Layer::Dns, .. }), "{host}");
+            let user = Target { user: Some(host.to_owned()), ..target("db1") };
+            assert!(resolve(&user, &SshConfig::Nothing).await.is_err(), "{host}");
+        }
+        for host in ["db1.example.com", "fe80::1%eth0", "10.0.0.1", "größe.example"] {
+            assert!(resolve(&target(host), &SshConfig::Nothing).await.is_ok(), "{host}");
+        }
     }
 
     #[tokio::test]
