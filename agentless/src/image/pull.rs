@@ -21,20 +21,24 @@ use crate::session::quote::Call;
 /// A token may end in the middle of a large image; what is there already is not pulled again.
 const TRIES: u32 = 3;
 
-/// Lets the node pull what it lacks of an image, and says under which name the node keeps it until it
-/// has its own; nothing if it lacks nothing.
+/// The name under which a node keeps what it pulled, until the image has its own.
+fn name(reference: &Reference, digest: &ImageDigest) -> String {
+    format!("{}/{}@{digest}", reference.registry(), reference.repository())
+}
+
+/// Lets the node pull what it lacks of an image.
 pub(super) async fn on_node(
     writer: &Writer<'_>,
     namespace: &str,
     registries: &Registries,
     (reference, digest): (&Reference, &ImageDigest),
     image: &Image,
-) -> Result<Option<String>, Fault> {
+) -> Result<(), Fault> {
     if !lacks(writer, namespace, image).await? {
-        return Ok(None);
+        return Ok(());
     }
     let bad = |why: String| Fault::from(Refusal::BadImage { image: digest.to_string(), why });
-    let name = format!("{}/{}@{digest}", reference.registry(), reference.repository());
+    let name = name(reference, digest);
     let mut tries = 0;
     loop {
         tries += 1;
@@ -47,7 +51,7 @@ pub(super) async fn on_node(
             .data(&file.certificates);
         let output = writer.run(&call).await?;
         match output.status {
-            0 => return Ok(Some(name)),
+            0 => return Ok(()),
             127 => {
                 return Err(Refusal::Missing {
                     what: "ctr".to_owned(),
@@ -69,13 +73,15 @@ pub(super) async fn on_node(
     }
 }
 
-/// Drops the name that a pull gave; the image has its own by now, or is given up.
+/// Drops the name that a pull gave, this one or one that was killed; the image has its own by now, or
+/// is given up.
 pub(super) async fn forget(
     writer: &Writer<'_>,
     namespace: &str,
-    name: String,
+    (reference, digest): (&Reference, &ImageDigest),
 ) -> Result<(), Fault> {
     writer.note("containerd: images.delete")?;
+    let name = name(reference, digest);
     let request = api::DeleteImageRequest { name, sync: false, target: None };
     match writer.containerd().images().delete(within(namespace, request)).await {
         Err(status) if status.code() != Code::NotFound => {

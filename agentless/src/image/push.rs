@@ -182,19 +182,16 @@ pub(super) struct Push<'a> {
 
 impl Push<'_> {
     async fn all(&self, source: &Source, image: &Image) -> Result<(), Fault> {
-        let pulled = match self.remote {
-            Some((registries, reference))
-                if registries.access(reference).puller == Puller::Nodes =>
-            {
-                let named = (reference, self.digest);
-                pull::on_node(self.writer, self.namespace, registries, named, image).await?
-            }
-            Some(_) | None => None,
+        let by_node = |(registries, reference): &(&Registries, &Reference)| {
+            registries.access(reference).puller == Puller::Nodes
         };
+        let Some((registries, reference)) = self.remote.filter(by_node) else {
+            return self.send_all(source, image).await;
+        };
+        let named = (reference, self.digest);
+        pull::on_node(self.writer, self.namespace, registries, named, image).await?;
         let sent = self.send_all(source, image).await;
-        if let Some(name) = pulled {
-            pull::forget(self.writer, self.namespace, name).await?;
-        }
+        pull::forget(self.writer, self.namespace, named).await?;
         sent
     }
 
