@@ -9,7 +9,9 @@ use std::sync::Arc;
 use berth_agentless::{Options, SshConfig, SshHost, Target};
 use berth_engine::plan::graph::{Graph, Node};
 use berth_engine::plan::names::NodeName;
+use berth_engine::plan::observation::Observation;
 use berth_engine::run::clock::{Clock as _, SystemClock};
+use berth_engine::run::observe::observe;
 use berth_engine::run::store::Store;
 
 use crate::Global;
@@ -79,6 +81,16 @@ pub(crate) fn options(project: &Project, global: &Global) -> Options {
         }));
     }
     options
+}
+
+/// What every node says of itself, for commands that only look.
+pub(crate) fn seen(project: &Project, global: &Global) -> std::io::Result<Observation> {
+    block_on(async {
+        let host = host(project, global);
+        let observation = observe(&host, &project.graph).await;
+        host.close().await;
+        observation
+    })
 }
 
 /// Runs a command's asynchronous part.

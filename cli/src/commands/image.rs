@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_engine::plan::lockfile::Lockfile;
 use berth_engine::plan::names::ImageDigest;
 use berth_engine::plan::observation::NodeView;
-use berth_engine::run::observe::observe;
 
 use super::Ended;
 use super::ledger::size;
@@ -74,12 +73,7 @@ fn shown(name: &str) -> &str {
 fn list(global: &Global) -> Ended {
     let project = Project::load(global, Pins::Keep)?;
     let graph = &project.graph;
-    let observation = fleet::block_on(async {
-        let host = fleet::host(&project, global);
-        let observation = observe(&host, graph).await;
-        host.close().await;
-        observation
-    })?;
+    let observation = fleet::seen(&project, global)?;
     let mut images: BTreeMap<&ImageDigest, (&str, Vec<String>)> = BTreeMap::new();
     for (name, workload) in &graph.workloads {
         let template = &workload.template;

@@ -2,7 +2,6 @@
 
 use berth_engine::plan::graph::Graph;
 use berth_engine::plan::observation::{Observation, PodStatus};
-use berth_engine::run::observe::observe;
 use serde_json::{Value, json};
 
 use super::Ended;
@@ -27,12 +26,7 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let project = Project::load(global, Pins::Keep)?;
     let graph = &project.graph;
-    let observation = fleet::block_on(async {
-        let host = fleet::host(&project, global);
-        let observation = observe(&host, graph).await;
-        host.close().await;
-        observation
-    })?;
+    let observation = fleet::seen(&project, global)?;
     let mut chosen = Vec::new();
     for what in &args.what {
         chosen.push(replicas::parse(what, graph, &observation)?);
