@@ -189,6 +189,12 @@ fn mend(error: &(dyn Error + 'static)) -> Option<String> {
         Some(LedgerFault::Behind { .. } | LedgerFault::Unfinished { .. }) => {
             return Some("`berth ledger move --take-over` goes on with the newest copy".to_owned());
         }
+        Some(LedgerFault::Gone { .. }) => {
+            return Some(
+                "`berth state rebuild` begins one with what this folder and the nodes know"
+                    .to_owned(),
+            );
+        }
         Some(LedgerFault::Unseen { .. }) => {
             return Some(
                 "a first apply needs more than half of the nodes; take those out of the text that are not there yet"

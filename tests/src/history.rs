@@ -379,6 +379,7 @@ async fn reopen(twin: &Twin, graph: &Graph, dice: &mut Dice) -> Result<(), Strin
 
 /// An engine's turn that may fail in any honest way; gives the plan, if it came to one.
 async fn attempt(engine: &Engine, graph: &Graph) -> Option<PlanBody> {
+    engine.follow(&graph.keeper);
     let mut seen = survey(engine, graph).await.ok()?;
     engine.distort_seen(&mut seen);
     let mut body = agreed(&seen, graph, Goal::Converge);

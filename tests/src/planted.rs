@@ -8,6 +8,7 @@ use std::time::Duration;
 use berth_engine::plan::action::{Action, Backend, Endpoint, Peer, PodSpec};
 use berth_engine::plan::after::After;
 use berth_engine::plan::body::{Gate, PlanBody, Step, Work};
+use berth_engine::plan::ledger::Mark;
 use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::{NodeObservation, NodeView, PodStatus};
 use berth_engine::run::host::{Host, HostError, LockClaim, ProbeTarget, Ran};
@@ -138,6 +139,8 @@ struct Kept {
     unwritten: BTreeMap<NodeName, (String, Vec<u8>)>,
     /// Whether the next read of the ledger lacks its last line.
     late: bool,
+    /// Who should keep the ledger, as the text says.
+    named: Option<NodeName>,
     /// Who keeps the ledger, as the last claim says.
     keeper: Option<NodeName>,
 }
@@ -161,6 +164,11 @@ impl Engine {
     /// Resolves when a fault has killed it.
     pub async fn killed(&self) {
         self.twin.killed().await;
+    }
+
+    /// Says who should keep the ledger, as the text has it.
+    pub fn follow(&self, keeper: &NodeName) {
+        self.kept().named = Some(keeper.clone());
     }
 
     fn has(&self, bug: Bug) -> bool {
@@ -392,7 +400,9 @@ impl Host for Engine {
             other => other?,
         };
         if self.has(Bug::FencesAreForced) {
-            seen.ledger = None;
+            let named = self.kept().named.clone();
+            let as_said = |mark: Mark| Some(Mark { epoch: 0, lines: 0, keeper: named?, ..mark });
+            seen.ledger = seen.ledger.and_then(as_said);
         }
         if self.has(Bug::OnePodIsOverlooked)
             && let Some((last, _)) = seen.spec.pods.pop_last()

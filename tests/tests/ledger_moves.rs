@@ -307,6 +307,9 @@ fn a_ledger_that_is_lost_everywhere_is_rebuilt_from_the_nodes() {
         let rebuild = Wish { rebuild: true, ..wish() };
         let unknown = relocate(&twin, &graph, &rebuild).await.expect_err("nobody knows");
         assert!(matches!(unknown, MoveError::Unknown(_)), "{unknown}");
+        // Nor is it a first apply: what runs says that there was a ledger.
+        let fault = survey(&twin, &graph).await.expect_err("no ledger");
+        assert_eq!(fault, LedgerFault::Gone { node: node(1) });
         twin.world().set_cut(&node(3), false);
         let came = relocate(&twin, &graph, &rebuild).await.expect("a rebuilt ledger");
         assert!(matches!(came.from, Source::Nodes(_)), "{:?}", came.from);

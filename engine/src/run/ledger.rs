@@ -52,6 +52,12 @@ pub enum LedgerFault {
         /// Of how many.
         of: usize,
     },
+    /// No node that answers knows a ledger, and one of them has what only an apply makes.
+    #[error("no node that answers knows a ledger, and {node} has replicas of this environment")]
+    Gone {
+        /// A node that has.
+        node: NodeName,
+    },
     /// The move to its keeper did not end.
     #[error("the ledger's move to {keeper} (epoch {epoch}) was interrupted")]
     Unfinished {
@@ -141,6 +147,14 @@ pub fn believed(graph: &Graph, observation: &Observation, head: &Head) -> Result
             Err(LedgerFault::Behind { keeper: named.clone(), has: 0, known: 1 })
         }
         None if head.lines == 0 => {
+            let mut all = observation.nodes.keys();
+            let is_in_use = |node: &&NodeName| {
+                let seen = observation.seen(node).map(|seen| &seen.spec);
+                seen.is_some_and(|spec| spec.tenant || !spec.pods.is_empty())
+            };
+            if let Some(node) = all.find(is_in_use) {
+                return Err(LedgerFault::Gone { node: node.clone() });
+            }
             let seen = graph.nodes.keys().filter(|node| observation.seen(node).is_some()).count();
             let of = graph.nodes.len();
             if seen * 2 > of { Ok(()) } else { Err(LedgerFault::Unseen { seen, of }) }
