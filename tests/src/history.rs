@@ -158,11 +158,12 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     twin.world().set_most(&image('d'), 0);
     let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
     twin.world().add_foreign(&nodes[1], "redis-test");
-    let mut is_gone = false;
+    let (mut is_gone, mut before) = (false, BTreeSet::new());
     for _ in 0..2 + dice.roll(6) {
         match dice.roll(8) {
             0 | 1 => graph = Graph { keeper: graph.keeper, ..text(&mut dice) },
             4 | 5 if seed % 5 == 3 => {
+                before.insert(graph.keeper.clone());
                 is_gone |= move_ledger(&twin, &mut graph, &mut dice, bug).await;
             }
             6 | 7 => decide(&twin, &graph, &mut dice).await,
@@ -202,6 +203,13 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
         twin.world().set_cut(node, false);
     }
     find_ledger(&twin, &graph, is_gone).await?;
+    // Somebody whose text still names the keeper before.
+    for keeper in before.into_iter().filter(|before| *before != graph.keeper) {
+        tell(|| format!("an older text, which names {keeper}\n"));
+        let engine = Engine::new(twin.another_engine(), bug);
+        attempt(&engine, &Graph { keeper, ..graph.clone() }).await;
+        twin.world().plan_floors(BTreeMap::new());
+    }
     reopen(&twin, &graph, &mut dice).await?;
     settle(&twin, &graph, bug).await?;
     ends_well(&twin, &graph).await?;
