@@ -79,6 +79,12 @@ pub(crate) struct Global {
 }
 
 #[derive(Debug, Subcommand)]
+enum NodeCommand {
+    /// Forget a node that is gone for good, or whose machine was replaced: what was there starts elsewhere
+    Forget(commands::overrides::ForgetArgs),
+}
+
+#[derive(Debug, Subcommand)]
 enum Command {
     /// Check the text: every mistake, with its place and what to do
     Check(commands::check::Args),
@@ -126,6 +132,13 @@ enum Command {
     Drain(commands::overrides::DrainArgs),
     /// Open nodes again that were cordoned or drained
     Uncordon(commands::overrides::UncordonArgs),
+    /// Say that nodes are switched off: what has no data there starts elsewhere
+    Fence(commands::overrides::DrainArgs),
+    /// Take back that nodes are switched off
+    Unfence(commands::overrides::UncordonArgs),
+    /// Nodes that leave: berth node forget n3
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Keep services at their release, whatever the text says
     Pause(commands::overrides::PauseArgs),
     /// Let paused services go on
@@ -214,6 +227,9 @@ fn main() -> ExitCode {
         Command::Cordon(args) => commands::overrides::cordon(&global, &args),
         Command::Drain(args) => commands::overrides::drain(&global, &args),
         Command::Uncordon(args) => commands::overrides::uncordon(&global, &args),
+        Command::Fence(args) => commands::overrides::fence(&global, &args),
+        Command::Unfence(args) => commands::overrides::unfence(&global, &args),
+        Command::Node(NodeCommand::Forget(args)) => commands::overrides::forget(&global, &args),
         Command::Pause(args) => commands::overrides::pause(&global, &args),
         Command::Resume(args) => commands::overrides::resume(&global, &args),
         Command::Scale(args) => commands::overrides::scale(&global, &args),

@@ -122,6 +122,15 @@ impl Project {
     /// Loads, compiles and lowers the project; prints every mistake. Writes new pins to
     /// `berth.lock`, unless told not to.
     pub(crate) fn load(global: &Global, pins: Pins) -> Result<Self, ProjectError> {
+        Self::load_again(global, pins, None)
+    }
+
+    /// Loads it once more; what it was before has told its warnings.
+    pub(crate) fn load_again(
+        global: &Global,
+        pins: Pins,
+        before: Option<&Self>,
+    ) -> Result<Self, ProjectError> {
         let Examined { snapshot, diagnostics, waived, project, package, notes, lock } =
             examine(global, pins)?;
         if let Some(package) = package {
@@ -130,8 +139,10 @@ impl Project {
         let Some(project) = project else {
             return Err(mistakes(&diagnostics, &snapshot));
         };
-        shown::tell(&diagnostics, &snapshot);
-        say_waived(&waived);
+        if before.is_none_or(|before| before.program != project.program) {
+            shown::tell(&diagnostics, &snapshot);
+            say_waived(&waived);
+        }
         for note in notes {
             hint!("{note}");
         }

@@ -28,8 +28,21 @@ pub struct Turn {
 /// # Panics
 /// If the ledger cannot be read or the checker rejects the plan.
 pub async fn plan<H: Host>(twin: &H, graph: &Graph, goal: Goal) -> (Survey, PlanBody) {
+    plan_at(twin, graph, goal, 1).await
+}
+
+/// Surveys and plans at a moment, in milliseconds since 1970.
+///
+/// # Panics
+/// As [`plan`].
+pub async fn plan_at<H: Host>(
+    twin: &H,
+    graph: &Graph,
+    goal: Goal,
+    now_ms: u64,
+) -> (Survey, PlanBody) {
     let seen = survey(twin, graph).await.expect("the ledger can be read");
-    let body = agreed(&seen, graph, goal);
+    let body = agreed_at(&seen, graph, goal, now_ms);
     (seen, body)
 }
 
@@ -38,7 +51,15 @@ pub async fn plan<H: Host>(twin: &H, graph: &Graph, goal: Goal) -> (Survey, Plan
 /// # Panics
 /// If the checker rejects the plan, with its text.
 pub fn agreed(seen: &Survey, graph: &Graph, goal: Goal) -> PlanBody {
-    seen.plan(graph, "program", goal, EVERYTHING, 1).unwrap_or_else(|violations| {
+    agreed_at(seen, graph, goal, 1)
+}
+
+/// Plans at a moment, in milliseconds since 1970.
+///
+/// # Panics
+/// As [`agreed`].
+pub fn agreed_at(seen: &Survey, graph: &Graph, goal: Goal, now_ms: u64) -> PlanBody {
+    seen.plan(graph, "program", goal, EVERYTHING, now_ms).unwrap_or_else(|violations| {
         let body = planner::plan(&Inputs {
             graph,
             program: "program",
@@ -46,7 +67,7 @@ pub fn agreed(seen: &Survey, graph: &Graph, goal: Goal) -> PlanBody {
             head: &seen.ledger.head,
             goal,
             only: EVERYTHING,
-            now_ms: 1,
+            now_ms,
         });
         let text = render::text(&body, &seen.observation);
         let kinds: std::collections::BTreeSet<_> =
@@ -60,7 +81,15 @@ pub fn agreed(seen: &Survey, graph: &Graph, goal: Goal) -> PlanBody {
 /// # Panics
 /// As [`plan`].
 pub async fn turn<H: Host>(twin: &H, graph: &Graph, goal: Goal) -> Turn {
-    let (survey, body) = plan(twin, graph, goal).await;
+    turn_at(twin, graph, goal, 1).await
+}
+
+/// Surveys, plans, and applies what there is to do at a moment, in milliseconds since 1970.
+///
+/// # Panics
+/// As [`plan`].
+pub async fn turn_at<H: Host>(twin: &H, graph: &Graph, goal: Goal, now_ms: u64) -> Turn {
+    let (survey, body) = plan_at(twin, graph, goal, now_ms).await;
     if body.is_empty() || !body.blocked.is_empty() {
         return Turn { body, survey, applied: None };
     }

@@ -7,13 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_engine::plan::body::{Branch, Goal, PlanBody};
 use berth_engine::plan::canon::release_digest;
 use berth_engine::plan::graph::{
-    CanaryStep, Check, Graph, Intake, Metric, Mount, Scale, Strategy, Volume, Workload,
+    CanaryStep, Check, Graph, Intake, Metric, Mount, OnUnreachable, Scale, Strategy, Volume,
+    Workload,
 };
 use berth_engine::plan::ledger::{Entry, Head, Pin};
-use berth_engine::plan::names::{ImageDigest, PodId, VolumeName, WorkloadName};
+use berth_engine::plan::names::{ImageDigest, NodeName, PodId, VolumeName, WorkloadName};
 use berth_engine::plan::observation::{OnDelete, VolumeSpec};
 use berth_engine::plan::overrides::{self, Override, Subject};
 use berth_engine::plan::render;
+use berth_engine::plan::unreachable;
 use berth_engine::run::observe::{Survey, survey};
 use berth_engine::run::record;
 use berth_engine::run::relocate::{Wish, relocate};
@@ -150,8 +152,11 @@ pub struct Ended {
 /// If the checker turns a plan down.
 pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     let mut dice = Dice(seed);
-    let mut graph = text(&mut dice);
+    let mut graph = waits(seed, text(&mut dice));
     let twin = world(&graph);
+    if is_replaced(seed) {
+        ["web", "api"].iter().for_each(|name| twin.world().let_double(&WorkloadName::new(*name)));
+    }
     behave(&twin);
     twin.world().set_metric("0.01");
     // It is asked each time, and fails.
@@ -161,7 +166,9 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     let (mut is_gone, mut before) = (false, BTreeSet::new());
     for _ in 0..2 + dice.roll(6) {
         match dice.roll(8) {
-            0 | 1 => graph = Graph { keeper: graph.keeper, ..text(&mut dice) },
+            0 | 1 => {
+                graph = waits(seed, Graph { keeper: graph.keeper, ..text(&mut dice) });
+            }
             4 | 5 if seed % 5 == 3 => {
                 before.insert(graph.keeper.clone());
                 is_gone |= move_ledger(&twin, &mut graph, &mut dice, bug).await;
@@ -180,7 +187,11 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
                 let node = dice.pick(&nodes);
                 let cut = dice.roll(2) == 0;
                 tell(|| format!("{node} is {}\n", if cut { "cut off" } else { "there again" }));
-                twin.world().set_cut(&node, cut);
+                if is_switched_off(seed) {
+                    switch(&twin, &graph, &node, !cut).await;
+                } else {
+                    twin.world().set_cut(&node, cut);
+                }
             }
             _ => {}
         }
@@ -200,9 +211,12 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
         twin.world().clear_faults();
     }
     for node in &nodes {
-        twin.world().set_cut(node, false);
+        if is_switched_off(seed) {
+            switch(&twin, &graph, node, true).await;
+        } else {
+            twin.world().set_cut(node, false);
+        }
     }
-    find_ledger(&twin, &graph, is_gone).await?;
     // Somebody whose text still names the keeper before.
     for keeper in before.into_iter().filter(|before| *before != graph.keeper) {
         tell(|| format!("an older text, which names {keeper}\n"));
@@ -210,12 +224,45 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
         attempt(&engine, &Graph { keeper, ..graph.clone() }).await;
         twin.world().plan_floors(BTreeMap::new());
     }
+    find_ledger(&twin, &graph, is_gone).await?;
     reopen(&twin, &graph, &mut dice).await?;
     settle(&twin, &graph, bug).await?;
     ends_well(&twin, &graph).await?;
     let seen = survey(&twin, &graph).await.map_err(|fault| fault.to_string())?;
     let (hash, world) = (seen.ledger.head.hash, twin.world());
     Ok(Ended { hash, calls: world.calls(), met: world.met().clone() })
+}
+
+/// Whether replicas on silent nodes are replaced at once in a history, and may run twice.
+fn is_replaced(seed: u64) -> bool {
+    seed % 7 == 2
+}
+
+/// Whether nodes that are gone are switched off in a history, and a person says so.
+fn is_switched_off(seed: u64) -> bool {
+    seed % 7 == 4 && seed % 5 != 3
+}
+
+/// A text as a history has it.
+fn waits(seed: u64, mut graph: Graph) -> Graph {
+    for workload in graph.workloads.values_mut().filter(|_| is_replaced(seed)) {
+        if unreachable::bound(workload).is_none() {
+            workload.on_unreachable = OnUnreachable::ReplaceAfter { ms: 0 };
+        }
+    }
+    graph
+}
+
+/// A node is switched off, and then a person says so; or it is switched on, which nobody says.
+async fn switch(twin: &Twin, graph: &Graph, node: &NodeName, on: bool) {
+    twin.world().set_power(node, on);
+    let engine = twin.another_engine();
+    let Ok(seen) = survey(&engine, graph).await else { return };
+    if !on {
+        let what = Override::Fenced { node: node.clone() };
+        let entry = Entry::Override { what, why: "no power".to_owned(), until_ms: None };
+        write(&engine, graph, &seen, entry).await;
+    }
 }
 
 /// The ledger goes to the next node: since the text says so, since its keeper is cut off, since it lost
@@ -377,7 +424,7 @@ async fn reopen(twin: &Twin, graph: &Graph, dice: &mut Dice) -> Result<(), Strin
     let lifted = subjects.filter(|subject| match subject {
         Subject::Intake(_) => all || tied,
         Subject::Pause(_) => all,
-        Subject::Replicas(_) | Subject::Pin(_) => false,
+        Subject::Replicas(_) | Subject::Pin(_) | Subject::Fence(_) => false,
     });
     let entries = lifted.map(|subject| Entry::Lift { subject }).collect();
     let lines = record::lines(&seen.ledger, 1, "sim@test", entries);

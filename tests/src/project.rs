@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use berth_engine::plan::action::{ImageSource, Protocol};
 use berth_engine::plan::graph::{
-    Fill, Graph, Intake, Limits, Node, OnFail, Overcommit, Placement, PodTemplate, Pools, Port,
-    Probe, ProbeKind, Rollout, Strategy, Workload,
+    Fill, Graph, Intake, Limits, Node, OnFail, OnUnreachable, Overcommit, Placement, PodTemplate,
+    Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
 };
 use berth_engine::plan::names::{ImageDigest, NodeName, Tenant, WorkloadName};
 use berth_engine::plan::observation::Requests;
@@ -73,6 +73,7 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
         replicas,
         scale: None,
         protect: false,
+        on_unreachable: OnUnreachable::Wait,
         ports: vec![Port {
             name: Some("http".to_owned()),
             container: 8080,

@@ -46,6 +46,12 @@ pub(crate) struct Args {
     /// Only this service, with whom it needs to be near; all else is left as it is
     #[arg(long, value_name = "SERVICE", conflicts_with = "file")]
     target: Vec<String>,
+    /// Stay, and apply again and again: when the text changes, when a server comes or goes, every so often
+    #[arg(long, conflicts_with_all = ["file", "target", "json"])]
+    watch: bool,
+    /// With --watch: how often to look when all is well
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = super::logs::seconds, requires = "watch")]
+    every: u64,
     /// Write every call and command that changed a node to this file, a JSON line each
     #[arg(long, value_name = "FILE", hide = true)]
     record: Option<PathBuf>,
@@ -53,6 +59,12 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
+    if args.watch {
+        if !args.yes {
+            return Err("with --watch nobody is asked: say --yes too".into());
+        }
+        return super::reconcile::run(global, Duration::from_secs(args.every.max(1)), args.partial);
+    }
     let project = Project::load(global, Pins::Keep)?;
     fleet::block_on(async {
         let host = fleet::host(&project, global);
@@ -91,7 +103,6 @@ async fn converge(host: &SshHost, project: &Project, args: &Args) -> Ended {
     if !args.json {
         made.show(project);
     }
-    let homeless = |blocked: &Blocked| matches!(blocked, Blocked::NoRoom { .. });
     let goes_on = args.partial && made.body.blocked.iter().all(homeless);
     if !made.body.blocked.is_empty() && !goes_on {
         if made.body.blocked.iter().all(homeless) {
@@ -106,6 +117,11 @@ async fn converge(host: &SshHost, project: &Project, args: &Args) -> Ended {
         return Ok(Exit::Mistake);
     }
     carry_out(host, project, &project.graph, &made, form).await
+}
+
+/// Whether what could not be planned is only a replica without a place.
+pub(crate) fn homeless(blocked: &Blocked) -> bool {
+    matches!(blocked, Blocked::NoRoom { .. })
 }
 
 /// A plan with what it was made from.
@@ -158,7 +174,7 @@ pub(crate) async fn carry_out(
     let Made { observation, head, body } = made;
     let who = fleet::who();
     let stop = Arc::new(AtomicBool::new(false));
-    stop_on_signal(&stop);
+    let signals = stop_on_signal(&stop);
     let logs: Mutex<Vec<(PodId, Vec<u8>)>> = Mutex::default();
     let telling = Telling::new(form, body);
     let watch = |event: Event| {
@@ -172,6 +188,7 @@ pub(crate) async fn carry_out(
     let apply = Apply { host, clock: &SystemClock, who: &who, watch: &watch, stop: &stop };
     let planned = Planned { body, graph, observation, head, commit: commit.as_deref() };
     let applied = apply.apply(planned, &mut journal).await;
+    signals.abort();
     telling.quiet();
     let applied = applied?;
     applied.behind.iter().for_each(|line| hint!("{} {line}", paint::notice("note:")));
@@ -270,17 +287,32 @@ pub(crate) fn tell(event: &Event, at: Duration, total: usize) {
     }
 }
 
-/// The first Ctrl-C lets what runs end and gives the locks back; the second stops at once.
-fn stop_on_signal(stop: &Arc<AtomicBool>) {
+/// Waits until somebody wants this to end: Ctrl-C, or SIGTERM, which a service manager sends.
+pub(crate) async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else {
+        // What cannot be heard ends nothing; the other one does.
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+}
+
+/// The first signal lets what runs end and gives the locks back; the second stops at once.
+fn stop_on_signal(stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<()> {
     let stop = Arc::clone(stop);
     tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
+        loop {
+            signal().await;
             if stop.swap(true, Ordering::Relaxed) {
                 std::process::exit(130);
             }
             hint!("stopping after the steps that run; again to stop at once");
         }
-    });
+    })
 }
 
 /// Writes what was recorded of writes to nodes.

@@ -128,6 +128,9 @@ fn items(lines: &[Line]) -> Vec<Item<'_>> {
                 let how = if *taken_over { "took the ledger over" } else { "keeps the ledger" };
                 items.push(Item::Decision(line, format!("{keeper} {how}, in epoch {epoch}")));
             }
+            Entry::Forget { node, why } => {
+                items.push(Item::Decision(line, format!("node/{node} forgotten: {why}")));
+            }
             Entry::Snapshot { why, .. } => items.push(Item::Decision(line, why.clone())),
             Entry::Finish { .. } => {
                 if let Some(last) = last {

@@ -26,6 +26,7 @@ pub(crate) mod package;
 pub(crate) mod plan;
 pub(crate) mod port_forward;
 pub(crate) mod ps;
+pub(crate) mod reconcile;
 pub(crate) mod restart;
 pub(crate) mod rollback;
 pub(crate) mod show;

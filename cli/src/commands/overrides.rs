@@ -1,5 +1,5 @@
-//! `berth cordon`, `drain`, `uncordon`, `pause`, `resume`, `scale`, `stop`, `start`, `unpin`: what people
-//! decide beside the text, for a while.
+//! `berth cordon`, `drain`, `uncordon`, `fence`, `unfence`, `pause`, `resume`, `scale`, `stop`, `start`,
+//! `unpin`: what people decide beside the text, for a while; and `node forget`, for good.
 
 use std::collections::BTreeSet;
 
@@ -42,6 +42,20 @@ pub(crate) struct UncordonArgs {
     nodes: Vec<String>,
     #[command(flatten)]
     carry: Carry,
+}
+
+/// A node that is gone, and why.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ForgetArgs {
+    /// Which node: of the text, or one that was
+    #[arg(value_name = "NODE")]
+    node: String,
+    /// Why, for whoever meets it later
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
 }
 
 /// Services, and why.
@@ -104,6 +118,14 @@ pub(crate) struct StartArgs {
 enum OverrideError {
     #[error("there is no node `{}`; there are {}", .0.escape_debug(), .1.join(", "))]
     NoNode(String, Vec<String>),
+    #[error("{0} answers, so it is not switched off; `berth drain {0}` moves away what is there")]
+    Answers(NodeName),
+    #[error("the ledger knows no node {0}")]
+    NotKnown(NodeName),
+    #[error(
+        "{0} keeps the ledger: name another keeper in the text, then `berth ledger move --take-over`"
+    )]
+    Keeps(NodeName),
     #[error("there is no service `{}`; {}", .0.escape_debug(), services(.1))]
     NoService(String, Vec<String>),
     #[error(
@@ -178,7 +200,7 @@ fn lifted(situation: &Situation<'_>, subjects: impl IntoIterator<Item = Subject>
         let head = situation.head();
         let there = match &subject {
             Subject::Pin(name) => head.pins.contains_key(name),
-            Subject::Intake(_) | Subject::Pause(_) | Subject::Replicas(_) => {
+            Subject::Intake(_) | Subject::Pause(_) | Subject::Replicas(_) | Subject::Fence(_) => {
                 head.overrides.iter().any(|standing| standing.what.subject() == subject)
             }
         };
@@ -246,6 +268,88 @@ pub(crate) fn uncordon(global: &Global, args: &UncordonArgs) -> Ended {
         decision.touches = everywhere.map(|(name, _)| name.clone()).collect();
         decision.counts = true;
         Ok(decision)
+    })
+}
+
+/// The services that have something on nodes, by the ledger.
+fn placed_on(situation: &Situation<'_>, nodes: &BTreeSet<NodeName>) -> BTreeSet<WorkloadName> {
+    let placed = situation.head().placed.values();
+    let placed = placed.filter(|placed| nodes.contains(&placed.node));
+    placed.map(|placed| placed.workload.clone()).collect()
+}
+
+/// Says that nodes are switched off: what was there starts elsewhere, as far as it has no data there.
+pub(crate) fn fence(global: &Global, args: &DrainArgs) -> Ended {
+    decide(global, Some(&args.carry), |situation| {
+        let mut decision = Decision::default();
+        let nodes = nodes(situation, &args.nodes)?;
+        if let Some(node) = nodes.iter().find(|n| situation.observation.seen(n).is_some()) {
+            return Err(OverrideError::Answers(node.clone()).into());
+        }
+        decision.touches = placed_on(situation, &nodes);
+        for node in nodes {
+            let what = Override::Fenced { node: node.clone() };
+            decision.words.push(format!(
+                "{what}: what has no volume there starts elsewhere; `berth unfence {node}` when it is back"
+            ));
+            decision.entries.push(made(situation, what, &args.reason));
+        }
+        Ok(decision)
+    })
+}
+
+/// Takes back that nodes are switched off.
+pub(crate) fn unfence(global: &Global, args: &UncordonArgs) -> Ended {
+    decide(global, Some(&args.carry), |situation| {
+        let nodes = nodes(situation, &args.nodes)?;
+        let mut decision = lifted(situation, nodes.iter().cloned().map(Subject::Fence));
+        decision.touches = placed_on(situation, &nodes);
+        Ok(decision)
+    })
+}
+
+/// Forgets a node that is gone for good.
+pub(crate) fn forget(global: &Global, args: &ForgetArgs) -> Ended {
+    decide(global, None, |situation| {
+        let name = NodeName::new(args.node.strip_prefix("node/").unwrap_or(&args.node));
+        let head = situation.head();
+        let claimed = head.claims.nodes.get(&name);
+        let lost: BTreeSet<String> = head
+            .volumes()
+            .iter()
+            .filter(|(_, home)| home.node == name)
+            .map(|(id, _)| format!("volume/{id}"))
+            .collect();
+        let pods = head.may_be_there();
+        let pods = pods.values().filter(|placed| placed.node == name).count();
+        if claimed.is_none() && lost.is_empty() && pods == 0 {
+            return Err(OverrideError::NotKnown(name).into());
+        }
+        let seen = situation.observation.seen(&name).map(|seen| &seen.facts.machine_id);
+        if seen.is_some() && seen == claimed.map(|claimed| &claimed.machine_id) {
+            return Err(OverrideError::Answers(name).into());
+        }
+        if name == situation.project.graph.keeper {
+            return Err(OverrideError::Keeps(name).into());
+        }
+        let mut words = vec![format!(
+            "node/{name} is forgotten, with {pods} replica{} there; if it is ever switched on again, what is there runs beside what takes its place",
+            if pods == 1 { "" } else { "s" }
+        )];
+        if !lost.is_empty() {
+            let lost: Vec<_> = lost.into_iter().collect();
+            words.push(format!("the data of {} is given up", lost.join(", ")));
+        }
+        if !args.yes {
+            words.iter().for_each(|line| say!("{line}"));
+            if !crate::commands::apply::agreed("Forget it?", "y")? {
+                return Ok(Decision::default());
+            }
+            words.clear();
+        }
+        words.push("`berth apply` goes on without it".to_owned());
+        let entry = Entry::Forget { node: name, why: args.why.clone() };
+        Ok(Decision { entries: vec![entry], words, ..Decision::default() })
     })
 }
 

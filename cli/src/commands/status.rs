@@ -67,6 +67,7 @@ fn head(graph: &Graph, ledger: &Ledger) {
         | Entry::Override { .. }
         | Entry::Lift { .. }
         | Entry::Restart { .. }
+        | Entry::Forget { .. }
         | Entry::Keeper { .. }
         | Entry::Snapshot { .. } => None,
     });

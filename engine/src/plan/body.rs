@@ -67,6 +67,9 @@ pub struct PlanBody {
     pub deferred: Vec<String>,
     /// Where every pod will be when all is done.
     pub expected: BTreeMap<PodId, Placed>,
+    /// Since when nodes are silent, in milliseconds since 1970, if the ledger says something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<BTreeMap<NodeName, u64>>,
     /// Where every volume is that is known when the plan is made: what is remembered if its apply is
     /// killed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -373,6 +376,13 @@ pub enum Blocked {
         /// What it serves.
         by: String,
     },
+    /// A node is not in the text any more, and the ledger says that something is there.
+    NodeLeft {
+        /// Which.
+        node: NodeName,
+        /// What: pods, and volumes as `volume/data`.
+        what: BTreeSet<String>,
+    },
     /// The node at this address is not the machine that it was.
     OtherMachine {
         /// Which node.
@@ -581,7 +591,20 @@ impl PlanBody {
 
     /// Says whether there is nothing to do and nothing to record.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.reaches.is_empty() && self.unpinned.is_empty()
+        self.steps.is_empty()
+            && self.reaches.is_empty()
+            && self.unpinned.is_empty()
+            && self.silent.is_none()
+    }
+
+    /// Takes out what it says of pods and volumes of a node that is gone.
+    pub(super) fn forget(&mut self, node: &NodeName) {
+        self.expected.retain(|_, placed| &placed.node != node);
+        self.volumes.retain(|_, home| &home.node != node);
+        let waves = self.branches.values_mut().flat_map(|branch| &mut branch.waves);
+        for one in waves.flat_map(|wave| &mut wave.moves) {
+            one.out.retain(|(_, placed)| &placed.node != node);
+        }
     }
 
     /// Lists the highest generation that the plan or its undo may create, by replica.

@@ -23,7 +23,7 @@ pub fn template_digest(template: &PodTemplate) -> SpecDigest {
 }
 
 /// Digests what a rollout's verdict was about: template, health, ports and rollout. Scaling a
-/// workload or moving it does not change it, so neither lifts a pin.
+/// workload, moving it or waiting for it does not change it, so none of them lifts a pin.
 pub fn release_digest(workload: &Workload) -> SpecDigest {
     let Workload {
         template,
@@ -34,6 +34,7 @@ pub fn release_digest(workload: &Workload) -> SpecDigest {
         rollout,
         placement: _,
         protect: _,
+        on_unreachable: _,
     } = workload;
     let mut form = Map::new();
     form.insert("template".into(), template_form(template));

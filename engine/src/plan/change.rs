@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::action::Protocol;
 use super::body::{Change, FieldChange, Verb};
 use super::graph::{
-    CanaryStep, Check, Limits, Metric, Mount, OnFail, Over, Placement, PodTemplate, Port, Probe,
-    ProbeKind, Relation, Rollout, Rule, Scale, Strategy, Taint, Toleration, Workload,
+    CanaryStep, Check, Limits, Metric, Mount, OnFail, OnUnreachable, Over, Placement, PodTemplate,
+    Port, Probe, ProbeKind, Relation, Rollout, Rule, Scale, Strategy, Taint, Toleration, Workload,
 };
 use super::ledger::Pin;
 use super::names::WorkloadName;
@@ -111,8 +111,17 @@ fn text(value: &Value) -> Option<String> {
 /// A workload in the words of the text. Every field is named, so that a new one cannot be
 /// forgotten.
 fn form(workload: &Workload) -> Value {
-    let Workload { template, replicas, scale, ports, health, rollout, placement, protect } =
-        workload;
+    let Workload {
+        template,
+        replicas,
+        scale,
+        ports,
+        health,
+        rollout,
+        placement,
+        protect,
+        on_unreachable,
+    } = workload;
     let PodTemplate {
         image,
         source,
@@ -154,6 +163,10 @@ fn form(workload: &Workload) -> Value {
         "grace": millis(*grace_ms),
         "replicas": replicas,
         "protect": protect.then_some(true),
+        "on_unreachable": match on_unreachable {
+            OnUnreachable::Wait => None,
+            OnUnreachable::ReplaceAfter { ms } => Some(format!("replace after {}", millis(*ms))),
+        },
         "scale": scale.map(|Scale { min, max }| format!("{min} to {max}")),
         "ports": if ports.is_empty() { Value::Null } else { json!(ports.iter().map(port).collect::<Vec<_>>().join(", ")) },
         "health": health.as_ref().map_or(Value::Null, |p| json!(probe(p))),

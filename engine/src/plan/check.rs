@@ -21,11 +21,12 @@ use std::net::Ipv4Addr;
 use self::ancestry::Ancestry;
 use self::play::Model;
 use super::action::{Action, PodSpec};
-use super::body::{PlanBody, Step, Work};
-use super::graph::Graph;
+use super::body::{Placed, PlanBody, Step, Work};
+use super::graph::{Graph, OnUnreachable};
 use super::ledger::Head;
 use super::names::{NodeName, PodId, VolumeId, WorkloadName};
-use super::observation::Observation;
+use super::observation::{NodeView, Observation};
+use super::overrides::{Override, Standing};
 use super::undo::undo_steps;
 
 /// A promise that a plan breaks.
@@ -111,6 +112,17 @@ pub enum Violation {
         pod: PodId,
         /// The highest generation known.
         known: u64,
+    },
+    /// A replica would be made while another pod of it may run on a node that does not answer, and nobody
+    /// has said that this may be.
+    #[error("{pod} would be made while {other} may run on {node}, which does not answer")]
+    Doubled {
+        /// Which pod.
+        pod: PodId,
+        /// The other one.
+        other: PodId,
+        /// On which node.
+        node: NodeName,
     },
     /// An address is in use.
     #[error("{pod} would take {address}, which is in use")]
@@ -245,6 +257,7 @@ pub fn check(
     play::play(body, &start, &body.steps, &ancestry, &mut violations);
     protected(body, observation, head, &mut violations);
     generations(body, observation, head, &mut violations);
+    doubled(body, graph, observation, head, &mut violations);
     addresses(body, observation, head, &mut violations);
     capacity::capacity(body, graph, observation, &ancestry, &mut violations);
     place::placement(body, graph, observation, &ancestry, &mut violations);
@@ -343,6 +356,55 @@ fn generations(
             violations.push(Violation::OldGeneration { pod: pod.id.clone(), known: *known });
         }
         *known = (*known).max(pod.id.generation);
+    }
+}
+
+/// Judges that no replica is made which may be there already, on a node of the text that does not answer:
+/// unless a person says that it is switched off, or the text says that both may run for a while.
+fn doubled(
+    body: &PlanBody,
+    graph: &Graph,
+    observation: &Observation,
+    head: &Head,
+    violations: &mut Vec<Violation>,
+) {
+    let mut unseen: BTreeMap<String, Vec<(&PodId, &Placed)>> = BTreeMap::new();
+    for (id, placed) in head.may_be_there() {
+        if graph.nodes.contains_key(&placed.node) && observation.seen(&placed.node).is_none() {
+            unseen.entry(id.replica()).or_default().push((id, placed));
+        }
+    }
+    let is_off = |node: &NodeName| {
+        let counts = |one: &&Standing| one.until_ms.is_none_or(|end| body.now_ms < end);
+        let mut counting = head.overrides.iter().filter(counts);
+        counting.any(|one| matches!(&one.what, Override::Fenced { node: off } if off == node))
+    };
+    let may_run_twice = |pod: &PodSpec, node: &NodeName| {
+        // What is paused stays as it was, in the text or not.
+        let text = graph.workloads.get(&pod.workload).or(head.reached.get(&pod.workload));
+        let Some(OnUnreachable::ReplaceAfter { ms }) = text.map(|text| text.on_unreachable) else {
+            return false;
+        };
+        let is_silent =
+            |view: &NodeView| matches!(view, NodeView::Unknown { silent: true, why: _ });
+        let nothing_there = observation.nodes.get(node).is_some_and(is_silent);
+        let on = || observation.nodes.iter().filter(|(node, _)| !is_off(node));
+        let silent = on().filter(|(_, view)| is_silent(view)).count();
+        let since = head.silent.get(node).copied().unwrap_or(body.now_ms);
+        let noted = body.silent.as_ref().unwrap_or(&head.silent);
+        nothing_there
+            && silent * 2 < on().count()
+            && noted.get(node) == Some(&since)
+            && body.now_ms.saturating_sub(since) >= ms
+    };
+    for (_, pod) in created(body) {
+        for (other, placed) in unseen.get(&pod.id.replica()).into_iter().flatten() {
+            let alone = !pod.mounts.is_empty();
+            if alone || !is_off(&placed.node) && !may_run_twice(pod, &placed.node) {
+                let (pod, other) = (pod.id.clone(), (*other).clone());
+                violations.push(Violation::Doubled { pod, other, node: placed.node.clone() });
+            }
+        }
     }
 }
 

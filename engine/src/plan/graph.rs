@@ -199,6 +199,30 @@ pub struct Workload {
     /// Whether a plan that would remove it is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protect: bool,
+    /// What becomes of replicas on a node that does not answer.
+    #[serde(default, skip_serializing_if = "OnUnreachable::is_wait")]
+    pub on_unreachable: OnUnreachable,
+}
+
+/// What becomes of a workload's replicas on a node that does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnUnreachable {
+    /// They are waited for.
+    #[default]
+    Wait,
+    /// Others take their places when nothing has answered at the node's address for a while; until it
+    /// comes back, both may run.
+    ReplaceAfter {
+        /// In milliseconds.
+        ms: u64,
+    },
+}
+
+impl OnUnreachable {
+    fn is_wait(&self) -> bool {
+        *self == Self::Wait
+    }
 }
 
 /// Between which numbers of replicas an override may choose, both included.

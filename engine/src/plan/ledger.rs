@@ -16,7 +16,7 @@ use super::names::{NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use super::overrides::{Override, Restart, Standing, Subject};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 8;
+pub const LEDGER_VERSION: u32 = 9;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +81,13 @@ pub enum Entry {
         why: String,
         /// Up to which generation a replica's pods are replaced, by replica (`web-0`).
         up_to: BTreeMap<String, u64>,
+    },
+    /// A node is gone for good: what was there is not remembered any more. Since version 9.
+    Forget {
+        /// Which.
+        node: NodeName,
+        /// Why, for people.
+        why: String,
     },
     /// An apply ended.
     Finish {
@@ -209,6 +216,10 @@ pub struct Head {
     /// Whose replicas are to be replaced though nothing has changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<WorkloadName, Restart>,
+    /// Since when, in milliseconds since 1970, nodes are silent that have what may be replaced, as applies
+    /// found them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub silent: BTreeMap<NodeName, u64>,
     /// The apply that began and has not ended, if any.
     pub in_flight: Option<InFlight>,
     /// What each workload last reached.
@@ -243,6 +254,13 @@ pub struct Claims {
     pub endpoints: BTreeMap<WorkloadName, u32>,
     /// A node's own addresses, as last seen.
     pub nodes: BTreeMap<NodeName, NodeAddresses>,
+}
+
+impl Claims {
+    fn forget(&mut self, node: &NodeName) {
+        self.ranges.remove(node);
+        self.nodes.remove(node);
+    }
 }
 
 /// A node's own addresses and identity.
@@ -422,6 +440,9 @@ impl Head {
                     self.pins.remove(workload);
                 }
                 self.overrides.retain(|standing| standing.counts_at(line.at_ms));
+                if let Some(silent) = &plan.silent {
+                    self.silent.clone_from(silent);
+                }
                 self.in_flight = Some(InFlight {
                     revision: plan.revision,
                     digest: digest.clone(),
@@ -455,6 +476,7 @@ impl Head {
                 let (who, why, up_to) = (line.who.clone(), why.clone(), up_to.clone());
                 self.restarts.insert(workload.clone(), Restart { who, why, up_to });
             }
+            Entry::Forget { node, why: _ } => self.forget(node),
             Entry::Finish { revision: _, outcome: _, reached, placed, proven, volumes } => {
                 self.in_flight = None;
                 self.placed.clone_from(placed);
@@ -468,6 +490,24 @@ impl Head {
                 }
                 self.forget_restarts();
             }
+        }
+    }
+
+    /// Forgets a node, in what an apply that has not ended was to do too.
+    fn forget(&mut self, node: &NodeName) {
+        self.placed.retain(|_, placed| &placed.node != node);
+        self.volumes.retain(|_, home| &home.node != node);
+        self.silent.remove(node);
+        self.claims.forget(node);
+        self.overrides.retain(|standing| match &standing.what {
+            Override::Intake { node: about, intake: _ } | Override::Fenced { node: about } => {
+                about != node
+            }
+            Override::Pause { .. } | Override::Replicas { .. } => true,
+        });
+        self.proven.retain(|pod| self.placed.contains_key(pod));
+        if let Some(flight) = &mut self.in_flight {
+            flight.plan.forget(node);
         }
     }
 

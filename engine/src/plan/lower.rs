@@ -17,11 +17,12 @@ use berth_lang::{Diagnostic, Label, Program, Resource, ResourceKind, Severity, S
 
 use super::action::{ImageSource, NodePort, Protocol};
 use super::graph::{
-    CanaryStep, Check, Graph, Metric, Node, OnFail, PodTemplate, Pools, Port, Probe, ProbeKind,
-    Rollout, Scale, Strategy, Workload,
+    CanaryStep, Check, Graph, Metric, Node, OnFail, OnUnreachable, PodTemplate, Pools, Port, Probe,
+    ProbeKind, Rollout, Scale, Strategy, Workload,
 };
 use super::names::{ImageDigest, NodeName, Tenant, WorkloadName};
 use super::observation::Requests;
+use super::unreachable;
 
 /// An image as the text names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -317,7 +318,7 @@ impl Lowering {
         self.pieces(resource, "resources.named");
         let placement = self.placement(resource);
         let (image, source) = image?;
-        Some(Workload {
+        let workload = Some(Workload {
             template: PodTemplate {
                 publish: self.published(resource, &ports),
                 mounts: self.mounts(resource, own),
@@ -334,11 +335,32 @@ impl Lowering {
             replicas: number(value, "replicas").unwrap_or(1),
             scale: self.scale(resource),
             protect: matches!(value.get("protect"), Some(Value::Bool(true))),
+            on_unreachable: on_unreachable(value.get("on_unreachable")),
             ports,
             health: health?,
             rollout: rollout?,
             placement,
-        })
+        });
+        if let Some(workload) = &workload {
+            self.on_unreachable(resource, workload);
+        }
+        workload
+    }
+
+    /// Checks that what may run twice for a while may.
+    fn on_unreachable(&mut self, resource: &Resource, workload: &Workload) {
+        let may = match workload.on_unreachable {
+            OnUnreachable::Wait => None,
+            OnUnreachable::ReplaceAfter { .. } => unreachable::bound(workload),
+        };
+        if let Some(why) = may {
+            self.report(
+                "E0556",
+                origin(resource, "on_unreachable"),
+                format!("replicas of {} cannot be replaced while the old ones may run: {why}", resource.name),
+                "leave `on_unreachable` out; when such a node is switched off for certain, `berth fence` says so",
+            );
+        }
     }
 
     /// Checks what a rollout says of steps and checks.
@@ -635,6 +657,14 @@ fn number<T: TryFrom<i64>>(value: &Value, field: &str) -> Option<T> {
         Value::Int(number) => T::try_from(*number).ok(),
         _ => None,
     }
+}
+
+fn on_unreachable(value: Option<&Value>) -> OnUnreachable {
+    let after = value.and_then(|case| match case {
+        Value::Case { name, fields: _ } if &**name == "replace_after" => duration(case, "after"),
+        _ => None,
+    });
+    after.map_or(OnUnreachable::Wait, |ms| OnUnreachable::ReplaceAfter { ms })
 }
 
 fn duration(value: &Value, field: &str) -> Option<u64> {

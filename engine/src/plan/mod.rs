@@ -31,6 +31,7 @@ pub mod satisfied;
 pub mod steps;
 pub mod title;
 pub mod undo;
+pub mod unreachable;
 pub mod volume;
 pub mod whatif;
 pub mod why;

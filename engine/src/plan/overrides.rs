@@ -39,6 +39,12 @@ pub enum Override {
         /// How many.
         replicas: u32,
     },
+    /// A node is switched off, by a person's word: what was there is given up, as far as it has no data.
+    /// Since version 9 of the ledger.
+    Fenced {
+        /// Which node.
+        node: NodeName,
+    },
 }
 
 /// What an override is about: there is one for each at a time.
@@ -53,6 +59,8 @@ pub enum Subject {
     Replicas(WorkloadName),
     /// Which release of a workload stands.
     Pin(WorkloadName),
+    /// Whether a node is switched off.
+    Fence(NodeName),
 }
 
 /// An override that was made.
@@ -107,6 +115,7 @@ impl Override {
             Self::Intake { node, intake: _ } => Subject::Intake(node.clone()),
             Self::Pause { workload } => Subject::Pause(workload.clone()),
             Self::Replicas { workload, replicas: _ } => Subject::Replicas(workload.clone()),
+            Self::Fenced { node } => Subject::Fence(node.clone()),
         }
     }
 }
@@ -137,6 +146,7 @@ impl fmt::Display for Override {
             Self::Replicas { workload, replicas } => {
                 write!(f, "service/{workload} {replicas} replicas")
             }
+            Self::Fenced { node } => write!(f, "node/{node} switched off"),
         }
     }
 }
@@ -148,6 +158,7 @@ impl fmt::Display for Subject {
             Self::Pause(workload) => write!(f, "the pause of service/{workload}"),
             Self::Replicas(workload) => write!(f, "the number of service/{workload}"),
             Self::Pin(workload) => write!(f, "the pin of service/{workload}"),
+            Self::Fence(node) => write!(f, "the fence of node/{node}"),
         }
     }
 }
@@ -199,7 +210,7 @@ pub fn in_force<'a>(graph: &'a Graph, overrides: &[Standing], now_ms: u64) -> Co
                     workload.placement.every_node &= count > 0;
                 }
             }
-            Override::Pause { .. } => {}
+            Override::Pause { .. } | Override::Fenced { .. } => {}
         }
     }
     graph
@@ -220,10 +231,12 @@ fn without_effect(graph: &Graph, standing: &Standing) -> Option<String> {
     let missing =
         |kind: &str, name: &dyn fmt::Display| Some(format!("{kind} {name} is not in the text"));
     match &standing.what {
-        Override::Intake { node, intake: _ } => match graph.nodes.get(node) {
-            None => missing("node", node),
-            Some(_) => None,
-        },
+        Override::Intake { node, intake: _ } | Override::Fenced { node } => {
+            match graph.nodes.get(node) {
+                None => missing("node", node),
+                Some(_) => None,
+            }
+        }
         // What is paused stays, in the text or not.
         Override::Pause { .. } => None,
         Override::Replicas { workload, replicas } => match graph.workloads.get(workload) {

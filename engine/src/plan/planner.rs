@@ -27,6 +27,7 @@ use super::overrides::{self, Standing};
 use super::peers;
 use super::rollout::{Case, Decision};
 use super::steps::{Builder, Track};
+use super::unreachable::{self, GivenUp};
 use super::volume;
 use super::world::World;
 
@@ -80,12 +81,14 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         blocked: Vec::new(),
         deferred: Vec::new(),
         expected: BTreeMap::new(),
+        silent: None,
         volumes: BTreeMap::new(),
         reaches: BTreeMap::new(),
     };
     note_nodes(inputs, &mut body);
-    let world = World::of(graph, observation, head);
+    let mut world = World::of(graph, observation, head);
     let wanted = effective(inputs, &mut body);
+    give_up(inputs, &wanted, &mut world, &mut body);
     claim(graph, &wanted, &mut body);
     body.volumes = volume::after(graph, world.volumes.clone(), &[], &BTreeSet::new());
     let may_plan = body.blocked.is_empty();
@@ -148,6 +151,7 @@ fn effective(inputs: &Inputs<'_>, body: &mut PlanBody) -> BTreeMap<WorkloadName,
             scale: workload.scale,
             placement: workload.placement.clone(),
             protect: workload.protect,
+            on_unreachable: workload.on_unreachable,
             ..stands.clone()
         };
         if let Some(pin) = head.held(name, workload) {
@@ -241,6 +245,45 @@ fn note_nodes(inputs: &Inputs<'_>, body: &mut PlanBody) {
             }
         }
     }
+}
+
+/// Gives up what may be given up of nodes that do not answer, and says what is known of nodes that nobody
+/// can ask.
+fn give_up(
+    inputs: &Inputs<'_>,
+    wanted: &BTreeMap<WorkloadName, Workload>,
+    world: &mut World,
+    body: &mut PlanBody,
+) {
+    let Inputs { graph, observation, head, goal, now_ms, .. } = *inputs;
+    match goal {
+        Goal::Destroy => return,
+        Goal::Converge => {}
+    }
+    let mut meant = Cow::Borrowed(wanted);
+    if !body.only.is_empty() {
+        meant.to_mut().retain(|name, _| !body.leaves(name));
+    }
+    for (node, what) in unreachable::left_behind(graph, observation, head) {
+        body.blocked.push(Blocked::NodeLeft { node, what });
+    }
+    for (node, fence) in unreachable::answering(observation, &head.overrides, now_ms) {
+        body.deferred.push(format!(
+            "{node} answers, and is said to be switched off, {}; `berth unfence {node}` takes that back",
+            fence.reason()
+        ));
+    }
+    let found = unreachable::look(&meant, (observation, head), world, now_ms);
+    if found.cut_off {
+        let words = "half of the nodes or more are silent, so it may be this machine that is cut off: nothing is replaced";
+        body.deferred.push(words.to_owned());
+    }
+    body.silent = (found.silent != head.silent).then(|| found.silent.clone());
+    for (id, GivenUp { placed, why }) in &found.given_up {
+        body.expected.insert(id.clone(), placed.clone());
+        body.deferred.push(format!("{id} is given up: {why}"));
+    }
+    world.give_up(found);
 }
 
 /// The steps that bring images to nodes.

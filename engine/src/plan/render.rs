@@ -218,6 +218,10 @@ fn nodes(out: &mut String, body: &PlanBody) {
             Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {}
         }
     }
+    for (node, since) in body.silent.iter().flatten() {
+        let _ =
+            writeln!(out, "~ node/{node}  is noted: silent since {}", super::moment::utc(*since));
+    }
     for (node, words) in lines {
         let (mark, verb) = match body.goal {
             Goal::Converge => ('~', ""),
@@ -285,6 +289,14 @@ fn blocked(out: &mut String, blocked: &Blocked) {
                 bytes(*over_bytes)
             );
         }
+        Blocked::NodeLeft { node, what } => {
+            let what: Vec<&str> = what.iter().map(String::as_str).collect();
+            let _ = writeln!(
+                out,
+                "! node/{node}  BLOCKED: it is not in the text any more, and has {}; put it back and drain it first, or, if it is gone for good, `berth node forget {node}`",
+                what.join(", ")
+            );
+        }
         Blocked::Protected { resource } => {
             let _ = writeln!(
                 out,
@@ -300,7 +312,7 @@ fn blocked(out: &mut String, blocked: &Blocked) {
         Blocked::OtherMachine { node, known, found } => {
             let _ = writeln!(
                 out,
-                "! node/{node}  BLOCKED: another machine answers at its address (machine-id {found}, was {known}); give the new machine a name of its own"
+                "! node/{node}  BLOCKED: another machine answers at its address (machine-id {found}, was {known}); give the new machine a name of its own, or, if it takes the old one's place, `berth node forget {node}`"
             );
         }
     }

@@ -21,9 +21,11 @@ use super::body::{Blocked, Branch, Move, Placed, Wave};
 use super::canon::{release_digest, template_digest};
 use super::graph::{Node, OnFail, Port, Rollout, Strategy, Volume, Workload};
 use super::ledger::Head;
+use super::moment::utc;
 use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeName, WorkloadName};
 use super::overrides::Restart;
 use super::place::Fleet;
+use super::unreachable::GivenUp;
 use super::world::{Here, State, World};
 
 /// What one workload's decisions are made from.
@@ -176,6 +178,11 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         }
     }
 
+    let later = |id: &PodId| {
+        let at = case.world.later.get(id).map(|at| utc(*at));
+        at.map(|at| format!(", and is replaced at {at} if it is silent until then"))
+            .unwrap_or_default()
+    };
     let ordinals = ordinals(case, wanted, &by_ordinal, &mut decision);
     for ordinal in ordinals.iter().copied() {
         let here = by_ordinal.get(&ordinal).map(Vec::as_slice).unwrap_or_default();
@@ -224,7 +231,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                 };
                 if let Some(words) = waits {
                     decision.incomplete = true;
-                    decision.deferred.push(format!("{id} on {} {words}", pod.node()));
+                    decision.deferred.push(format!("{id} on {} {words}{}", pod.node(), later(id)));
                 }
                 // Whoever it stands in for serves on until that is known to be there.
                 for (other, there) in &out {
@@ -270,10 +277,16 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         }
         if let Some((id, pod)) = here.iter().find(|(_, h)| !h.is_known()) {
             decision.incomplete = true;
-            decision
-                .deferred
-                .push(format!("{id} cannot be replaced: {} is not reachable", pod.node()));
+            let words =
+                format!("{id} cannot be replaced: {} is not reachable{}", pod.node(), later(id));
+            decision.deferred.push(words);
             continue;
+        }
+        if let (true, Some((id, GivenUp { placed, why }))) =
+            (here.is_empty(), case.world.given_up_of(case.name, ordinal))
+        {
+            let node = &placed.node;
+            decision.causes.push(format!("replica {ordinal}: {id} was on {node}: {why}"));
         }
         decision
             .causes

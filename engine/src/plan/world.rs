@@ -10,6 +10,7 @@ use super::graph::Graph;
 use super::ledger::Head;
 use super::names::{NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use super::observation::{NodeView, Observation, PodStatus};
+use super::unreachable::{GivenUp, Unreachable};
 use super::volume::{self, Home};
 
 /// A pod that is there, or is assumed to be.
@@ -51,6 +52,10 @@ pub enum State {
 pub struct World {
     /// The pods.
     pub pods: BTreeMap<PodId, Here>,
+    /// Pods that are given up, which are none of the above: others take their places.
+    pub given_up: BTreeMap<PodId, GivenUp>,
+    /// Pods that will be, and when, in milliseconds since 1970.
+    pub later: BTreeMap<PodId, u64>,
     /// Every volume that is known.
     pub volumes: BTreeMap<VolumeId, Home>,
     /// The pods by workload.
@@ -137,6 +142,24 @@ impl World {
             by_workload.entry(here.placed.workload.clone()).or_default().insert(id.clone());
         }
         Self { pods, by_workload, ..Self::without_pods(graph, observation, head) }
+    }
+
+    /// Takes away what is given up.
+    pub fn give_up(&mut self, found: Unreachable) {
+        for id in found.given_up.keys() {
+            if let Some(here) = self.pods.remove(id)
+                && let Some(ids) = self.by_workload.get_mut(&here.placed.workload)
+            {
+                ids.remove(id);
+            }
+        }
+        (self.given_up, self.later) = (found.given_up, found.later);
+    }
+
+    /// What is given up of a replica, the latest of it.
+    pub fn given_up_of(&self, workload: &WorkloadName, ordinal: u32) -> Option<(&PodId, &GivenUp)> {
+        let id = |generation| PodId { workload: workload.slug(), ordinal, generation };
+        self.given_up.range(id(0)..=id(u64::MAX)).next_back()
     }
 
     /// Joins what is known of everything but pods.

@@ -14,6 +14,7 @@ pub mod host;
 pub mod journal;
 pub mod ledger;
 pub mod observe;
+pub mod reconcile;
 pub mod record;
 pub mod relocate;
 pub mod store;

@@ -66,6 +66,8 @@ pub struct World {
     nodes: BTreeMap<NodeName, TwinNode>,
     behaviours: BTreeMap<ImageDigest, Behaviour>,
     forbidden: BTreeSet<ImageDigest>,
+    /// Whose replicas may run twice while a node is cut off.
+    may_double: BTreeSet<WorkloadName>,
     /// What Prometheus answers to any query.
     metric: String,
     faults: BTreeMap<u64, Fault>,
@@ -87,6 +89,8 @@ pub struct World {
 #[derive(Debug, Default)]
 struct TwinNode {
     cut: bool,
+    /// Whether it is switched off, and so cut off too.
+    off: bool,
     machine_id: String,
     cpu_millis: u64,
     memory_bytes: u64,

@@ -26,7 +26,7 @@ pub(super) fn overrides(
     }
     for standing in counting {
         match &standing.what {
-            Override::Intake { intake: Intake::Open, .. } => {}
+            Override::Intake { intake: Intake::Open, .. } | Override::Fenced { .. } => {}
             Override::Intake { node, intake: Intake::Cordoned | Intake::Drained } => {
                 for (_, pod) in created(body).filter(|(on, _)| *on == node) {
                     let (pod, node) = (pod.id.clone(), node.clone());

@@ -46,6 +46,11 @@ impl World {
         self.forbidden.insert(image.clone());
     }
 
+    /// Lets a workload's replicas run twice while a node is cut off: its text says so.
+    pub fn let_double(&mut self, workload: &WorkloadName) {
+        self.may_double.insert(workload.clone());
+    }
+
     /// Schedules a fault at a call, counted from now.
     pub fn fault_in(&mut self, calls: u64, fault: Fault) {
         self.faults.insert(self.calls + calls, fault);
@@ -72,6 +77,17 @@ impl World {
             node.cut = cut;
             node.lock = None;
             node.stale = node.endpoints.keys().cloned().collect();
+        }
+    }
+
+    /// Switches a node off, or on again: then what ran there has been started by its boot and is ready.
+    pub fn set_power(&mut self, node: &NodeName, on: bool) {
+        self.set_cut(node, !on);
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.off = !on;
+            for pod in node.pods.values_mut() {
+                pod.running = on && !pod.by_hand;
+            }
         }
     }
 
@@ -255,7 +271,11 @@ impl World {
                 let same = (&id.workload, id.ordinal) == (&pod.id.workload, pod.id.ordinal);
                 if id == &pod.id {
                     found.push(format!("{id} is made on {name}, and is on {other}"));
-                } else if same && node.cut && there.running {
+                } else if same
+                    && node.cut
+                    && there.running
+                    && !self.may_double.contains(&pod.workload)
+                {
                     found.push(format!("{} is made, and {id} may run on {other}", pod.id));
                 }
                 if there.spec.ip4 == pod.ip4 {
@@ -423,9 +443,12 @@ impl World {
                 }
                 let mut ready = 0;
                 for backend in &endpoint.backends {
-                    let pod = self.nodes.values().find_map(|n| n.pods.get(&backend.pod));
-                    match pod {
+                    let mut nodes = self.nodes.values();
+                    let at = nodes.find_map(|n| Some((n.off, n.pods.get(&backend.pod)?)));
+                    match at.map(|(_, pod)| pod) {
                         Some(pod) if pod.by_hand => {}
+                        // Nobody knows it yet.
+                        Some(_) if at.is_some_and(|(off, _)| off) => {}
                         Some(pod) if self.is_ready(pod) || self.fell_over(pod) => ready += 1,
                         Some(_) | None => {
                             found.push(format!(
