@@ -43,7 +43,7 @@ pub(crate) fn run(global: &Global) -> Ended {
     strangers(graph, &seen.observation);
     volumes(graph, &seen.observation, &seen.ledger.head);
     for (name, view) in &seen.observation.nodes {
-        whole &= node(name, view);
+        whole &= node(name, view, seen.ledger.head.silent.get(name).copied());
     }
     Ok(if whole { Exit::Done } else { Exit::Partial })
 }
@@ -239,10 +239,12 @@ fn volumes(graph: &Graph, observation: &Observation, head: &Head) {
 }
 
 /// Prints a node; says whether it answered.
-fn node(name: &NodeName, view: &NodeView) -> bool {
+fn node(name: &NodeName, view: &NodeView, silent_ms: Option<u64>) -> bool {
     match view {
         NodeView::Unknown { why, silent: _ } => {
-            say!("node/{name}  {} {why}", paint::error("UNKNOWN"));
+            let since = silent_ms.map(|since| format!(", silent since {}", paint::time(since)));
+            let since = since.unwrap_or_default();
+            say!("node/{name}  {} {why}{since}", paint::error("UNKNOWN"));
             false
         }
         NodeView::Seen(seen) => {

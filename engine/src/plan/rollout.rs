@@ -229,6 +229,10 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                     let words = "takes no traffic from the other nodes until that node answers";
                     (!pod.may_serve()).then_some(words)
                 };
+                if !wanted.template.mounts.is_empty() {
+                    let words = format!("{id} waits for {}: its data is there", pod.node());
+                    decision.deferred.push(words);
+                }
                 if let Some(words) = waits {
                     decision.incomplete = true;
                     decision.deferred.push(format!("{id} on {} {words}{}", pod.node(), later(id)));
