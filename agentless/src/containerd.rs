@@ -20,10 +20,11 @@ use russh::ChannelOpenFailure;
 use russh::client::Handle;
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use crate::connect::dial::Checker;
 use crate::fault::Fault;
+use crate::told::{Teller, Told};
 
 /// Where containerd listens.
 const SOCKET: &str = "/run/containerd/containerd.sock";
@@ -47,12 +48,12 @@ pub(crate) const SNAPSHOTTER: &str = "overlayfs";
 /// containerd on one node.
 #[derive(Clone)]
 pub(crate) struct Containerd {
-    channel: Channel,
+    channel: Told,
 }
 
 macro_rules! clients {
     ($($name:ident: $client:ident),* $(,)?) => {
-        $(pub(crate) fn $name(&self) -> $client<Channel> {
+        $(pub(crate) fn $name(&self) -> $client<Told> {
             $client::new(self.channel.clone())
                 .max_decoding_message_size(ANSWER_LIMIT)
                 .max_encoding_message_size(ANSWER_LIMIT)
@@ -75,9 +76,13 @@ impl Containerd {
     }
 
     /// Opens the socket through SSH and speaks HTTP/2 over it.
-    pub(crate) async fn open(handle: &Handle<Checker>, timeout: Duration) -> Result<Self, Fault> {
+    pub(crate) async fn open(
+        handle: &Handle<Checker>,
+        timeout: Duration,
+        teller: Teller,
+    ) -> Result<Self, Fault> {
         let channel = handle.channel_open_direct_streamlocal(SOCKET).await;
-        Self::over(channel.map_err(|error| not_open(&error))?, timeout).await
+        Self::over(channel.map_err(|error| not_open(&error))?, timeout, teller).await
     }
 
     /// The same where sshd forbids forwarding, or the login may not open the socket itself: perl,
@@ -86,17 +91,19 @@ impl Containerd {
         handle: &Handle<Checker>,
         user: &str,
         timeout: Duration,
+        teller: Teller,
     ) -> Result<Self, Fault> {
         let channel = handle.channel_open_session().await.map_err(|error| not_open(&error))?;
         let sudo = if user == "root" { "" } else { "sudo -n " };
         let command = format!("exec {sudo}perl -e '{RELAY}' {SOCKET}");
         channel.exec(false, command).await.map_err(|error| not_open(&error))?;
-        Self::over(channel, timeout).await
+        Self::over(channel, timeout, teller).await
     }
 
     async fn over(
         channel: russh::Channel<russh::client::Msg>,
         timeout: Duration,
+        teller: Teller,
     ) -> Result<Self, Fault> {
         let mut stream = Some(TokioIo::new(channel.into_stream()));
         // The address is a word that tonic wants; the stream is there already, and once it is
@@ -117,7 +124,7 @@ impl Containerd {
                 layer: Layer::Containerd,
                 why: format!("no HTTP/2 on {SOCKET}: {error}; see `journalctl -u containerd`"),
             })?;
-        Ok(Self { channel })
+        Ok(Self { channel: Told::new(channel, teller) })
     }
 }
 

@@ -33,6 +33,7 @@ mod record;
 mod reflex;
 mod session;
 mod tenant;
+mod told;
 mod volume;
 
 pub use care::{Examined, Finding, Mend, Weight};

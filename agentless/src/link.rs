@@ -23,6 +23,7 @@ use crate::image::oci::ImageConfig;
 use crate::record::Record;
 use crate::session::quote::Call;
 use crate::session::shell::{Ended, Output, Shell};
+use crate::told::Teller;
 
 /// A node that can be talked to.
 pub(crate) struct Link {
@@ -81,7 +82,7 @@ impl Live {
     /// A channel of its own for much data, so that control calls don't wait behind it; the
     /// ordinary one if there is no other.
     pub(crate) async fn bulk(&self) -> Containerd {
-        match Containerd::open(&self.handle, self.timeout).await {
+        match Containerd::open(&self.handle, self.timeout, self.shell.teller.clone()).await {
             Ok(containerd) => containerd,
             Err(_) => self.containerd.clone(),
         }
@@ -124,8 +125,11 @@ impl Link {
         }
         let Dialed { handle, address, user } = self.dial().await?;
         let timeout = self.dialer.timeout;
-        let (shell, opened) =
-            tokio::join!(Shell::start(&handle, &user), Containerd::open(&handle, timeout));
+        let teller = Teller::new(self.node.as_str());
+        let (shell, opened) = tokio::join!(
+            Shell::start(&handle, &user, teller.clone()),
+            Containerd::open(&handle, timeout, teller)
+        );
         let shell = shell?;
         let containerd = match opened {
             Ok(containerd) => containerd,
@@ -156,7 +160,14 @@ impl Link {
         let state = shell.run(&Call::new("containerd_state")).await;
         let state = state.map(|output| output.text).unwrap_or_default();
         let (layer, why) = match state.trim() {
-            "denied" => match Containerd::open_relayed(handle, user, self.dialer.timeout).await {
+            "denied" => match Containerd::open_relayed(
+                handle,
+                user,
+                self.dialer.timeout,
+                shell.teller.clone(),
+            )
+            .await
+            {
                 Ok(containerd) => return Ok(containerd),
                 Err(fault) => {
                     tracing::debug!(?fault, "no relay");

@@ -196,10 +196,10 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_max_level(match cli.global.verbose {
-            0 => tracing::Level::WARN,
-            1 => tracing::Level::INFO,
-            _ => tracing::Level::DEBUG,
+        .with_env_filter(match cli.global.verbose {
+            0 => "warn",
+            1 => "warn,berth=info,berth_agentless=info,berth_engine=info",
+            _ => "warn,berth=debug,berth_agentless=debug,berth_engine=debug",
         })
         .init();
     let global = cli.global;

@@ -80,12 +80,10 @@ async fn create(
     namespace: &str,
     id: &str,
 ) -> Result<(), Fault> {
-    let start = std::time::Instant::now();
     let ((), (mounts, mut container)) = tokio::try_join!(
         wire(writer, pod, namespace, id),
         contain(writer, pod, image, namespace, id),
     )?;
-    tracing::debug!(ms = start.elapsed().as_millis() as u64, "wired and contained");
     let log = log_uri(namespace, id);
     let create = api::CreateTaskRequest {
         container_id: id.to_owned(),

@@ -16,10 +16,12 @@ use russh::ChannelMsg;
 use russh::client::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::quote::Call;
 use crate::connect::dial::Checker;
 use crate::fault::{Fault, words};
+use crate::told::Teller;
 
 /// Pause between heartbeats; the node waits for five of them.
 const BEAT: Duration = Duration::from_secs(3);
@@ -71,6 +73,7 @@ pub(crate) struct Shell {
     calls: Arc<Mutex<Calls>>,
     next: AtomicU64,
     tasks: Vec<JoinHandle<()>>,
+    pub(crate) teller: Teller,
     /// The node's machine, as `uname -m` names it.
     pub(crate) machine: String,
     /// The node's own address that the connection came to, as its sshd says.
@@ -91,14 +94,18 @@ fn ended(why: impl Into<String>) -> Fault {
 
 impl Shell {
     /// Starts the loop on a node.
-    pub(crate) async fn start(handle: &Handle<Checker>, user: &str) -> Result<Self, Fault> {
-        match tokio::time::timeout(GREETING, Self::open(handle, user)).await {
+    pub(crate) async fn start(
+        handle: &Handle<Checker>,
+        user: &str,
+        teller: Teller,
+    ) -> Result<Self, Fault> {
+        match tokio::time::timeout(GREETING, Self::open(handle, user, teller)).await {
             Ok(shell) => shell,
             Err(_) => Err(ended(format!("the node's shell did not answer in {GREETING:?}"))),
         }
     }
 
-    async fn open(handle: &Handle<Checker>, user: &str) -> Result<Self, Fault> {
+    async fn open(handle: &Handle<Checker>, user: &str, teller: Teller) -> Result<Self, Fault> {
         let broken = |error: russh::Error| ended(format!("no shell: {error}"));
         let channel = handle.channel_open_session().await.map_err(broken)?;
         // Words of an SSH command reach the login's shell, whichever it is: nothing here needs
@@ -184,6 +191,7 @@ impl Shell {
             calls,
             next: AtomicU64::new(1),
             tasks: vec![write, read, beat],
+            teller,
             machine,
             reached,
         })
@@ -197,14 +205,14 @@ impl Shell {
     /// Runs a function of the node's library.
     pub(crate) async fn run(&self, call: &Call) -> Result<Output, Ended> {
         let line = call.line();
-        self.exchange(|id| {
+        let frame = |id| {
             if line.len() > LINE_LIMIT || line.contains('\n') {
                 format!("{id} {}\n{line}", line.len())
             } else {
                 format!("{id} 0 {line}\n")
             }
-        })
-        .await
+        };
+        self.told(call.shown(), frame).await
     }
 
     /// Takes the node's lock for this session.
@@ -216,7 +224,7 @@ impl Shell {
         let call = call.arg(claim.tenant.namespace()).arg(json);
         let arguments = call.line().strip_prefix("take_lock ").unwrap_or_default().to_owned();
         let answer = self
-            .exchange(|id| format!("lock {id} {arguments}\n"))
+            .told("lock", |id| format!("lock {id} {arguments}\n"))
             .await
             .map_err(|Ended| ended("the session ended while it took the lock"))?;
         match answer.status {
@@ -233,12 +241,24 @@ impl Shell {
 
     /// Gives the lock back.
     pub(crate) async fn unlock(&self) -> Result<(), Ended> {
-        self.exchange(|id| format!("unlock {id}\n")).await.map(drop)
+        self.told("unlock", |id| format!("unlock {id}\n")).await.map(drop)
     }
 
     /// Ends the loop on the node.
     pub(crate) fn bye(&self) {
         let _ = self.out.send(b"bye\n".to_vec());
+    }
+
+    async fn told(&self, call: &str, frame: impl FnOnce(u64) -> String) -> Result<Output, Ended> {
+        let start = Instant::now();
+        let answer = self.exchange(frame).await;
+        let ended = match &answer {
+            Ok(Output { status: 0, text: _ }) => "ok".to_owned(),
+            Ok(Output { status, text: _ }) => format!("status {status}"),
+            Err(Ended) => "the session ended".to_owned(),
+        };
+        self.teller.tell(call, start.elapsed(), &ended);
+        answer
     }
 
     async fn exchange(&self, frame: impl FnOnce(u64) -> String) -> Result<Output, Ended> {

@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// What goes wrong at which call of the apply, counted from 0: `killed-after@40`. Of refused, answer-lost,
-    /// session-ends, paused, killed-before, killed-after
+    /// session-ends, paused, killed-before, killed-after, disk-full, reboots, torn
     #[arg(long, value_name = "FAULT@CALL", value_parser = fault)]
     fault: Vec<(Fault, u64)>,
     /// A service whose image in the text never gets ready
@@ -53,6 +53,9 @@ fn fault(text: &str) -> Result<(Fault, u64), String> {
         "paused" => Fault::Paused,
         "killed-before" => Fault::KilledBefore,
         "killed-after" => Fault::KilledAfter,
+        "disk-full" => Fault::DiskFull,
+        "reboots" => Fault::Reboots,
+        "torn" => Fault::Torn,
         _ => return Err(format!("no fault is called `{name}`")),
     };
     Ok((fault, call.parse().map_err(|_| format!("`{call}` is no number of a call"))?))

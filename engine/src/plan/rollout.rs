@@ -193,10 +193,16 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             others.filter(|(id, pod)| !case.stays_beside(id, pod, &digest, wanted))
         };
         let mut out: Vec<_> = others().filter(|(_, h)| h.is_known()).copied().collect();
-        // What is of neither release leaves at once, where one of them stands in for it.
-        let stands = |pod: &Here| pod.state == State::Running && Some(&pod.placed.digest) == old;
-        if beside && out.iter().any(|(_, pod)| stands(pod)) {
-            let is_stray = |pod: &Here| pod.placed.digest != digest && !stands(pod);
+        // What is of neither release leaves at once, where one of them stands in for it; and so does what
+        // does not run, where another runs: an undo would leave it there.
+        let stands = |pod: &Here| {
+            pod.state == State::Running && (!beside || Some(&pod.placed.digest) == old)
+        };
+        if out.iter().any(|(_, pod)| stands(pod)) {
+            let is_stray = |pod: &Here| match beside {
+                true => pod.placed.digest != digest && !stands(pod),
+                false => pod.state == State::Dead,
+            };
             let strays: Vec<_> = out.extract_if(.., |(_, pod)| is_stray(pod)).collect();
             if !strays.is_empty() {
                 moves.yields.push(Move {
@@ -206,7 +212,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                     create: false,
                     restore: None,
                     start_first: false,
-                    why: "of a release that was given up".to_owned(),
+                    why: if beside { "of a release that was given up" } else { "does not run" }
+                        .to_owned(),
                 });
             }
         }

@@ -24,6 +24,11 @@ use crate::plan::peers;
 const READ: Duration = Duration::from_millis(5);
 /// How long a write takes.
 const WRITE: Duration = Duration::from_millis(40);
+/// Calls that need no room on a disk.
+const READS: [&str; 8] =
+    ["observe", "lock", "probe", "run", "fetch", "connections", "logs", "ledger read"];
+/// The call that appends to a ledger.
+const APPEND: &str = "ledger append";
 /// How long an image takes to travel.
 const PUSH: Duration = Duration::from_millis(700);
 
@@ -58,6 +63,19 @@ pub enum Fault {
     KilledBefore,
     /// The engine dies after the call.
     KilledAfter,
+    /// The node's disk is full: a write does not happen, and says so.
+    DiskFull,
+    /// The node boots again instead: every session there ends, and what ran runs anew.
+    Reboots,
+    /// The node loses power in the midst of a write, and boots again; of a ledger's line a part is there.
+    Torn,
+}
+
+impl Fault {
+    /// Whether the node boots instead of doing what it was asked.
+    fn boots(self) -> bool {
+        matches!(self, Self::Reboots | Self::Torn)
+    }
 }
 
 /// A world of nodes, shared by every engine that looks at it.
@@ -237,6 +255,14 @@ impl Twin {
                 }
             }
         }
+        if fault.is_some_and(Fault::boots) && !(fault == Some(Fault::Torn) && what == APPEND) {
+            self.world().boot(node);
+            return Err(HostError::Lost { node: node.clone(), what: what.to_owned() });
+        }
+        if fault == Some(Fault::DiskFull) && !READS.contains(&what) {
+            let refusal = Refusal::DiskFull { path: "/etc/berth".to_owned() };
+            return Err(HostError::Refused { node: node.clone(), refusal });
+        }
         Ok(fault)
     }
 
@@ -263,9 +289,15 @@ impl Twin {
                 Err(HostError::Lost { node: node.clone(), what: what.to_owned() })
             }
             None
-            | Some(Fault::Refused | Fault::SessionEnds | Fault::Paused | Fault::KilledBefore) => {
-                Ok(())
-            }
+            | Some(
+                Fault::Refused
+                | Fault::SessionEnds
+                | Fault::Paused
+                | Fault::KilledBefore
+                | Fault::DiskFull
+                | Fault::Reboots
+                | Fault::Torn,
+            ) => Ok(()),
         }
     }
 
@@ -457,18 +489,28 @@ impl Host for Twin {
         prev: &str,
         bytes: &[u8],
     ) -> Result<(), HostError> {
-        let fault = self.call(keeper, "ledger append", WRITE).await?;
+        let fault = self.call(keeper, APPEND, WRITE).await?;
+        let is_torn = fault == Some(Fault::Torn);
         self.write(keeper, |world| {
             let Some(node) = world.nodes.get_mut(keeper) else { return Err(Refusal::LedgerMoved) };
             let end = format!("{prev}\"}}\n");
+            let there = usize::try_from(at).unwrap_or(usize::MAX);
+            if node.ledger.get(there..).is_some_and(|rest| !rest.contains(&b'\n')) {
+                node.ledger.truncate(there);
+            }
             if node.ledger.len() as u64 != at || (at > 0 && !node.ledger.ends_with(end.as_bytes()))
             {
                 return Err(Refusal::LedgerMoved);
             }
-            node.ledger.extend_from_slice(bytes);
+            let part = if is_torn { bytes.len() / 2 } else { bytes.len() };
+            node.ledger.extend_from_slice(bytes.get(..part).unwrap_or(bytes));
             Ok(())
         })?;
-        self.after(fault, keeper, "ledger append").await
+        if is_torn {
+            self.world().boot(keeper);
+            return Err(HostError::Lost { node: keeper.clone(), what: APPEND.to_owned() });
+        }
+        self.after(fault, keeper, APPEND).await
     }
 
     async fn ledger_replace(

@@ -91,6 +91,14 @@ impl World {
         }
     }
 
+    /// A node boots: whoever talked to it has to begin anew, and what ran runs.
+    pub(super) fn boot(&mut self, node: &NodeName) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.lock = None;
+            node.pods.values_mut().for_each(|pod| pod.running = !pod.by_hand);
+        }
+    }
+
     /// Takes the ledger, or its copy, off a node, as a new disk does.
     pub fn lose_ledger(&mut self, node: &NodeName) {
         if let Some(node) = self.nodes.get_mut(node) {
