@@ -291,6 +291,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             let words =
                 format!("{id} cannot be replaced: {} is not reachable{}", pod.node(), later(id));
             decision.deferred.push(words);
+            // Whoever stands in for it serves on.
+            decision.kept.extend(owned(&out));
             continue;
         }
         if let (true, Some((id, GivenUp { placed, why }))) =
