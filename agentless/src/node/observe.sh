@@ -20,7 +20,10 @@ observe() {
   done
   file=/etc/berth/ledger/$1
   if [ -r "$file.mark" ] && read -r value <"$file.mark"; then
-    printf 'mark %s %s\n' "$(stat -c %s "$file.log" 2>/dev/null || echo 0)" "$value"
+    line=$(stat -c %s "$file.log" 2>/dev/null || echo 0)
+    # A first line that was being written when the node lost power never counted.
+    case $value in *' 0 '*) [ "$(head -n 1 "$file.log" 2>/dev/null | wc -l)" != 0 ] || line=0 ;; esac
+    printf 'mark %s %s\n' "$line" "$value"
   fi
   [ -r /etc/berth/node/network.json ] && IFS= read -r line </etc/berth/node/network.json && printf 'network %s\n' "$line"
   for file in /etc/berth/reflexes/*/version; do

@@ -137,7 +137,8 @@ pub struct Mark {
     pub lines: u64,
     /// Who kept it.
     pub keeper: NodeName,
-    /// How many bytes of the ledger the node itself has, as its keeper or as a copy; 0 if none.
+    /// How many bytes of the ledger the node itself has, as its keeper or as a copy; 0 if not one whole
+    /// line, since a first one that was being written when the node lost power never counted.
     pub bytes: u64,
 }
 

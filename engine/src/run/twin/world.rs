@@ -549,7 +549,10 @@ impl World {
                 epoch,
                 lines,
                 keeper,
-                bytes: node.ledger.len() as u64,
+                bytes: match node.ledger.contains(&b'\n') {
+                    true => node.ledger.len() as u64,
+                    false => 0,
+                },
             }),
         })
     }
