@@ -180,7 +180,7 @@ fn random_histories() {
     let pairs = kinds.iter().flat_map(|what| FAULTS.map(|fault| (*what, Some(fault))));
     let missed: Vec<_> = pairs.filter(|pair| !met.contains(pair)).collect();
     let all = kinds.len() * FAULTS.len();
-    if count >= 2000 {
+    if count >= 6000 {
         let hit = all - missed.len();
         eprintln!("{count} histories, {calls} calls, {hit} of {all} pairs of call and fault");
         assert!(missed.len() * 20 <= all, "faults that never met: {missed:?}");
