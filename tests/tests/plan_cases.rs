@@ -110,6 +110,7 @@ impl Stage {
         let (graph, observation) =
             suppose.apply(&graph, &seen.observation).map_err(|error| format!("{error}\n"))?;
         seen.observation = observation;
+        suppose.forget(&mut seen.ledger.head);
         let body = seen
             .plan(&graph, "program", Goal::Converge, EVERYTHING, 0)
             .map_err(|violations| format!("turned down: {violations:?}\n"))?;

@@ -8,6 +8,7 @@ use berth_engine::plan::names::{NodeName, VolumeName, WorkloadName};
 use berth_engine::plan::observation::VolumeSpec;
 use berth_engine::plan::overrides::{Override, Subject};
 use berth_engine::plan::render;
+use berth_engine::plan::whatif::Suppose;
 use berth_engine::run::observe::survey;
 use berth_engine::run::record;
 use berth_engine::run::twin::{Fault, Twin};
@@ -293,5 +294,21 @@ fn a_node_leaves_the_text_only_when_nothing_is_left_there() {
         assert!(!seen.ledger.head.claims.nodes.contains_key(&node(3)));
         assert_eq!(homes(&twin).len(), 3, "{:?}", homes(&twin));
         assert_eq!(twin.world().take_violations(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_node_that_is_only_supposed_to_be_gone_blocks_nothing() {
+    simulate(async {
+        let graph = shop(OnUnreachable::Wait);
+        let twin = started(&graph).await;
+        let mut seen = survey(&twin, &graph).await.expect("a ledger");
+        let suppose = Suppose { without: vec![node(3)], ..Suppose::default() };
+        let (graph, observation) = suppose.apply(&graph, &seen.observation).expect("three nodes");
+        seen.observation = observation;
+        suppose.forget(&mut seen.ledger.head);
+        let body = berth_tests::drive::agreed_at(&seen, &graph, Goal::Converge, T0);
+        assert!(body.blocked.is_empty(), "{:?}", body.blocked);
+        assert!(!body.steps.is_empty());
     });
 }

@@ -90,6 +90,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         let mut graph = &project.graph;
         if !suppose.is_empty() {
             (supposed, seen.observation) = suppose.apply(graph, &seen.observation)?;
+            suppose.forget(&mut seen.ledger.head);
             graph = &supposed;
         }
         let now_ms = fleet::now_ms();

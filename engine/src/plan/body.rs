@@ -376,11 +376,11 @@ pub enum Blocked {
         /// What it serves.
         by: String,
     },
-    /// A node is not in the text any more, and the ledger says that something is there.
+    /// A node is not in the text any more, and the ledger says that replicas are there.
     NodeLeft {
         /// Which.
         node: NodeName,
-        /// What: pods, and volumes as `volume/data`.
+        /// Which pods.
         what: BTreeSet<String>,
     },
     /// The node at this address is not the machine that it was.

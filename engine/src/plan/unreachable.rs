@@ -129,8 +129,8 @@ pub fn answering<'a>(
     fenced.filter(|(node, _)| observation.seen(node).is_some()).collect()
 }
 
-/// Nodes that the text has no more, with what the ledger says is there and no other node has: nobody can
-/// look, and nothing takes its place unasked.
+/// Nodes that the text has no more, with the pods that the ledger says are there and no other node has:
+/// nobody can look, and nothing takes their place unasked. (Nothing is ever made in the place of a volume.)
 pub fn left_behind(
     graph: &Graph,
     observation: &Observation,
@@ -141,10 +141,7 @@ pub fn left_behind(
     let pods = head.may_be_there().into_iter();
     let pods = pods.filter(|(id, _)| !seen().any(|seen| seen.spec.pods.contains_key(*id)));
     let pods = pods.map(|(id, placed)| (&placed.node, id.to_string()));
-    let volumes = head.volumes().iter();
-    let volumes = volumes.filter(|(id, _)| !seen().any(|seen| seen.spec.volumes.contains_key(*id)));
-    let volumes = volumes.map(|(id, home)| (&home.node, format!("volume/{id}")));
-    for (node, what) in pods.chain(volumes) {
+    for (node, what) in pods {
         if !graph.nodes.contains_key(node) {
             left.entry(node.clone()).or_default().insert(what);
         }
