@@ -137,13 +137,12 @@ pub fn left_behind(
     head: &Head,
 ) -> BTreeMap<NodeName, BTreeSet<String>> {
     let mut left: BTreeMap<NodeName, BTreeSet<String>> = BTreeMap::new();
-    let seen = || observation.nodes.keys().filter_map(|node| observation.seen(node));
-    let pods = head.may_be_there().into_iter();
-    let pods = pods.filter(|(id, _)| !seen().any(|seen| seen.spec.pods.contains_key(*id)));
-    let pods = pods.map(|(id, placed)| (&placed.node, id.to_string()));
-    for (node, what) in pods {
-        if !graph.nodes.contains_key(node) {
-            left.entry(node.clone()).or_default().insert(what);
+    let mut pods = head.may_be_there();
+    pods.retain(|_, placed| !graph.nodes.contains_key(&placed.node));
+    for (id, placed) in pods {
+        let mut seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
+        if !seen.any(|seen| seen.spec.pods.contains_key(id)) {
+            left.entry(placed.node.clone()).or_default().insert(id.to_string());
         }
     }
     left
