@@ -152,6 +152,22 @@ fn a_machine_that_sees_less_than_half_replaces_nothing() {
 }
 
 #[test]
+fn a_plan_about_another_service_forgets_no_silence_and_gives_nothing_up() {
+    simulate(async {
+        let graph = with(after_5m(), "api", web(image('b'), 1, ROLLING));
+        let twin = started(&graph).await;
+        twin.world().set_cut(&node(3), true);
+        turn_at(&twin, &graph, Goal::Converge, T0).await;
+        let seen = survey(&twin, &graph).await.expect("a ledger");
+        let only = [WorkloadName::new("api")].into();
+        let now_ms = T0 + 5 * MINUTE;
+        let body = seen.plan(&graph, "program", Goal::Converge, &only, now_ms).expect("a plan");
+        assert_eq!(body.silent, None);
+        assert!(!words(&body).contains("given up"), "{}", words(&body));
+    });
+}
+
+#[test]
 fn a_node_that_refuses_is_not_silent() {
     simulate(async {
         let graph = shop(OnUnreachable::ReplaceAfter { ms: 0 });

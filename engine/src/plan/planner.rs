@@ -273,7 +273,10 @@ fn give_up(
             fence.reason()
         ));
     }
-    let found = unreachable::look(&meant, (observation, head), world, now_ms);
+    let mut found = unreachable::look(&meant, (observation, head), world, now_ms);
+    if !body.only.is_empty() {
+        found.silent.extend(unreachable::still_silent(observation, head));
+    }
     if found.cut_off {
         let words = "half of the nodes or more are silent, so it may be this machine that is cut off: nothing is replaced";
         body.deferred.push(words.to_owned());

@@ -65,6 +65,18 @@ pub fn bound(workload: &Workload) -> Option<&'static str> {
     }
 }
 
+/// Whether nothing answers at a node's address.
+fn is_silent(view: &NodeView) -> bool {
+    matches!(view, NodeView::Unknown { silent: true, why: _ })
+}
+
+/// What the ledger says of nodes that are silent still: what a plan that is about other services leaves.
+pub fn still_silent(observation: &Observation, head: &Head) -> BTreeMap<NodeName, u64> {
+    let is_still = |node: &NodeName| observation.nodes.get(node).is_some_and(is_silent);
+    let still = head.silent.iter().filter(|(node, _)| is_still(node));
+    still.map(|(node, since)| (node.clone(), *since)).collect()
+}
+
 /// Looks at what is on nodes that do not answer.
 pub fn look(
     wanted: &BTreeMap<WorkloadName, Workload>,
@@ -73,7 +85,6 @@ pub fn look(
     now_ms: u64,
 ) -> Unreachable {
     let mut found = Unreachable::default();
-    let is_silent = |view: &NodeView| matches!(view, NodeView::Unknown { silent: true, why: _ });
     let is_on = |(node, _): &(&NodeName, &NodeView)| fence(&head.overrides, node, now_ms).is_none();
     let on = || observation.nodes.iter().filter(is_on);
     let cut_off = on().filter(|(_, view)| is_silent(view)).count() * 2 >= on().count();
