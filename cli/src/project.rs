@@ -122,25 +122,30 @@ impl Project {
     /// Loads, compiles and lowers the project; prints every mistake. Writes new pins to
     /// `berth.lock`, unless told not to.
     pub(crate) fn load(global: &Global, pins: Pins) -> Result<Self, ProjectError> {
-        Self::load_again(global, pins, None)
+        Self::load_again(global, pins, &mut None)
     }
 
-    /// Loads it once more; what it was before has told its warnings.
+    /// Loads it once more; what was told the last time is not told again.
     pub(crate) fn load_again(
         global: &Global,
         pins: Pins,
-        before: Option<&Self>,
+        told: &mut Option<String>,
     ) -> Result<Self, ProjectError> {
         let Examined { snapshot, diagnostics, waived, project, package, notes, lock } =
             examine(global, pins)?;
         if let Some(package) = package {
             return Err(ProjectError::Package(package));
         }
+        let words = shown::words(&diagnostics, &snapshot);
+        let is_news = told.as_ref() != Some(&words);
+        if is_news {
+            crate::out::put_error(&words);
+            *told = Some(words);
+        }
         let Some(project) = project else {
-            return Err(mistakes(&diagnostics, &snapshot));
+            return Err(ProjectError::Mistakes(shown::count(&diagnostics)));
         };
-        if before.is_none_or(|before| before.program != project.program) {
-            shown::tell(&diagnostics, &snapshot);
+        if is_news {
             say_waived(&waived);
         }
         for note in notes {

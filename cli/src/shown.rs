@@ -1,6 +1,7 @@
 //! Diagnostics for people: with the lines that they point at, and no more of them than anybody reads.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use berth_lang::{Diagnostic, Label, Severity, Snapshot, SourceFile};
 use miette::{
@@ -15,13 +16,18 @@ const MAX_LINE: usize = 400;
 
 /// Says every diagnostic, and how many more there are.
 pub(crate) fn tell(diagnostics: &[Diagnostic], snapshot: &Snapshot) {
-    for diagnostic in diagnostics.iter().take(MAX_SHOWN) {
-        crate::out::put_error(&render(diagnostic, snapshot));
-    }
+    crate::out::put_error(&words(diagnostics, snapshot));
+}
+
+/// What is said of diagnostics.
+pub(crate) fn words(diagnostics: &[Diagnostic], snapshot: &Snapshot) -> String {
+    let shown = diagnostics.iter().take(MAX_SHOWN);
+    let mut words: String = shown.map(|diagnostic| render(diagnostic, snapshot)).collect();
     if diagnostics.len() > MAX_SHOWN {
         let more = diagnostics.len() - MAX_SHOWN;
-        hint!("… and {more} more; `berth check --format json` has all of them");
+        let _ = writeln!(words, "… and {more} more; `berth check --format json` has all of them");
     }
+    words
 }
 
 /// Whether the lines around every place fit on a screen.

@@ -23,6 +23,14 @@ use crate::telling::Form;
 use crate::watch::{Follower, settle};
 use crate::{Global, fleet, paint};
 
+/// What was said last: of the text's diagnostics, of its being refused, and of the fleet.
+#[derive(Default)]
+struct Told {
+    diagnostics: Option<String>,
+    text: Said,
+    fleet: Said,
+}
+
 /// What was said last, so that it is not said at every look.
 #[derive(Default)]
 struct Said(String);
@@ -45,7 +53,7 @@ pub(crate) fn run(global: &Global, every: Duration, partial: bool) -> Ended {
         let _ = changes.send(Event::Changed);
     })?;
     stop_on_signal(sender)?;
-    let (mut pace, mut said, mut whole) = (Pace::new(every), Said::default(), None);
+    let (mut pace, mut told, mut whole) = (Pace::new(every), Told::default(), None);
     let mut event = Event::Began;
     loop {
         match pace.next(event, fleet::now_ms(), chance()) {
@@ -56,7 +64,7 @@ pub(crate) fn run(global: &Global, every: Duration, partial: bool) -> Ended {
                 if events.try_iter().any(|event| event == Event::Stop) {
                     return Ok(Exit::Done);
                 }
-                event = Event::Looked(look(global, partial, &mut whole, &mut said));
+                event = Event::Looked(look(global, partial, &mut whole, &mut told));
             }
             Next::Wait(wait) => {
                 event = match events.recv_timeout(wait) {
@@ -72,9 +80,13 @@ pub(crate) fn run(global: &Global, every: Duration, partial: bool) -> Ended {
 }
 
 /// Reads the text, and looks with it; with the last one without mistakes, if it has some.
-fn look(global: &Global, partial: bool, whole: &mut Option<Project>, said: &mut Said) -> Came {
-    match Project::load_again(global, Pins::Keep, whole.as_ref()) {
-        Ok(project) => *whole = Some(project),
+fn look(global: &Global, partial: bool, whole: &mut Option<Project>, told: &mut Told) -> Came {
+    let Told { diagnostics, text, fleet: said } = told;
+    match Project::load_again(global, Pins::Keep, diagnostics) {
+        Ok(project) => {
+            text.0.clear();
+            *whole = Some(project);
+        }
         Err(error) => {
             let goes_on = if whole.is_some() {
                 "; the text that was there before goes on meanwhile"
@@ -82,7 +94,7 @@ fn look(global: &Global, partial: bool, whole: &mut Option<Project>, said: &mut 
                 ""
             };
             let words = format!("{error}{goes_on}");
-            if said.is_new(&words) {
+            if text.is_new(&words) {
                 hint!("{} {} {words}", paint::time(fleet::now_ms()), paint::error("error:"));
             }
         }
