@@ -597,10 +597,9 @@ impl PlanBody {
             && self.silent.is_none()
     }
 
-    /// Takes out what it says of pods and volumes of a node that is gone.
-    pub(super) fn forget(&mut self, node: &NodeName) {
+    /// Takes out what it says of pods of a node that is gone.
+    pub(super) fn forget_pods(&mut self, node: &NodeName) {
         self.expected.retain(|_, placed| &placed.node != node);
-        self.volumes.retain(|_, home| &home.node != node);
         let waves = self.branches.values_mut().flat_map(|branch| &mut branch.waves);
         for one in waves.flat_map(|wave| &mut wave.moves) {
             one.out.retain(|(_, placed)| &placed.node != node);

@@ -496,7 +496,7 @@ impl Head {
 
     /// Forgets a node, in what an apply that has not ended was to do too.
     fn forget(&mut self, node: &NodeName) {
-        self.placed.retain(|_, placed| &placed.node != node);
+        self.forget_pods(node);
         self.volumes.retain(|_, home| &home.node != node);
         self.silent.remove(node);
         self.claims.forget(node);
@@ -506,9 +506,17 @@ impl Head {
             }
             Override::Pause { .. } | Override::Replicas { .. } => true,
         });
+        if let Some(flight) = &mut self.in_flight {
+            flight.plan.volumes.retain(|_, home| &home.node != node);
+        }
+    }
+
+    /// Forgets what ran on a node, and not where data was.
+    pub(super) fn forget_pods(&mut self, node: &NodeName) {
+        self.placed.retain(|_, placed| &placed.node != node);
         self.proven.retain(|pod| self.placed.contains_key(pod));
         if let Some(flight) = &mut self.in_flight {
-            flight.plan.forget(node);
+            flight.plan.forget_pods(node);
         }
     }
 

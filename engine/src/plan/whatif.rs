@@ -90,16 +90,7 @@ impl Suppose {
     /// Forgets what ran on the nodes that are gone; where data was is remembered, so that nothing takes its
     /// place.
     pub fn forget(&self, head: &mut Head) {
-        let stays = |node: &NodeName| !self.without.contains(node);
-        head.placed.retain(|_, placed| stays(&placed.node));
-        let flight = head.in_flight.iter_mut();
-        for plan in flight.map(|flight| &mut flight.plan) {
-            plan.expected.retain(|_, placed| stays(&placed.node));
-            let waves = plan.branches.values_mut().flat_map(|branch| &mut branch.waves);
-            for one in waves.flat_map(|wave| &mut wave.moves) {
-                one.out.retain(|(_, placed)| stays(&placed.node));
-            }
-        }
+        self.without.iter().for_each(|node| head.forget_pods(node));
     }
 }
 
