@@ -99,7 +99,7 @@ fn slots_of(backends: usize) -> usize {
 }
 
 /// The commands that add the endpoint's elements, and those that take them out again.
-fn elements(endpoint: &Endpoint) -> (String, String) {
+pub(crate) fn elements(endpoint: &Endpoint) -> (String, String) {
     let (mut adds, mut deletes) = (String::new(), String::new());
     let slots = slots(endpoint);
     let n = slots.len();

@@ -63,6 +63,10 @@ impl SshHost {
         while closing.join_next().await.is_some() {}
     }
 
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
     pub(crate) fn link(&self, node: &NodeName) -> Result<&Arc<Link>, HostError> {
         self.links.get(node).ok_or_else(|| HostError::Unreachable {
             node: node.clone(),

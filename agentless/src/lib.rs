@@ -44,6 +44,7 @@ pub use connect::ssh_config::SshConfig;
 pub use host::SshHost;
 pub use operate::channel::{Ending, Heard, Input, Size};
 pub use operate::copy::{Copied, CopyError};
+pub use operate::debug::Visit;
 pub use operate::events::{Event, Happened};
 pub use operate::exec::{Command, Exec};
 pub use operate::forward::Stream;

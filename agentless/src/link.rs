@@ -216,6 +216,11 @@ impl Link {
         }
     }
 
+    /// A writer without the lock, for what is in no engine's way: content that is found by its digest.
+    pub(crate) fn visitor(&self, live: Arc<Live>, write: Write) -> Writer<'_> {
+        Writer { link: self, live, write }
+    }
+
     fn held(&self) -> Option<Arc<Live>> {
         let mut slot = self.slot();
         if slot.as_ref().is_some_and(|live| !live.alive()) {

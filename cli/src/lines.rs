@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write};
 
-use berth_engine::plan::names::{NodeName, PodId};
+use berth_engine::plan::names::{ContainerId, NodeName};
 
 use crate::paint;
 
@@ -16,13 +16,14 @@ pub(crate) struct Lines {
     prefix: bool,
     width: usize,
     terminal: bool,
-    begun: BTreeMap<(PodId, NodeName), Vec<u8>>,
+    begun: BTreeMap<(ContainerId, NodeName), Vec<u8>>,
 }
 
 impl Lines {
     /// Knows the names that there will be, as far as they are known now.
-    pub(crate) fn new(json: bool, prefix: bool, pods: &[(&NodeName, &PodId)]) -> Self {
-        let width = pods.iter().map(|(node, pod)| name(node, pod).chars().count()).max();
+    pub(crate) fn new(json: bool, prefix: bool, containers: &[(&NodeName, &ContainerId)]) -> Self {
+        let width =
+            containers.iter().map(|(node, container)| name(node, container).chars().count()).max();
         Self {
             json,
             prefix,
@@ -36,19 +37,24 @@ impl Lines {
     ///
     /// # Errors
     /// If the output takes no more.
-    pub(crate) fn push(&mut self, node: &NodeName, pod: &PodId, bytes: &[u8]) -> io::Result<()> {
-        let key = (pod.clone(), node.clone());
+    pub(crate) fn push(
+        &mut self,
+        node: &NodeName,
+        container: &ContainerId,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let key = (container.clone(), node.clone());
         let mut held = self.begun.remove(&key).unwrap_or_default();
         held.extend_from_slice(bytes);
         let mut rest = &held[..];
         let mut out = Vec::new();
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let (line, after) = rest.split_at(end);
-            self.show(&mut out, node, pod, line);
+            self.show(&mut out, node, container, line);
             rest = after.get(1..).unwrap_or_default();
         }
         if rest.len() > LINE_LIMIT {
-            self.show(&mut out, node, pod, rest);
+            self.show(&mut out, node, container, rest);
             rest = &[];
         }
         if !rest.is_empty() {
@@ -63,21 +69,24 @@ impl Lines {
     /// If the output takes no more.
     pub(crate) fn end(&mut self) -> io::Result<()> {
         let mut out = Vec::new();
-        for ((pod, node), line) in std::mem::take(&mut self.begun) {
-            self.show(&mut out, &node, &pod, &line);
+        for ((container, node), line) in std::mem::take(&mut self.begun) {
+            self.show(&mut out, &node, &container, &line);
         }
         put(&out)
     }
 
-    fn show(&self, out: &mut Vec<u8>, node: &NodeName, pod: &PodId, line: &[u8]) {
+    fn show(&self, out: &mut Vec<u8>, node: &NodeName, container: &ContainerId, line: &[u8]) {
         if self.json {
             let line = String::from_utf8_lossy(line);
-            let said = serde_json::json!({ "node": node, "pod": pod, "line": line });
+            let mut said = serde_json::json!({ "node": node, "pod": container.pod, "line": line });
+            if let Some(name) = &container.beside {
+                said["container"] = serde_json::json!(name);
+            }
             out.extend_from_slice(said.to_string().as_bytes());
         } else {
             if self.prefix {
-                let name = format!("{:width$} │ ", name(node, pod), width = self.width);
-                out.extend_from_slice(paint::one_of(pod.ordinal, &name).as_bytes());
+                let name = format!("{:width$} │ ", name(node, container), width = self.width);
+                out.extend_from_slice(paint::one_of(container.pod.ordinal, &name).as_bytes());
             }
             if self.terminal {
                 out.extend_from_slice(harmless(line).as_bytes());
@@ -95,8 +104,8 @@ fn put(bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-fn name(node: &NodeName, pod: &PodId) -> String {
-    format!("{pod}@{node}")
+fn name(node: &NodeName, container: &ContainerId) -> String {
+    format!("{container}@{node}")
 }
 
 /// A line that does nothing to a terminal but colour it: of control sequences only those that set

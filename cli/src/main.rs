@@ -112,6 +112,8 @@ enum Command {
     Status,
     /// List every replica: where it is, its state, restarts, age, image and address
     Ps(commands::ps::Args),
+    /// List what acts on the nodes without an engine, and in which version
+    Reflexes(commands::reflexes::Args),
     /// Show what replicas said; -f goes on with what comes
     Logs(commands::logs::Args),
     /// Run a command in a replica: berth exec web[1] -- sh
@@ -177,7 +179,7 @@ enum Command {
     Package(commands::package::Args),
     /// Explain a mistake's code: berth explain E0203
     Explain(commands::explain::Args),
-    /// Show what Berth itself works with: graph, observation, steps, journal, ledger, a simulation
+    /// Look into a replica whose image has no shell; or show what Berth itself works with
     Debug(commands::debug::Args),
     /// Walk the whole story on simulated nodes, anywhere, in seconds
     Demo(commands::demo::Args),
@@ -217,6 +219,7 @@ fn main() -> ExitCode {
         Command::WhyNot(args) => commands::why_placement::run_not(&global, &args),
         Command::Status => commands::status::run(&global),
         Command::Ps(args) => commands::ps::run(&global, &args),
+        Command::Reflexes(args) => commands::reflexes::run(&global, &args),
         Command::Logs(args) => commands::logs::run(&global, &args),
         Command::Exec(args) => commands::exec::run(&global, &args),
         Command::Inspect(args) => commands::inspect::run(&global, &args),
@@ -258,5 +261,15 @@ fn main() -> ExitCode {
             exit::report(error.as_ref());
             Exit::of(error.as_ref()).into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
     }
 }

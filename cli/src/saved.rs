@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::project::Project;
 
 /// The format's version.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 /// How long a saved plan may be applied, in milliseconds: a day.
 const LIFETIME_MS: u64 = 24 * 3600 * 1000;
 /// The largest plan file that is read, in bytes.

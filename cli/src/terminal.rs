@@ -33,6 +33,12 @@ impl Drop for Raw {
     }
 }
 
+/// What the terminal is named; `xterm` if it does not say.
+pub(crate) fn kind() -> String {
+    let kind = std::env::var("TERM").ok().filter(|kind| !kind.is_empty());
+    kind.unwrap_or_else(|| "xterm".to_owned())
+}
+
 /// The terminal's size; that of the oldest terminals if it does not say.
 pub(crate) fn size() -> Size {
     let said = tcgetwinsize(std::io::stdout()).or_else(|_| tcgetwinsize(std::io::stdin()));

@@ -50,11 +50,12 @@ said() { grep -qE -- "$1" "$WORK/said" || {
   return 1
 }; }
 
-# Stops a replica so that containerd's restart monitor does not start it again.
+# Stops a replica so that containerd's restart monitor does not start it again: it knows only those that have its
+# label. (`restart.explicitly-stopped` means nothing to it where the policy is to restart always.)
 stop_by_hand() {
   local node=$1 pod=$2
   lab node "$node" sh -ec "
-    ctr -n $NAMESPACE containers label $pod containerd.io/restart.explicitly-stopped=true >/dev/null
+    ctr -n $NAMESPACE containers label $pod containerd.io/restart.status= >/dev/null
     ctr -n $NAMESPACE tasks kill -s KILL $pod
     for try in \$(seq 50); do ctr -n $NAMESPACE tasks ls | grep -q STOPPED && exit 0; sleep 0.1; done; exit 1"
 }

@@ -79,6 +79,12 @@ other_clone() {
   git clone --quiet "$PROJECT" "$WORK/clone"
 }
 
+# Waits until a node's sshd, which was told to read its configuration anew, has done so and answers.
+sshd_settles() {
+  sleep 1
+  wait_until 100 lab ssh "$1" true 2>/dev/null
+}
+
 commit() {
   git -C "$PROJECT" add --all
   git -C "$PROJECT" commit --quiet --message "$1"

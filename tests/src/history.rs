@@ -23,7 +23,7 @@ use berth_engine::run::twin::{Behaviour, Fault, Twin};
 
 use crate::drive::{agreed, apply, plan, tell, turn};
 use crate::planted::{Bug, Engine};
-use crate::project::{ROLLING, fleet, image, web, with, world};
+use crate::project::{ROLLING, fleet, image, sidecar, web, with, world};
 
 /// What goes wrong at a call.
 pub const FAULTS: [Fault; 6] = [
@@ -36,7 +36,8 @@ pub const FAULTS: [Fault; 6] = [
 ];
 
 /// What goes wrong at a call in some of the histories, in the place of another.
-pub const OTHER_FAULTS: [(Fault, Fault); 3] = [
+pub const OTHER_FAULTS: [(Fault, Fault); 4] = [
+    (Fault::KilledBefore, Fault::KilledHalfway),
     (Fault::Refused, Fault::DiskFull),
     (Fault::Paused, Fault::Reboots),
     (Fault::KilledAfter, Fault::Torn),
@@ -90,6 +91,10 @@ pub fn text(dice: &mut Dice) -> Graph {
             let image = image(letter);
             let replicas = 1 + u32::try_from(dice.roll(5)).unwrap_or(0);
             let mut workload = web(image, replicas, dice.pick(&strategies));
+            // Without a roll, as below.
+            if dice.0.is_multiple_of(3) {
+                workload.template.companions.push(sidecar(self::image('s')));
+            }
             // What fails a check, or falls over, is asked and watched: so it is never what stands.
             if dice.roll(3) == 0 || letter == 'd' {
                 let run = vec!["/check".to_owned()];
@@ -244,6 +249,56 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     settle(&twin, &graph, bug).await?;
     ends_well(&twin, &graph).await?;
     let seen = survey(&twin, &graph).await.map_err(|fault| fault.to_string())?;
+    let (hash, world) = (seen.ledger.head.hash, twin.world());
+    Ok(Ended { hash, calls: world.calls(), met: world.met().clone() })
+}
+
+/// One random history of two engines at once, each with a text of its own: the second begins while the first is at work,
+/// and whatever hits, hits either. In the end one of them goes on alone.
+///
+/// # Errors
+/// What went wrong.
+///
+/// # Panics
+/// If the checker turns a plan down.
+pub async fn duel(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
+    let mut dice = Dice(seed);
+    let mut texts = [text(&mut dice), text(&mut dice)];
+    let twin = world(&texts[0]);
+    behave(&twin);
+    twin.world().set_metric("0.01");
+    twin.world().set_most(&image('d'), 0);
+    let nodes: Vec<_> = texts[0].nodes.keys().cloned().collect();
+    twin.world().add_foreign(&nodes[1], "redis-test");
+    for _ in 0..1 + dice.roll(4) {
+        for _ in 0..dice.roll(3) {
+            let fault = dice.pick(&FAULTS);
+            let at = dice.roll(160);
+            tell(|| format!("{fault:?} in {at} calls\n"));
+            twin.world().fault_in(at, fault);
+        }
+        let late = [0, dice.roll(40_000)].map(std::time::Duration::from_millis);
+        let [first, second] = [0, 1].map(|who| {
+            let (engine, text) = (Engine::new(twin.another_engine(), bug), &texts[who]);
+            async move {
+                tokio::time::sleep(late[who]).await;
+                tokio::select! {
+                    biased;
+                    _ = unwatched(&engine, text) => {}
+                    () = engine.killed() => {}
+                }
+            }
+        });
+        tokio::join!(first, second);
+        twin.world().clear_faults();
+        let whose = dice.roll(4) as usize;
+        if let Some(one) = texts.get_mut(whose) {
+            *one = text(&mut dice);
+        }
+    }
+    settle(&twin, &texts[0], bug).await?;
+    ends_well(&twin, &texts[0]).await?;
+    let seen = survey(&twin, &texts[0]).await.map_err(|fault| fault.to_string())?;
     let (hash, world) = (seen.ledger.head.hash, twin.world());
     Ok(Ended { hash, calls: world.calls(), met: world.met().clone() })
 }
@@ -449,6 +504,15 @@ async fn reopen(twin: &Twin, graph: &Graph, dice: &mut Dice) -> Result<(), Strin
 
 /// An engine's turn that may fail in any honest way; gives the plan, if it came to one.
 async fn attempt(engine: &Engine, graph: &Graph) -> Option<PlanBody> {
+    take_turn(engine, graph, true).await
+}
+
+/// The same beside another engine, whose plan promises other floors.
+async fn unwatched(engine: &Engine, graph: &Graph) -> Option<PlanBody> {
+    take_turn(engine, graph, false).await
+}
+
+async fn take_turn(engine: &Engine, graph: &Graph, floors: bool) -> Option<PlanBody> {
     engine.follow(&graph.keeper);
     let mut seen = survey(engine, graph).await.ok()?;
     engine.distort_seen(&mut seen);
@@ -457,7 +521,9 @@ async fn attempt(engine: &Engine, graph: &Graph) -> Option<PlanBody> {
     if !body.is_empty() && body.blocked.is_empty() {
         let floor =
             |(name, branch): (&WorkloadName, &Branch)| (name.clone(), branch.floor as usize);
-        engine.twin().world().plan_floors(body.branches.iter().map(floor).collect());
+        if floors {
+            engine.twin().world().plan_floors(body.branches.iter().map(floor).collect());
+        }
         engine.distort_plan(&mut body);
         let applied = apply(engine, graph, &seen, &body).await;
         tell(|| format!("→ {:?}\n", applied.map(|applied| applied.outcome)));

@@ -1,8 +1,9 @@
 //! Small projects, built in code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use berth_engine::plan::action::{ImageSource, Protocol};
+use berth_engine::plan::companion::{Companion, Role};
 use berth_engine::plan::graph::{
     Fill, Graph, Intake, Limits, Node, OnFail, OnUnreachable, Overcommit, Placement, PodTemplate,
     Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
@@ -54,6 +55,23 @@ pub fn fleet(nodes: u32) -> Graph {
     }
 }
 
+/// A container that runs with a replica's own.
+pub fn sidecar(image: ImageDigest) -> Companion {
+    Companion {
+        name: "beside".to_owned(),
+        role: Role::Sidecar,
+        image,
+        source: ImageSource::Layout("images/beside".to_owned()),
+        command: Vec::new(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        resources: Requests { cpu_millis: 10, memory_bytes: 8 << 20, ..Requests::default() },
+        limits: Limits::default(),
+        share: BTreeMap::new(),
+        settings: None,
+    }
+}
+
 /// A web service with a probe and a port.
 pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
     Workload {
@@ -68,6 +86,10 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             limits: Limits::default(),
             publish: BTreeMap::new(),
             mounts: BTreeMap::new(),
+            settings: None,
+            scratch: BTreeSet::new(),
+            companions: Vec::new(),
+            liveness: None,
             grace_ms: 10_000,
         },
         replicas,

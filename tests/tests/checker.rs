@@ -110,6 +110,28 @@ fn a_sound_plan_is_passed_and_waves_are_waited_for_as_runs() {
 }
 
 #[test]
+fn images_come_before_what_needs_them() {
+    let freed = |case: &mut Case| {
+        steps(&mut case.body, makes).for_each(|step| step.after = After::default());
+    };
+    finds!(spoilt(freed), Violation::ImageMissing { .. });
+    let sidecar = |case: &mut Case| {
+        let beside = berth_tests::project::sidecar(image('s'));
+        steps(&mut case.body, makes).for_each(|step| pod(step).companions.push(beside.clone()));
+    };
+    finds!(spoilt(sidecar), Violation::ImageMissing { .. });
+    // What an undo would make has its image as well.
+    let forgotten = |case: &mut Case| {
+        for seen in case.observation.nodes.values_mut() {
+            if let berth_engine::plan::observation::NodeView::Seen(seen) = seen {
+                seen.spec.images.clear();
+            }
+        }
+    };
+    finds!(spoilt(forgotten), Violation::ImageMissing { .. });
+}
+
+#[test]
 fn traffic_before_a_gate() {
     let freed = |case: &mut Case| {
         steps(&mut case.body, tells).for_each(|step| step.after = After::default());

@@ -20,6 +20,7 @@ fn words(list: &[Diagnostic], snapshot: &Snapshot) -> String {
 fn examples_compile() {
     assert_eq!(workloads("scheduling.md"), 10);
     assert_eq!(workloads("rollouts.md"), 1);
+    assert_eq!(workloads("containers.md"), 5);
 }
 
 /// Counts the services of a page's examples. A page that shows no fleet has a node all the same.

@@ -13,9 +13,9 @@ use berth_engine::plan::graph::{Graph, Strategy};
 use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::names::{ImageDigest, WorkloadName};
 use berth_engine::plan::render;
-use berth_engine::run::twin::Fault;
+use berth_engine::run::twin::{Behaviour, Fault, Twin};
 use berth_tests::drive::{apply, plan, simulate, turn};
-use berth_tests::history::{Ended, FAULTS, canary, history, one_fault, shop_by};
+use berth_tests::history::{Ended, FAULTS, canary, duel, history, one_fault, shop_by};
 use berth_tests::planted::{Bug, Engine};
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
 
@@ -46,6 +46,58 @@ fn one_fault_at_every_call_of_a_canary_that_falls_over() {
 #[test]
 fn one_fault_at_every_call_of_a_blue_green_rollout() {
     every_call(&shop(image('a')), &shop_by(image('b'), Strategy::BlueGreen), &image('b'));
+}
+
+/// One bad release after the other, an engine killed at each call of each: as soon as an engine says that it
+/// is done, or has gone back, there is nothing left of either.
+#[test]
+fn an_engine_that_goes_back_leaves_nothing_of_earlier_ones() {
+    let bad = |letter| shop(image(letter));
+    let (good, releases) = (shop(image('a')), [bad('f'), bad('g')]);
+    let killed = async |twin: &Twin, graph: &Graph, at: u64, fault: Fault| {
+        let engine = Engine::new(twin.another_engine(), None);
+        let (survey, body) = plan(&engine, graph, Goal::Converge).await;
+        let before = twin.world().calls();
+        twin.world().fault_in(at, fault);
+        let hit = tokio::select! {
+            biased;
+            _ = apply(&engine, graph, &survey, &body) => twin.world().calls() - before > at,
+            () = engine.killed() => true,
+        };
+        twin.world().clear_faults();
+        for _ in 0..20 {
+            let Some(applied) = turn(twin, graph, Goal::Converge).await.applied else { break };
+            let outcome = applied.map(|applied| applied.outcome);
+            if matches!(outcome, Ok(Outcome::Done | Outcome::Reverted { .. })) {
+                break;
+            }
+        }
+        let pods: Vec<_> = twin.world().running().into_iter().map(|(_, pod)| pod).collect();
+        let replicas: BTreeSet<u32> = pods.iter().map(|pod| pod.ordinal).collect();
+        assert!(pods.len() == 3 && replicas.len() == 3, "killed at {at}: {pods:?}");
+        hit
+    };
+    for first in 0.. {
+        let mut more = false;
+        for second in (0..).step_by(3) {
+            let (hit, again) = simulate(async {
+                let twin = world(&good);
+                for letter in ['f', 'g'] {
+                    twin.world().set_behaviour(&image(letter), Behaviour::NeverReady);
+                }
+                turn(&twin, &good, Goal::Converge).await;
+                let hit = killed(&twin, &releases[0], first, Fault::KilledHalfway).await;
+                (hit, killed(&twin, &releases[1], second, Fault::KilledHalfway).await)
+            });
+            more = hit;
+            if !again {
+                break;
+            }
+        }
+        if !more {
+            break;
+        }
+    }
 }
 
 fn every_call(from: &Graph, to: &Graph, ends: &ImageDigest) {
@@ -141,10 +193,12 @@ fn a_history_is_the_same_each_time() {
 /// after its engine was stopped; a pod whose start nobody saw the end of, on a node that was cut off then; a ledger that was lost with all its
 /// copies while a node was away, and begun anew as if it were the first; a replica that
 /// was given up, and no more when the text gave it a volume, so that the one in its place was forgotten; a
-/// ledger whose very first line was torn.
-const PINNED: [u64; 24] = [
+/// ledger whose very first line was torn; two engines that waited for themselves; five undos that took away, as never done, what had served: a pod
+/// that was stopped by hand, one of a canary, one that was killed while its tables were held.
+const PINNED: [u64; 31] = [
     177, 415, 720, 805, 1041, 59, 2804, 1944, 50158, 52874, 70061, 80146, 81496, 4842, 14702,
-    19869, 1002052, 1014346, 1019425, 203861, 103718, 1553, 502945, 504187,
+    19869, 1002052, 1014346, 1019425, 203861, 103718, 1553, 502945, 504187, 13798, 17288, 1133,
+    4601, 14521, 8591, 13613,
 ];
 
 /// How many random histories a run takes; more by `BERTH_HISTORIES`. With thousands, nearly every fault has
@@ -185,6 +239,30 @@ fn random_histories() {
         eprintln!("{count} histories, {calls} calls, {hit} of {all} pairs of call and fault");
         assert!(missed.len() * 20 <= all, "faults that never met: {missed:?}");
     }
+}
+
+/// Seeds of two engines at once that once ended wrong, kept: an engine that had slept wrote under a lock that another of
+/// its steps had taken to see whether it still might; one that was dead took a lock.
+const PINNED_DUELS: [u64; 14] =
+    [1119, 1906, 1978, 2254, 2342, 2555, 2899, 3467, 4207, 4408, 4744, 5485, 5529, 5703];
+
+/// Two engines with texts of their own at once: a twentieth as many.
+#[test]
+#[expect(clippy::print_stderr, reason = "numbers for docs/simulation.md")]
+fn two_engines_at_once() {
+    let count = std::env::var("BERTH_HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(4000);
+    let first = std::env::var("BERTH_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+    let (mut failed, mut calls) = (Vec::new(), 0);
+    let pinned = PINNED_DUELS.into_iter().filter(|_| count > 1);
+    for seed in (first..first + u64::max(count / 20, 1)).chain(pinned) {
+        let told = std::panic::catch_unwind(|| simulate(duel(seed, None)));
+        match told.unwrap_or_else(|_| Err("panicked, as above".to_owned())) {
+            Ok(ended) => calls += ended.calls,
+            Err(why) => failed.push(format!("seed {seed}: {why}")),
+        }
+    }
+    assert!(failed.is_empty(), "{} wrong:\n{}", failed.len(), failed.join("\n"));
+    eprintln!("{calls} calls");
 }
 
 /// A history, though it panic.

@@ -1,6 +1,7 @@
 //! The first-light story on the twin: create, no-op, roll, bad image, revert, heal, destroy.
 
 use berth_engine::plan::body::{Goal, Verb};
+use berth_engine::plan::graph::Strategy;
 use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::names::WorkloadName;
 use berth_engine::plan::{check, render};
@@ -101,6 +102,63 @@ fn a_bad_second_wave_takes_the_first_back() {
         assert_eq!(again.unpinned.len(), 1, "and the pin is lifted, which is recorded");
         assert_eq!(twin.world().take_violations(), Vec::<String>::new());
     });
+}
+
+/// The release before does not get ready any more, or cannot even be started: the undo stops there, and
+/// says so, and so does whoever applies next.
+#[test]
+fn an_undo_that_fails_is_not_undone() {
+    // One that is never ready is not so to begin with: with the others, it would serve meanwhile.
+    let ways = [
+        (true, ROLLING),
+        (true, Strategy::Ordered),
+        (true, Strategy::Recreate),
+        (false, Strategy::Recreate),
+    ];
+    for (forbidden, strategy) in ways {
+        simulate(async {
+            let v1 = with(fleet(3), "web", web(image('a'), 3, strategy.clone()));
+            let bad = with(fleet(3), "web", web(image('f'), 3, strategy.clone()));
+            let twin = world(&v1);
+            turn(&twin, &v1, Goal::Converge).await.applied.expect("work").expect("applied");
+            twin.world().set_behaviour(&image('f'), Behaviour::FallsOver(300, 15_000));
+            let (survey, body) = plan(&twin, &bad, Goal::Converge).await;
+            let change = async {
+                loop {
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                    if twin.world().running().iter().any(|(_, pod)| pod.generation > 1) {
+                        match forbidden {
+                            true => twin.world().forbid_start(&image('a')),
+                            false => twin.world().set_behaviour(&image('a'), Behaviour::NeverReady),
+                        }
+                        twin.world().set_behaviour(&image('f'), Behaviour::NeverReady);
+                        std::future::pending::<()>().await;
+                    }
+                }
+            };
+            let applied = tokio::select! {
+                biased;
+                applied = apply(&twin, &bad, &survey, &body) => applied.expect("applied"),
+                () = change => unreachable!(),
+            };
+            let again = turn(&twin, &bad, Goal::Converge).await;
+            let went_back = matches!(applied.outcome, Outcome::Reverted { .. });
+            // A rolling update takes nothing away before its successor is ready.
+            assert_eq!(went_back, strategy == ROLLING, "{:?}", applied.outcome);
+            if !went_back {
+                let Outcome::Partial { problems } = &applied.outcome else {
+                    panic!("{:?}", applied.outcome)
+                };
+                assert!(
+                    problems[0].starts_with("web could not go back whole: web-"),
+                    "{problems:?}"
+                );
+                let again = again.applied.expect("work").expect("applied");
+                assert!(matches!(again.outcome, Outcome::Partial { .. }), "{:?}", again.outcome);
+            }
+            assert_eq!(twin.world().take_violations(), Vec::<String>::new());
+        });
+    }
 }
 
 #[test]

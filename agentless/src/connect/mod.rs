@@ -2,7 +2,8 @@
 
 pub(crate) mod auth;
 pub(crate) mod dial;
-pub(crate) mod known_hosts;
+pub(crate) mod host_certificate;
+mod known_hosts;
 pub(crate) mod scan;
 pub(crate) mod ssh_config;
 pub(crate) mod tcp;

@@ -66,8 +66,7 @@ pub async fn scan_host_key(target: &Target, options: &Options) -> Result<HostKey
     let (stream, address) = (way.stream, way.shown);
     let seen = Arc::new(Mutex::new(None));
     let host = known_name(&route);
-    let algorithms = KnownHosts::default().algorithms(&host.0, host.1);
-    let config = Arc::new(config(preferred(algorithms)));
+    let config = Arc::new(config(preferred(&KnownHosts::default(), &host)));
     let connect = russh::client::connect_stream(config, stream, Reader(seen.clone()));
     let why = match tokio::time::timeout(timeout, connect).await {
         Ok(Ok(_)) => "the key exchange ended without a key".to_owned(),

@@ -157,6 +157,8 @@ pub(crate) struct RunConfig {
     pub(crate) cmd: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) working_dir: String,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) stop_signal: String,
 }
 
 /// An image's layers, by the digests of their plain tar files.

@@ -374,7 +374,7 @@ fn wire(descriptor: &Descriptor) -> WireDescriptor {
 
 /// An hour from a time in seconds since 1970, as RFC 3339 writes it. Days become a date by
 /// Howard Hinnant's `civil_from_days` (chrono-Compatible Low-Level Date Algorithms).
-fn expiry(now: u64) -> String {
+pub(crate) fn expiry(now: u64) -> String {
     let at = now + 3600;
     let (days, seconds) = (at / 86_400 + 719_468, at % 86_400);
     let era = days / 146_097;

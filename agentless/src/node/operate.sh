@@ -1,4 +1,4 @@
-# What operators look at: logs, usage, what listens. Nothing here writes or needs the lock.
+# What operators look at: logs, usage, what listens; and debug containers. Nothing here needs the lock.
 
 # logs_seen NAMESPACE: the node's time, then "SIZE TIME FILE" for each log and each log's past.
 logs_seen() {
@@ -88,7 +88,7 @@ pod_listens() {
 
 # usage NAMESPACE: counters of the node and of each pod, "KEY VALUE…" a line; two such make a rate.
 usage() {
-  local line name value dir pod
+  local line name value dir pod part
   printf 'now %s\n' "${EPOCHREALTIME/[.,]/}"
   read -r line </proc/stat && printf 'stat %s\n' "${line#cpu }"
   printf 'cpus %s\n' "$(nproc)"
@@ -103,10 +103,15 @@ usage() {
     [ -d "$dir" ] || continue
     pod=${dir##*/}
     printf 'pod %s\n' "$pod"
+    # Those beside its own are web-0.g1.proxy.
     if [ -f "/sys/fs/cgroup/$1/$pod/cpu.stat" ]; then
-      usage_v2 "/sys/fs/cgroup/$1/$pod"
+      for part in "/sys/fs/cgroup/$1/$pod" "/sys/fs/cgroup/$1/$pod".*; do
+        [ -d "$part" ] && usage_v2 "$part"
+      done
     else
-      usage_v1 "$1/$pod"
+      for part in "/sys/fs/cgroup/memory/$1/$pod" "/sys/fs/cgroup/memory/$1/$pod".*; do
+        [ -d "$part" ] && usage_v1 "$1/${part##*/}"
+      done
     fi
   done
   printf 'end\n'
@@ -151,5 +156,26 @@ usage_v1() {
     read -r value <"$g/pids/$1/pids.current" && printf 'pids %s\n' "$value"
     # Beside the controllers of version 1, the kernel keeps the pressure in the hierarchy of version 2.
     usage_psi "$g/unified/$1"; } 2>/dev/null
+  return 0
+}
+
+# visit_up NAME TYPE SOURCE OPTIONS CONFIG: the folder of a debug container, with its root mounted. Those that nobody ended,
+# and that run no more, go first.
+visit_up() {
+  local at=/run/berth/debug/$1 old
+  mkdir -p "$at/rootfs" && chmod 700 /run/berth/debug || return
+  find /run/berth/debug -mindepth 1 -maxdepth 1 -mmin +10 2>/dev/null | while read -r old; do
+    runc --root /run/berth/debug.runc state "${old##*/}" 2>/dev/null | grep -q '"status": "running"' || visit_down "${old##*/}"
+  done
+  mount -t "$2" -o "$4" "$3" "$at/rootfs" && put "$at/config.json" "$5"
+}
+
+# visit_down NAME: all that visit_up made, and what runs in it.
+visit_down() {
+  local at=/run/berth/debug/$1
+  runc --root /run/berth/debug.runc delete --force "$1" 2>/dev/null
+  umount "$at/rootfs" 2>/dev/null || umount -l "$at/rootfs" 2>/dev/null
+  mountpoint -q "$at/rootfs" || rm -rf "$at"
+  rmdir /run/berth/debug /run/berth/debug.runc 2>/dev/null
   return 0
 }

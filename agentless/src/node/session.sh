@@ -6,12 +6,19 @@
 #      "lock ID EPOCH LINES KEEPER NAMESPACE CLAIM"  see take_lock; all are quoted
 #      "unlock ID"                 "bye"
 # Out: "ID + TEXT"                 output, at most 3000 bytes a line, \n and \\ escaped
+#      "ID * TEXT"                 the same in base64, for what is long
 #      "ID = STATUS"               the end
 umask 077
 mkdir -p /run/berth
 
 emit() {
   local text=$2 chunk
+  # bash would take a time for it that grows with the square of its length. awk writes a line at once, so that the lines of
+  # two answers do not mix.
+  if [ "${#text}" -gt 24000 ]; then
+    printf '%s' "$text" | base64 -w 2996 | awk -v id="$1" '{ print id " * " $0; fflush() }'
+    text=
+  fi
   while [ -n "$text" ]; do
     chunk=${text:0:3000} text=${text:3000}
     chunk=${chunk//\\/\\\\}
@@ -87,6 +94,8 @@ tidy() {
 abandon() {
   local pid=$$ key value name
   while [ "$pid" -gt 1 ]; do
+    # A parent that ended meanwhile has no file, and no parent.
+    value=1
     while read -r key value; do [ "$key" = PPid: ] && break; done <"/proc/$pid/status"
     pid=$value
     read -r name <"/proc/$pid/comm"

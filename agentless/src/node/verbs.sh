@@ -10,6 +10,8 @@ network_up() {
   mkdir -p /etc/berth/node /etc/berth/claims /etc/berth/tenants /run/berth || return
   put /etc/berth/node/network "$2" && put /etc/berth/node/base.nft "$3" && printf '%s' "$4" >/etc/berth/node/routes || return
   net_base && net_routes || return
+  # What the prune reflex changed is in the table no more.
+  rm -f /run/berth/prune/stamp
   # Routes of an earlier fleet that this one lacks.
   local family range via
   [ -f /etc/berth/node/routes.set ] && while read -r family range via; do
@@ -99,10 +101,11 @@ claim() {
   [ "$holder" = "$2" ] || { printf '%s' "$holder"; return 79; }
 }
 
-# pod_up NAMESPACE ID IP4 IP6 REPLICA PORTS: 79 and the holder if the address is claimed; 81, the port
-# and its holder if one of the node's ports is. PORTS are PROTOCOL:PORT:TARGET, separated by commas.
+# pod_up NAMESPACE ID IP4 IP6 REPLICA PORTS FOLDERS LIVE: 79 and the holder if the address is claimed; 81, the port
+# and its holder if one of the node's ports is. PORTS are PROTOCOL:PORT:TARGET, separated by commas; FOLDERS is how many
+# it has that go when it goes; LIVE is what the live reflex reads, if anything.
 pod_up() {
-  local dir=/etc/berth/tenants/$1/pods/$2 port said resolv=/etc/resolv.conf
+  local dir=/etc/berth/tenants/$1/pods/$2 port said resolv=/etc/resolv.conf folder=0
   claim "$3" "$1/$2" || return
   for port in ${6//,/ }; do
     port=${port%:*}
@@ -118,8 +121,13 @@ pod_up() {
   { [ -r $resolv ] && printf '%s\n' "$(<$resolv)"; } >"$dir/resolv.conf"
   chmod 644 "$dir/hosts" "$dir/hostname" "$dir/resolv.conf"
   printf '%s\n' "$3 $4" >"$dir/pod" || return
+  while [ "$folder" -lt "$7" ]; do
+    mkdir -p "/var/lib/berth/scratch/$1/$2/$folder" && chmod 1777 "/var/lib/berth/scratch/$1/$2/$folder" || return
+    folder=$((folder + 1))
+  done
   pod_wire "$1" "$2" || return
-  [ -z "$6" ] || { printf '%s\n' "$6" | tr ',:' '\n ' >"$dir/ports" && ports_set; }
+  [ -z "$6" ] || { printf '%s\n' "$6" | tr ',:' '\n ' >"$dir/ports" && ports_set || return; }
+  [ -z "$8" ] || { put "$dir/live" "$8" && live_timer; }
 }
 
 # pod_down NAMESPACE ID: all that pod_up made; the log stays for `berth logs`.
@@ -133,23 +141,51 @@ pod_down() {
   for claim in /etc/berth/claims/*; do
     [ -f "$claim" ] && read -r holder <"$claim" && [ "$holder" = "$1/$2" ] && rm -f "$claim"
   done
+  if [ -f "/etc/berth/tenants/$1/pods/$2/live" ]; then
+    rm -f "/etc/berth/tenants/$1/pods/$2/live" "/run/berth/live/$1-$2"
+    live_timer || return
+  fi
   rm -rf "/etc/berth/tenants/$1/pods/$2"
+  if [ -d "/var/lib/berth/scratch/$1/$2" ]; then
+    rm -rf "/var/lib/berth/scratch/$1/$2" || return
+    rmdir "/var/lib/berth/scratch/$1" /var/lib/berth/scratch /var/lib/berth 2>/dev/null
+  fi
   logs_trim "$1"
+}
+
+# The live reflex's timer runs while there is something to ask.
+live_timer() {
+  (
+    # Two pods, one that comes and one that goes, must not each do what the other one undoes.
+    flock 9
+    if compgen -G '/etc/berth/tenants/*/pods/*/live' >/dev/null; then
+      systemctl start berth-live.timer
+    else
+      systemctl stop berth-live.timer && rm -rf /run/berth/live
+    fi
+  ) 9<"/etc/berth/node/network"
 }
 
 # Keeps the logs of the last ten pods that are gone, each with its past.
 logs_trim() {
   local log kept=0
   find "/var/log/berth/$1" -type f -name '*.log' -printf '%T@ %f\n' 2>/dev/null | sort -rn | while read -r _ log; do
-    [ -d "/etc/berth/tenants/$1/pods/${log%.log}" ] && continue
+    log=${log%.log}
+    # One beside a pod's own is named after the pod: web-0.g1.proxy.
+    [ -d "/etc/berth/tenants/$1/pods/$log" ] || [ -d "/etc/berth/tenants/$1/pods/${log%.*}" ] && continue
     kept=$((kept + 1))
-    [ "$kept" -le 10 ] || rm -f "/var/log/berth/$1/$log" "/var/log/berth/$1/$log".*
+    [ "$kept" -le 10 ] || rm -f "/var/log/berth/$1/$log.log" "/var/log/berth/$1/$log.log".*
   done
 }
 
 # endpoint_swap NAMESPACE NAME JSON ADDS DELETES: one transaction that takes the earlier elements
 # out and puts these in. If kernel and files have parted, everything is loaded from the files.
 endpoint_swap() {
+  # The prune reflex must not change in between what this reads, nor this what it does.
+  (flock 9 && endpoint_put "$@") 9>/run/berth/endpoints.lock
+}
+
+endpoint_put() {
   local at=/etc/berth/tenants/$1/endpoints/$2 said
   if said=$({ [ -f "$at.out" ] && cat "$at.out"; printf '%s\n' "$4"; } | nft -f - 2>&1); then
     put "$at.nft" "$4" && put "$at.out" "$5" && put "$at.json" "$3"
@@ -168,8 +204,12 @@ endpoint_swap() {
 }
 
 endpoint_remove() {
+  [ -f "/etc/berth/tenants/$1/endpoints/$2.out" ] || return 0
+  (flock 9 && endpoint_drop "$@") 9>/run/berth/endpoints.lock
+}
+
+endpoint_drop() {
   local at=/etc/berth/tenants/$1/endpoints/$2
-  [ -f "$at.out" ] || return 0
   if nft -f "$at.out" 2>/dev/null; then
     rm -f "$at.nft" "$at.out" "$at.json"
   else
@@ -252,7 +292,8 @@ reflex_up() {
   # The drain unit acts when it stops, so it has to be up now; a changed timer has to start anew.
   case $name in
     boot) systemctl start --no-block berth-net.service berth-routes.service berth-drain.service ;;
-    rotate) systemctl restart --no-block berth-rotate.timer ;;
+    rotate | prune | backoff) systemctl restart --no-block "berth-$name.timer" ;;
+    live) live_timer ;;
   esac || return
   put "/etc/berth/reflexes/$name/version" "$version"
 }
@@ -264,7 +305,7 @@ reflex_wants() {
       printf '%s\n' containerd.service.wants/berth-net.service multi-user.target.wants/berth-routes.service \
         containerd.service.wants/berth-drain.service
       ;;
-    rotate) echo timers.target.wants/berth-rotate.timer ;;
+    rotate | live | prune | backoff) echo "timers.target.wants/berth-$1.timer" ;;
   esac
 }
 
@@ -276,15 +317,38 @@ reflex_down() {
     rm -f "/etc/systemd/system/$want" "/etc/systemd/system/${want##*/}"
     rmdir "/etc/systemd/system/${want%/*}" 2>/dev/null
   done
+  # One that looks just now would leave behind what it knows; stopped in its midst, it has failed.
+  systemctl stop "berth-$1.service" 2>/dev/null
   rm -f "/etc/systemd/system/berth-$1.service"
+  [ "$1" != prune ] || rm -rf /run/berth/prune /run/berth/endpoints.lock
   rm -rf "/etc/berth/reflexes/$1"
   rmdir /etc/berth/reflexes 2>/dev/null
-  systemctl daemon-reload
+  systemctl daemon-reload || return
+  systemctl reset-failed "berth-$1.service" 2>/dev/null
+  return 0
 }
 
-# user_find USER[:GROUP] LAYER…: numeric ids from the topmost passwd and group files of an image.
+# pod_hook NAMESPACE ID SECONDS PROGRAM…: runs a program in a pod.
+pod_hook() {
+  local root=/run/containerd/runc/$1 id=$2 limit=$3
+  shift 3
+  timeout -k 1 "$limit" runc --root "$root" --log /dev/null exec "$id" "$@" 2>&1 </dev/null | tail -c 2000
+  return "${PIPESTATUS[0]}"
+}
+
+# devices_find PATH…: "KIND MAJOR MINOR PATH" of those that are devices; numbers are hexadecimal.
+devices_find() {
+  local path kind
+  for path in "$@"; do
+    if [ -c "$path" ]; then kind=c; elif [ -b "$path" ]; then kind=b; else continue; fi
+    printf '%s %s %s\n' "$kind" "$(stat -L -c '%t %T' "$path")" "$path"
+  done
+}
+
+# user_find USER[:GROUP] LAYER…: numeric ids from the topmost passwd and group files of an image, and of a user that is
+# named without a group the other groups that it is in.
 user_find() {
-  local user=${1%%:*} group='' dir uid='' gid='' name number rest passwd='' groups=''
+  local user=${1%%:*} group='' dir uid='' gid='' name number rest passwd='' groups='' more=''
   case $1 in *:*) group=${1#*:} ;; esac
   shift
   for dir in "$@"; do
@@ -298,7 +362,11 @@ user_find() {
   done < <(head -c 1000000 "${passwd:-/dev/null}")
   case $user in *[!0-9]*) ;; *) uid=$user gid=${gid:-0} ;; esac
   case $group in
-    '') ;;
+    '')
+      while IFS=: read -r name _ number rest; do
+        case ,$rest, in *",$user,"*) more="$more $number" ;; esac
+      done < <(head -c 1000000 "${groups:-/dev/null}")
+      ;;
     *[!0-9]*)
       gid=''
       while IFS=: read -r name _ number _; do
@@ -311,14 +379,15 @@ user_find() {
     echo 'its passwd and group files do not know it'
     return 1
   fi
-  printf '%s %s\n' "$uid" "$gid"
+  printf '%s %s%s\n' "$uid" "$gid" "$more"
 }
 
 # probe_tcp ADDRESS PORT SECONDS [REQUEST]: opens a connection, and prints the answer's beginning.
 probe_tcp() {
+  # In one piece and by another process: bash would write line by line, and die of one that nobody reads any more.
   # shellcheck disable=SC2016
   timeout "$3" bash -c 'exec 3<>"/dev/tcp/$1/$2" || exit 1
-    [ $# -lt 3 ] || { printf "%s" "$3" >&3; head -n 1 <&3 | head -c 512; }' bash "$1" "$2" "${@:4}" 2>/dev/null
+    [ $# -lt 3 ] || { head -c 65536 <<<"${3%$'"'\\n'"'}" >&3; head -n 1 <&3 | head -c 512; }' bash "$1" "$2" "${@:4}" 2>/dev/null
 }
 
 # containerd_state: why its socket can't be reached.

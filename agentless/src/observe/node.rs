@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use berth_engine::plan::names::{ImageDigest, Tenant};
+use berth_engine::plan::names::{ContainerId, ImageDigest, Tenant};
 use berth_engine::plan::observation::{
-    Facts, Foreign, Missing, NodeObservation, NodeSpec, NodeStatus, PodStatus, Pressure, Requests,
+    Facts, Foreign, Missing, NodeObservation, NodeSpec, NodeStatus, PodSeen, PodStatus, Pressure,
+    Requests,
 };
 use berth_engine::run::host::Layer;
+use containerd_client::services::v1::Container;
 use containerd_client::types::v1::{Process, Status as TaskStatus};
 
 use super::burst::{Burst, burst};
@@ -66,19 +68,54 @@ fn assemble(
         .map(ImageDigest::new)
         .collect();
     let ours = tenant.namespace();
+    let mut beside: BTreeMap<ContainerId, &Container> = BTreeMap::new();
+    let mut sidecars: Vec<ContainerId> = Vec::new();
     for container in &burst.containers {
         let Some((id, mut seen)) = labels::read(container) else {
             foreign.insert(Foreign { namespace: ours.clone(), id: container.id.clone() });
             continue;
         };
+        if let Some(id) = labels::id(container).filter(|id| id.beside.is_some()) {
+            beside.insert(id, container);
+            continue;
+        }
         let wired = kernel.wired.get(&container.id).copied().unwrap_or(false);
         seen.intact &= wired;
+        let (_, names) = labels::beside(container);
+        sidecars.extend(
+            names.into_iter().map(|name| ContainerId { pod: id.clone(), beside: Some(name) }),
+        );
         states.insert(id.clone(), status(container, tasks.get(container.id.as_str()), &kernel));
         pods.insert(id, seen);
     }
+    for id in sidecars {
+        match beside.get(&id).filter(|sidecar| labels::intact(sidecar)) {
+            Some(sidecar) => {
+                let its = status(sidecar, tasks.get(sidecar.id.as_str()), &kernel);
+                if let Some(status) = states.get_mut(&id.pod) {
+                    *status = with_sidecar(status, &its);
+                }
+            }
+            None => {
+                if let Some(seen) = pods.get_mut(&id.pod) {
+                    seen.intact = false;
+                }
+            }
+        }
+    }
+    // One whose pod's own container was taken away by hand still belongs to the pod.
+    for (id, container) in beside {
+        let left = labels::read(container).filter(|_| !pods.contains_key(&id.pod));
+        if let Some((_, seen)) = left {
+            states.insert(id.pod.clone(), PodStatus::Created);
+            pods.insert(id.pod, PodSeen { intact: false, ..seen });
+        }
+    }
     let mut others: BTreeMap<String, Requests> = BTreeMap::new();
     for (namespace, containers) in burst.others {
-        for container in &containers {
+        let is_own =
+            |container: &&Container| labels::id(container).is_none_or(|id| id.beside.is_none());
+        for container in containers.iter().filter(is_own) {
             match labels::requests(container).filter(|_| namespace.starts_with("berth.")) {
                 Some(asked) => {
                     let sum = others.entry(namespace.clone()).or_default();
@@ -133,11 +170,28 @@ fn assemble(
     }
 }
 
-fn status(
-    container: &containerd_client::services::v1::Container,
-    task: Option<&&Process>,
-    kernel: &Kernel,
-) -> PodStatus {
+/// A pod with a sidecar runs when both do.
+fn with_sidecar(own: &PodStatus, its: &PodStatus) -> PodStatus {
+    let restarts = |status: &PodStatus| match status {
+        PodStatus::Running { restarts, .. } | PodStatus::Stopped { restarts, .. } => *restarts,
+        PodStatus::Created => 0,
+    };
+    let restarts = restarts(own).saturating_add(restarts(its));
+    match (own, its) {
+        (PodStatus::Running { started_at_ms, .. }, PodStatus::Running { .. }) => {
+            PodStatus::Running { restarts, started_at_ms: *started_at_ms }
+        }
+        (PodStatus::Running { .. }, PodStatus::Stopped { exit_code, .. })
+        | (PodStatus::Stopped { exit_code, .. }, _) => {
+            PodStatus::Stopped { exit_code: *exit_code, restarts }
+        }
+        (PodStatus::Running { .. }, PodStatus::Created) | (PodStatus::Created, _) => {
+            PodStatus::Created
+        }
+    }
+}
+
+fn status(container: &Container, task: Option<&&Process>, kernel: &Kernel) -> PodStatus {
     let restarts = labels::restarts(container);
     let Some(task) = task else {
         return PodStatus::Created;

@@ -29,7 +29,7 @@ pub(crate) async fn run(
         directory: None,
         terminal: None,
     };
-    let mut exec = match host.exec(node, tenant, pod, &command).await {
+    let mut exec = match host.exec(node, tenant, &pod.clone().into(), &command).await {
         Ok(exec) => exec,
         Err(HostError::Refused { node: _, refusal }) => {
             return Ok(Ran { why: Some(refusal.to_string()), said: Vec::new() });

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use berth_engine::plan::names::{NodeName, PodId, Tenant};
+use berth_engine::plan::names::{ContainerId, NodeName, Tenant};
 use berth_engine::run::host::{HostError, Refusal};
 use tokio::io::{
     AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite,
@@ -58,7 +58,7 @@ pub enum CopyError {
     #[error("{pod}: {why}")]
     There {
         /// Which pod.
-        pod: PodId,
+        pod: ContainerId,
         /// Its words.
         why: String,
     },
@@ -66,7 +66,7 @@ pub enum CopyError {
     #[error("{pod} sent {what}; nothing more of it is taken")]
     Hostile {
         /// Which pod.
-        pod: PodId,
+        pod: ContainerId,
         /// What, and why not.
         what: String,
     },
@@ -93,7 +93,7 @@ struct Head {
 /// Whom it is about, for errors.
 struct Peer<'a> {
     node: &'a NodeName,
-    pod: &'a PodId,
+    pod: &'a ContainerId,
 }
 
 impl Peer<'_> {
@@ -125,7 +125,7 @@ impl SshHost {
         &self,
         node: &NodeName,
         tenant: &Tenant,
-        pod: &PodId,
+        pod: &ContainerId,
         path: &str,
         to: &Path,
     ) -> Result<Copied, CopyError> {
@@ -141,7 +141,7 @@ impl SshHost {
         &self,
         node: &NodeName,
         tenant: &Tenant,
-        pod: &PodId,
+        pod: &ContainerId,
         from: &Path,
         path: &str,
     ) -> Result<Copied, CopyError> {
@@ -178,7 +178,7 @@ impl SshHost {
         &self,
         node: &NodeName,
         tenant: &Tenant,
-        pod: &PodId,
+        pod: &ContainerId,
         verb: &str,
         path: &str,
     ) -> Result<impl AsyncRead + AsyncWrite + Unpin + use<>, CopyError> {
@@ -425,7 +425,7 @@ async fn put<W: AsyncWrite + Unpin>(to: &mut W, bytes: &[u8]) -> Result<(), Send
 mod tests {
     use super::*;
 
-    fn peer() -> (NodeName, PodId) {
+    fn peer() -> (NodeName, ContainerId) {
         (NodeName::new("n1"), "a-0.g1".parse().expect("id"))
     }
 

@@ -3,7 +3,7 @@
 //! containerd keeps no events, so this begins now. Its subscription answers at the first event only;
 //! the caller therefore reads in a task of its own.
 
-use berth_engine::plan::names::{NodeName, PodId, Tenant};
+use berth_engine::plan::names::{ContainerId, NodeName, Tenant};
 use berth_engine::run::host::HostError;
 use containerd_client::events::{
     ContainerCreate, ContainerDelete, TaskExit, TaskOom, TaskPaused, TaskResumed, TaskStart,
@@ -23,8 +23,8 @@ use crate::host::SshHost;
 pub struct Event {
     /// When, in milliseconds since 1970 on the node's clock.
     pub at_ms: u64,
-    /// The pod, if it is about one.
-    pub pod: Option<PodId>,
+    /// The container, if it is about one.
+    pub container: Option<ContainerId>,
     /// What.
     pub happened: Happened,
 }
@@ -120,8 +120,11 @@ impl SshHost {
             };
             let Some(envelope) = envelope else { return Ok(()) };
             let at_ms = envelope.timestamp.as_ref().map(millis).unwrap_or_default();
-            let Some((pod, happened)) = envelope.event.as_ref().and_then(read) else { continue };
-            let event = Event { at_ms, pod: pod.and_then(|id| id.parse().ok()), happened };
+            let Some((container, happened)) = envelope.event.as_ref().and_then(read) else {
+                continue;
+            };
+            let event =
+                Event { at_ms, container: container.and_then(|id| id.parse().ok()), happened };
             if to.send((node.clone(), event)).await.is_err() {
                 return Ok(());
             }

@@ -7,16 +7,17 @@
 
 use std::sync::Arc;
 
-use berth_engine::plan::names::{NodeName, PodId, Tenant};
+use berth_engine::plan::names::{ContainerId, NodeName, Tenant};
 use berth_engine::run::host::{HostError, Refusal};
 
 use super::channel::{Ending, Heard, Input, Running, Size};
 use super::inspect::task_pid;
 use crate::fault::{Fault, words};
 use crate::host::SshHost;
+use crate::link::Live;
 
-/// How runc begins when it could not start a command.
-const REFUSED: &str = "exec failed: ";
+/// How runc begins when it could not start a command: in a container, and with one of its own.
+const REFUSED: [&str; 2] = ["exec failed: ", "runc run failed: "];
 /// The longest line with the process's number; a login's own greeting may come before it.
 const GREETING_LIMIT: usize = 4096;
 
@@ -45,6 +46,22 @@ pub struct Exec {
 }
 
 impl Exec {
+    /// Starts an argv on a node, and waits for its first word, which is the process's number.
+    pub(super) async fn start(
+        live: Arc<Live>,
+        words: Vec<String>,
+        command: &Command,
+    ) -> Result<Self, Fault> {
+        // A shell that says its number and becomes the program, which passes signals on.
+        let shell = ["sh", "-c", "echo berth-exec $$; exec \"$@\"", "sh"].map(str::to_owned);
+        let words: Vec<String> = shell.into_iter().chain(words).collect();
+        let terminal = command.terminal.as_ref().map(|(kind, size)| (&**kind, *size));
+        let running = Running::start(live, &words, terminal).await?;
+        let mut exec = Self { running, rest: None, first: true, failed: String::new() };
+        exec.greeted().await?;
+        Ok(exec)
+    }
+
     /// Where to write; cheap to clone.
     pub fn input(&self) -> Input {
         self.running.input.clone()
@@ -59,13 +76,14 @@ impl Exec {
             };
             match heard {
                 Heard::Out(bytes) | Heard::Err(bytes)
-                    if (self.first && bytes.starts_with(REFUSED.as_bytes()))
+                    if (self.first && REFUSED.iter().any(|r| bytes.starts_with(r.as_bytes())))
                         || !self.failed.is_empty() =>
                 {
                     self.failed.push_str(&String::from_utf8_lossy(&bytes));
                 }
                 Heard::Ended(Ending::Code(_)) if !self.failed.is_empty() => {
-                    let why = self.failed.trim().trim_start_matches(REFUSED);
+                    let why = self.failed.trim();
+                    let why = REFUSED.iter().find_map(|r| why.strip_prefix(r)).unwrap_or(why);
                     let why = why.trim_start_matches("unable to start container process: ");
                     return Heard::Ended(Ending::NotStarted(words(why)));
                 }
@@ -114,41 +132,32 @@ impl Exec {
 }
 
 impl SshHost {
-    /// Runs a command in a pod that runs.
+    /// Runs a command in a container that runs.
     ///
     /// # Errors
-    /// If the node can't be reached, the pod is not there, or it does not run.
+    /// If the node can't be reached, the container is not there, or it does not run.
     pub async fn exec(
         &self,
         node: &NodeName,
         tenant: &Tenant,
-        pod: &PodId,
+        container: &ContainerId,
         command: &Command,
     ) -> Result<Exec, HostError> {
         let link = self.link(node)?;
         let namespace = tenant.namespace();
         self.reading(link, async {
             let live = link.live().await?;
-            task_pid(&live, &namespace, pod).await?;
-            let words = line(&namespace, pod, command);
-            let terminal = command.terminal.as_ref().map(|(kind, size)| (&**kind, *size));
-            let running = Running::start(Arc::clone(&live), &words, terminal).await?;
-            let mut exec = Exec { running, rest: None, first: true, failed: String::new() };
-            exec.greeted().await?;
-            Ok(exec)
+            task_pid(&live, &namespace, container).await?;
+            Exec::start(live, line(&namespace, container, command), command).await
         })
         .await
     }
 }
 
-/// The argv: a shell that says its number and becomes runc, which passes signals on.
-fn line(namespace: &str, pod: &PodId, command: &Command) -> Vec<String> {
+/// The argv: runc's.
+fn line(namespace: &str, container: &ContainerId, command: &Command) -> Vec<String> {
     let Command { argv, env, user, directory, terminal } = command;
-    let mut line: Vec<String> = ["sh", "-c", "echo berth-exec $$; exec \"$@\"", "sh"]
-        .into_iter()
-        .chain(["runc", "--log", "/dev/null", "--root"])
-        .map(str::to_owned)
-        .collect();
+    let mut line: Vec<String> = ["runc", "--log", "/dev/null", "--root"].map(str::to_owned).into();
     line.push(format!("/run/containerd/runc/{namespace}"));
     line.push("exec".to_owned());
     if terminal.is_some() {
@@ -165,12 +174,12 @@ fn line(namespace: &str, pod: &PodId, command: &Command) -> Vec<String> {
         line.extend(["--cwd".to_owned(), directory.clone()]);
     }
     // Its options end with the container: what follows may begin with a dash.
-    line.push(pod.to_string());
+    line.push(container.to_string());
     line.extend(argv.iter().cloned());
     line
 }
 
-/// A pod that does not run, in words.
-pub(super) fn not_running(pod: &PodId, state: &str) -> Fault {
-    Refusal::InUse(format!("{pod} {state}; `berth ps` shows what runs")).into()
+/// A container that does not run, in words.
+pub(super) fn not_running(container: &ContainerId, state: &str) -> Fault {
+    Refusal::InUse(format!("{container} {state}; `berth ps` shows what runs")).into()
 }

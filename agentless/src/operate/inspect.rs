@@ -1,8 +1,8 @@
-//! A pod as containerd has it: labels, runtime specification, task.
+//! A container as containerd has it: labels, runtime specification, task.
 
 use std::collections::BTreeMap;
 
-use berth_engine::plan::names::{NodeName, PodId, Tenant};
+use berth_engine::plan::names::{ContainerId, NodeName, Tenant};
 use berth_engine::run::host::HostError;
 use containerd_client::services::v1 as api;
 use containerd_client::types::v1::{Process, Status as TaskStatus};
@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::host::SshHost;
 use crate::link::Live;
 
-/// A pod's container and task.
+/// A container and its task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
     /// The image's record in containerd.
@@ -30,7 +30,7 @@ pub struct Inspected {
     pub task: Option<Task>,
 }
 
-/// A pod's process.
+/// A container's process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Task {
     /// Its number on the node.
@@ -44,27 +44,27 @@ pub struct Task {
 }
 
 impl SshHost {
-    /// Reads all that containerd has of a pod.
+    /// Reads all that containerd has of a container.
     ///
     /// # Errors
-    /// If the node can't be reached, or has no such pod.
+    /// If the node can't be reached, or has no such container.
     pub async fn inspect(
         &self,
         node: &NodeName,
         tenant: &Tenant,
-        pod: &PodId,
+        container: &ContainerId,
     ) -> Result<Inspected, HostError> {
         let link = self.link(node)?;
         let namespace = tenant.namespace();
         self.reading(link, async {
             let live = link.live().await?;
-            let (container, task) = found(&live, &namespace, pod).await?;
-            let spec = container.spec.map(|any| any.value).unwrap_or_default();
+            let (record, task) = found(&live, &namespace, container).await?;
+            let spec = record.spec.map(|any| any.value).unwrap_or_default();
             Ok(Inspected {
-                image: container.image,
-                labels: container.labels.into_iter().collect(),
+                image: record.image,
+                labels: record.labels.into_iter().collect(),
                 spec: serde_json::from_slice(&spec).unwrap_or_default(),
-                created_at_ms: container.created_at.as_ref().map(millis).unwrap_or_default(),
+                created_at_ms: record.created_at.as_ref().map(millis).unwrap_or_default(),
                 task: task.as_ref().map(seen),
             })
         })
@@ -72,38 +72,42 @@ impl SshHost {
     }
 }
 
-/// The number of a pod's process on its node.
-pub(super) async fn task_pid(live: &Live, namespace: &str, pod: &PodId) -> Result<u32, Fault> {
-    let (_, task) = found(live, namespace, pod).await?;
+/// The number of a container's process on its node.
+pub(super) async fn task_pid(
+    live: &Live,
+    namespace: &str,
+    container: &ContainerId,
+) -> Result<u32, Fault> {
+    let (_, task) = found(live, namespace, container).await?;
     let task = task.as_ref().map(seen);
     match task {
         Some(Task { pid, state: "running", .. }) => Ok(pid),
         Some(Task { exit_code: Some(code), .. }) => {
-            Err(not_running(pod, &format!("has stopped with exit code {code}")))
+            Err(not_running(container, &format!("has stopped with exit code {code}")))
         }
-        Some(Task { state, .. }) => Err(not_running(pod, &format!("is {state}"))),
-        None => Err(not_running(pod, "was not started")),
+        Some(Task { state, .. }) => Err(not_running(container, &format!("is {state}"))),
+        None => Err(not_running(container, "was not started")),
     }
 }
 
 async fn found(
     live: &Live,
     namespace: &str,
-    pod: &PodId,
+    container: &ContainerId,
 ) -> Result<(api::Container, Option<Process>), Fault> {
-    let id = pod.to_string();
+    let id = container.to_string();
     let (mut containers, mut tasks) = (live.containerd.containers(), live.containerd.tasks());
     let get = api::GetContainerRequest { id: id.clone() };
     let get_task = api::GetRequest { container_id: id, exec_id: String::new() };
-    let (container, task) = tokio::join!(
+    let (found, task) = tokio::join!(
         containers.get(within(namespace, get)),
         tasks.get(within(namespace, get_task)),
     );
-    let container = there(container)?.and_then(|answer| answer.into_inner().container);
+    let found = there(found)?.and_then(|answer| answer.into_inner().container);
     let task = there(task)?.and_then(|answer| answer.into_inner().process);
-    match container {
-        Some(container) => Ok((container, task)),
-        None => Err(not_running(pod, "is not there any more")),
+    match found {
+        Some(found) => Ok((found, task)),
+        None => Err(not_running(container, "is not there any more")),
     }
 }
 

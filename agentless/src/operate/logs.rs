@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use berth_engine::plan::names::{NodeName, PodId, Tenant};
+use berth_engine::plan::names::{ContainerId, NodeName, Tenant};
 use berth_engine::run::host::HostError;
 
 use crate::fault::Fault;
@@ -93,7 +93,7 @@ impl SshHost {
         &self,
         node: &NodeName,
         tenant: &Tenant,
-    ) -> Result<BTreeMap<PodId, LogSeen>, HostError> {
+    ) -> Result<BTreeMap<ContainerId, LogSeen>, HostError> {
         let link = self.link(node)?;
         self.reading(link, async {
             let live = link.live().await?;
@@ -112,7 +112,7 @@ impl SshHost {
         &self,
         node: &NodeName,
         tenant: &Tenant,
-        pod: &PodId,
+        container: &ContainerId,
         ago_seconds: Option<u64>,
         tail: Option<u64>,
     ) -> Result<Start, HostError> {
@@ -120,7 +120,7 @@ impl SshHost {
         let word = |number: Option<u64>| number.map_or("all".to_owned(), |n| n.to_string());
         self.reading(link, async {
             let live = link.live().await?;
-            let call = Call::new("log_start").arg(tenant.namespace()).arg(pod);
+            let call = Call::new("log_start").arg(tenant.namespace()).arg(container);
             let call = call.arg(word(ago_seconds)).arg(word(tail));
             let output = live.read(&call).await?;
             if output.status == 2 {
@@ -140,9 +140,9 @@ impl SshHost {
         &self,
         node: &NodeName,
         tenant: &Tenant,
-        cursors: &mut BTreeMap<PodId, (LogSeen, Cursor)>,
-    ) -> Result<BTreeMap<PodId, Vec<u8>>, HostError> {
-        let behind: Vec<&PodId> = cursors
+        cursors: &mut BTreeMap<ContainerId, (LogSeen, Cursor)>,
+    ) -> Result<BTreeMap<ContainerId, Vec<u8>>, HostError> {
+        let behind: Vec<&ContainerId> = cursors
             .iter()
             .filter(|(_, (seen, cursor))| cursor.behind(seen))
             .map(|(pod, _)| pod)
@@ -180,9 +180,9 @@ impl SshHost {
 }
 
 /// Lines such as `file 120 1795000000.123 web-0.g1.log`.
-fn seen(text: &str) -> BTreeMap<PodId, LogSeen> {
-    let mut logs: BTreeMap<PodId, LogSeen> = BTreeMap::new();
-    let mut pasts: Vec<(PodId, u64, String)> = Vec::new();
+fn seen(text: &str) -> BTreeMap<ContainerId, LogSeen> {
+    let mut logs: BTreeMap<ContainerId, LogSeen> = BTreeMap::new();
+    let mut pasts: Vec<(ContainerId, u64, String)> = Vec::new();
     for line in text.lines() {
         let Some(rest) = line.strip_prefix("file ") else { continue };
         let mut fields = rest.splitn(3, ' ');
@@ -223,7 +223,7 @@ fn start(text: &str) -> Option<Start> {
 }
 
 /// Such as `web-0.g1 1795000000.123 4096 aGVsbG8K`.
-fn part(line: &str) -> Option<(PodId, &str, u64, Vec<u8>)> {
+fn part(line: &str) -> Option<(ContainerId, &str, u64, Vec<u8>)> {
     let mut words = line.splitn(4, ' ');
     let (pod, turn, past) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
     let bytes = STANDARD.decode(words.next()?.trim()).ok()?;
@@ -272,7 +272,7 @@ mod tests {
 
     /// Reads on until nothing more comes.
     fn drain(folder: &std::path::Path, cursor: &mut Cursor, out: &mut Vec<u8>) {
-        let pod: PodId = "a-0.g1".parse().expect("pod");
+        let pod: ContainerId = "a-0.g1".parse().expect("pod");
         for _ in 0..100 {
             let all = seen(&node(folder, "logs_seen t"));
             if !cursor.behind(&all[&pod]) {

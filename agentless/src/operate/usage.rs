@@ -121,26 +121,36 @@ fn parse(text: &str) -> Option<Usage> {
     whole.then_some(usage)
 }
 
+/// Every container of a pod has its own counters.
+fn add(sum: &mut Option<u64>, number: Option<u64>) {
+    if let Some(number) = number {
+        *sum = Some(sum.unwrap_or(0).saturating_add(number));
+    }
+}
+
 fn counter(pod: &mut PodUsage, cache: &mut u64, key: &str, rest: &str) {
     let number = rest.parse::<u64>().ok();
     match key {
-        "cpu" => pod.cpu_us = number,
-        "memory" => pod.memory = number,
-        "limit" => pod.limit = number.filter(|limit| *limit < NO_LIMIT),
-        "cache" => *cache = number.unwrap_or(0),
+        "cpu" => add(&mut pod.cpu_us, number),
+        "memory" => add(&mut pod.memory, number),
+        // One that has no limit leaves the pod without; see `without`.
+        "limit" => add(&mut pod.limit, Some(number.unwrap_or(NO_LIMIT))),
+        "cache" => *cache = cache.saturating_add(number.unwrap_or(0)),
         // One line a disk.
         "read" => pod.read = pod.read.saturating_add(number.unwrap_or(0)),
         "write" => pod.written = pod.written.saturating_add(number.unwrap_or(0)),
-        "pids" => pod.pids = number,
-        "oom" => pod.oom = number.unwrap_or(0),
+        "pids" => add(&mut pod.pids, number),
+        "oom" => pod.oom = pod.oom.saturating_add(number.unwrap_or(0)),
         "psi" => pressure(&mut pod.pressure, rest),
         _ => {}
     }
 }
 
-/// Leaves out the file cache that was not used lately, as kubelet's working set does.
+/// Leaves out the file cache that was not used lately, as kubelet's working set does, and a limit that is
+/// none.
 fn without(mut pod: PodUsage, cache: u64) -> PodUsage {
     pod.memory = pod.memory.map(|memory| memory.saturating_sub(cache));
+    pod.limit = pod.limit.filter(|limit| *limit < NO_LIMIT);
     pod
 }
 
@@ -148,9 +158,10 @@ fn pressure(all: &mut Pressures, rest: &str) {
     let Some((name, share)) = rest.split_once(' ') else { return };
     let share = hundredths(share);
     match name {
-        "cpu" => all.cpu = share,
-        "memory" => all.memory = share,
-        "io" => all.io = share,
+        // Of several containers, the one that waits the most.
+        "cpu" => all.cpu = all.cpu.max(share),
+        "memory" => all.memory = all.memory.max(share),
+        "io" => all.io = all.io.max(share),
         _ => {}
     }
 }
@@ -202,6 +213,17 @@ psi cpu 12.34
 pod web-1.g1
 memory 7
 limit max
+pod web-2.g1
+cpu 10
+memory 70
+limit 100
+cache 10
+psi cpu 3.00
+cpu 5
+memory 30
+limit 50
+cache 5
+psi cpu 2.00
 end
 ";
         let usage = parse(text).expect("whole");
@@ -214,6 +236,10 @@ end
         assert_eq!(pod.pressure, Pressures { cpu: Some(1234), memory: None, io: None });
         let pod = &usage.pods[&"web-1.g1".parse().expect("id")];
         assert_eq!((pod.cpu_us, pod.memory, pod.limit), (None, Some(7), None));
+        // A pod of two containers.
+        let pod = &usage.pods[&"web-2.g1".parse().expect("id")];
+        assert_eq!((pod.cpu_us, pod.memory, pod.limit), (Some(15), Some(85), Some(150)));
+        assert_eq!(pod.pressure.cpu, Some(300));
         assert_eq!(parse(text.trim_end().trim_end_matches("end")), None);
     }
 

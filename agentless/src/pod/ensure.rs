@@ -1,13 +1,21 @@
 //! A pod from nothing, or from half of it, to a running task with its restart reflex.
 //!
 //! The node's shell wires the namespaces while containerd prepares the snapshot and takes the
-//! container; the task needs both. The restart labels come last, when there is something to
-//! restart: the monitor must never race the first start.
+//! container; the task needs both. Then what runs before it runs to its end, what runs beside it
+//! starts, and it starts last. The restart labels come when there is something to restart: the
+//! monitor must never race the first start. Of a pod that was cut off half-way all is made anew, so
+//! that what runs before it may run again, but never beside itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use berth_engine::plan::action::{NodePort, PodSpec};
+use berth_engine::plan::companion::Role;
+use berth_engine::plan::graph::{Liveness, Probe, ProbeKind};
+use berth_engine::plan::names::ImageDigest;
 use berth_engine::run::host::Refusal;
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::snapshots as snap;
@@ -16,11 +24,13 @@ use containerd_client::types::v1::Status as TaskStatus;
 use prost_types::Any;
 use tonic::Code;
 
+use super::confine;
 use super::labels;
-use super::remove::{Found, clear, find};
-use super::spec::{User, command_line, numeric_user, runtime};
+use super::part::Part;
+use super::remove::{Found, clear, discard, find};
+use super::spec::{Looked, User, command_line, numeric_user, runtime};
 use crate::containerd::{SNAPSHOTTER, within};
-use crate::fault::Fault;
+use crate::fault::{Fault, words};
 use crate::image::oci::{Document, ImageConfig, chain_ids};
 use crate::image::push::{architecture, record_name};
 use crate::link::{Writer, said};
@@ -28,6 +38,8 @@ use crate::session::quote::Call;
 
 /// The longest manifest or configuration that is read from a node.
 const DOCUMENT_LIMIT: usize = 4 * 1024 * 1024;
+/// How much of its log is shown of a container that ran before a pod and failed, in bytes.
+const LAST_WORDS: u32 = 600;
 
 /// Where a pod's output goes.
 pub(crate) fn log_uri(namespace: &str, id: &str) -> String {
@@ -38,20 +50,27 @@ pub(crate) fn log_uri(namespace: &str, id: &str) -> String {
 pub(crate) async fn ensure(writer: &Writer<'_>, pod: &PodSpec) -> Result<(), Fault> {
     let namespace = pod.tenant.namespace();
     let id = pod.id.to_string();
-    let (found, image) = tokio::join!(find(writer, &namespace, &id), image(writer, pod));
+    let own = Part::own(pod);
+    let (found, image) =
+        tokio::join!(find(writer, &namespace, &id), image(writer, &namespace, own.image()));
     let found = found?;
-    if runs_as_written(&found, pod) {
+    if runs_as_written(&found, pod) && sidecars_run(writer, pod, &namespace).await? {
         return Ok(());
     }
-    let image = image?;
-    if command_line(pod, &image.config).is_empty() {
-        let why = "it has neither entrypoint nor command; set `command`".to_owned();
-        return Err(Refusal::BadImage { image: pod.image.to_string(), why }.into());
+    let mut parts = vec![(own, image?)];
+    for part in Part::beside(pod) {
+        parts.push((part, self::image(writer, &namespace, part.image()).await?));
+    }
+    for (part, image) in &parts {
+        if command_line(part, &image.config).is_empty() {
+            let why = "it has neither entrypoint nor command; set `command`".to_owned();
+            return Err(Refusal::BadImage { image: part.image().to_string(), why }.into());
+        }
     }
     if found.container.is_some() || found.task.is_some() {
         clear(writer, &namespace, &id, 0).await?;
     }
-    match create(writer, pod, &image, &namespace, &id).await {
+    match create(writer, pod, &parts, &namespace).await {
         // Whatever was made of it goes again; if the answer was lost, nothing can be sent either.
         Err(Fault::Refused(refusal)) => {
             clear(writer, &namespace, &id, 0).await?;
@@ -62,34 +81,85 @@ pub(crate) async fn ensure(writer: &Writer<'_>, pod: &PodSpec) -> Result<(), Fau
 }
 
 fn runs_as_written(found: &Found, pod: &PodSpec) -> bool {
-    let (Some(container), Some(task)) = (&found.container, &found.task) else {
+    let (Some(container), Some(_)) = (&found.container, &found.task) else {
         return false;
     };
     let same =
         |key: &str, value: &str| container.labels.get(key).is_some_and(|label| label == value);
-    labels::intact(container)
+    runs(found)
         && same("berth.dev/digest", pod.digest.as_str())
         && same("berth.dev/ip4", &pod.ip4.to_string())
-        && task.status == TaskStatus::Running as i32
 }
 
+/// Whether a container is as Berth wrote it, and its task runs.
+fn runs(found: &Found) -> bool {
+    found.container.as_ref().is_some_and(labels::intact)
+        && found.task.as_ref().is_some_and(|task| task.status == TaskStatus::Running as i32)
+}
+
+async fn sidecars_run(writer: &Writer<'_>, pod: &PodSpec, namespace: &str) -> Result<bool, Fault> {
+    for part in Part::beside(pod).filter(Part::is_sidecar) {
+        if !runs(&find(writer, namespace, &part.id()).await?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes all of it: the pod's own container first, which is how a pod that was cut off is seen, and
+/// starts it last.
 async fn create(
     writer: &Writer<'_>,
     pod: &PodSpec,
-    image: &ImageConfig,
+    parts: &[(Part<'_>, Arc<ImageConfig>)],
     namespace: &str,
-    id: &str,
 ) -> Result<(), Fault> {
-    let ((), (mounts, mut container)) = tokio::try_join!(
-        wire(writer, pod, namespace, id),
-        contain(writer, pod, image, namespace, id),
-    )?;
+    let Some(((own, image), beside)) = parts.split_first() else { return Ok(()) };
+    let id = own.id();
+    // Both to their ends: what is still being wired cannot be taken away again.
+    let (wired, contained) = tokio::join!(
+        wire(writer, pod, image, namespace, &id),
+        contain(writer, own, image, namespace),
+    );
+    wired?;
+    let (mounts, container) = contained?;
+    for (part, image) in beside {
+        let (mounts, container) = contain(writer, part, image, namespace).await?;
+        match part.companion.map(|companion| companion.role) {
+            Some(Role::Init { timeout_ms }) => {
+                finish(writer, part, mounts, namespace, timeout_ms).await?;
+            }
+            Some(Role::Sidecar) | None => start(writer, mounts, container, namespace).await?,
+        }
+    }
+    start(writer, mounts, container, namespace).await
+}
+
+/// Starts a container; the monitor starts it again from then on.
+async fn start(
+    writer: &Writer<'_>,
+    mounts: Vec<Mount>,
+    mut container: api::Container,
+    namespace: &str,
+) -> Result<(), Fault> {
+    launch(writer, mounts, &container.id, namespace).await?;
+    labels::restarting(&mut container.labels, &log_uri(namespace, &container.id));
+    relabel(writer, namespace, container).await
+}
+
+/// Starts a container's task.
+async fn launch(
+    writer: &Writer<'_>,
+    mounts: Vec<Mount>,
+    id: &str,
+    namespace: &str,
+) -> Result<(), Fault> {
     let log = log_uri(namespace, id);
     let create = api::CreateTaskRequest {
         container_id: id.to_owned(),
         rootfs: mounts,
         stdout: log.clone(),
-        stderr: log.clone(),
+        stderr: log,
         ..Default::default()
     };
     let tasks = || writer.containerd().tasks();
@@ -104,8 +174,37 @@ async fn create(
         .start(within(namespace, start))
         .await
         .map_err(|status| Fault::grpc(&format!("start {id}"), &status))?;
-    labels::restarting(&mut container.labels, &log);
-    relabel(writer, namespace, container).await
+    Ok(())
+}
+
+/// Runs a container to its end, which has to be a good one, and takes it away again; its log stays.
+async fn finish(
+    writer: &Writer<'_>,
+    part: &Part<'_>,
+    mounts: Vec<Mount>,
+    namespace: &str,
+    timeout_ms: u64,
+) -> Result<(), Fault> {
+    let id = part.id();
+    launch(writer, mounts, &id, namespace).await?;
+    let wait = api::WaitRequest { container_id: id.clone(), exec_id: String::new() };
+    let mut tasks = writer.containerd().tasks();
+    let ended = tasks.wait(within(namespace, wait));
+    let why = match tokio::time::timeout(Duration::from_millis(timeout_ms), ended).await {
+        Ok(Ok(answer)) => match answer.into_inner().exit_status {
+            0 => None,
+            code => Some(format!("it ended with exit code {code}")),
+        },
+        Ok(Err(status)) => return Err(Fault::grpc(&format!("wait for {id}"), &status)),
+        Err(_) => Some(format!("it had not ended after {} s", timeout_ms / 1000)),
+    };
+    let Some(why) = why else { return discard(writer, namespace, &id).await };
+    let call = Call::new("pod_log").arg(namespace).arg(&id).arg(LAST_WORDS);
+    let said = writer.live.read(&call).await?;
+    let said = STANDARD.decode(said.text.trim()).unwrap_or_default();
+    let said = words(&String::from_utf8_lossy(&said));
+    let why = if said.is_empty() { why } else { format!("{why}: {said}") };
+    Err(Refusal::Failed { what: id, why }.into())
 }
 
 /// Replaces a container's labels.
@@ -138,14 +237,22 @@ async fn update(
     Ok(())
 }
 
-async fn wire(writer: &Writer<'_>, pod: &PodSpec, namespace: &str, id: &str) -> Result<(), Fault> {
+async fn wire(
+    writer: &Writer<'_>,
+    pod: &PodSpec,
+    image: &ImageConfig,
+    namespace: &str,
+    id: &str,
+) -> Result<(), Fault> {
     let call = Call::new("pod_up")
         .arg(namespace)
         .arg(id)
         .arg(pod.ip4)
         .arg(pod.ip6)
         .arg(pod.id.replica())
-        .arg(published(pod));
+        .arg(published(pod))
+        .arg(pod.scratch.len())
+        .arg(live(pod, image));
     let output = writer.run(&call).await?;
     match output.status {
         0 => Ok(()),
@@ -162,6 +269,22 @@ async fn wire(writer: &Writer<'_>, pod: &PodSpec, namespace: &str, id: &str) -> 
     }
 }
 
+/// What the live reflex reads of a pod, if it has anything to ask: see `node/live.sh`.
+fn live(pod: &PodSpec, image: &ImageConfig) -> String {
+    let Some(Liveness { probe, start_ms }) = &pod.liveness else { return String::new() };
+    let Probe { kind, port, every_ms, timeout_ms, pass_after: _, fail_after } = probe;
+    let (kind, path) = match kind {
+        ProbeKind::Http { path } => ("http", path.as_str()),
+        ProbeKind::Tcp => ("tcp", "-"),
+    };
+    let seconds = |ms: u64| ms.div_ceil(1000).max(1);
+    let timeout = format!("{}.{:03}", timeout_ms / 1000, timeout_ms % 1000);
+    let (every, start) = (seconds(*every_ms), start_ms.div_ceil(1000));
+    let (fails, grace) = (fail_after.max(&1), seconds(pod.grace_ms));
+    let signal = labels::stop_signal(&Part::own(pod), &image.config);
+    format!("{kind} {port} {every} {timeout} {fails} {start} {grace} {signal} {path}")
+}
+
 /// The node's ports that lead to the pod, each with the port in the pod: `tcp:80:8080,udp:53:53`.
 fn published(pod: &PodSpec) -> String {
     let line = |(host, target): (&NodePort, &u16)| {
@@ -173,15 +296,21 @@ fn published(pod: &PodSpec) -> String {
 
 async fn contain(
     writer: &Writer<'_>,
-    pod: &PodSpec,
+    part: &Part<'_>,
     image: &ImageConfig,
     namespace: &str,
-    id: &str,
 ) -> Result<(Vec<Mount>, api::Container), Fault> {
     // The container comes before its snapshot: containerd's collector, which runs whenever
     // something was removed, takes a snapshot that nothing refers to.
-    let known = numeric_user(&image.config.user);
-    let mut container = container(pod, image, known.unwrap_or_default())?;
+    let named = part.settings().and_then(|settings| settings.user.as_deref());
+    let name = named.unwrap_or(&image.config.user);
+    let known = numeric_user(name);
+    let mut looked = Looked {
+        user: known.clone().unwrap_or_default(),
+        devices: devices(writer, part).await?,
+        machine: writer.live.shell.machine.clone(),
+    };
+    let mut container = container(part, image, &looked)?;
     let containerd = writer.containerd();
     writer.note("containerd: containers.create")?;
     let create = api::CreateContainerRequest { container: Some(container.clone()) };
@@ -190,24 +319,28 @@ async fn contain(
         .create(within(namespace, create))
         .await
         .map_err(|status| Fault::grpc("containerd: create a container", &status))?;
-    let mounts = prepare(writer, image, namespace, id).await?;
+    let mounts = prepare(writer, image, namespace, &container.id).await?;
     if known.is_none() {
-        let user = look_up(writer, &image.config.user, &mounts).await?;
-        container = self::container(pod, image, user)?;
+        looked.user = look_up(writer, name, &mounts).await?;
+        container = self::container(part, image, &looked)?;
         update(writer, namespace, container.clone(), &["spec", "labels"]).await?;
     }
     Ok((mounts, container))
 }
 
 /// The container's record.
-fn container(pod: &PodSpec, image: &ImageConfig, user: User) -> Result<api::Container, Fault> {
-    let id = pod.id.to_string();
-    let spec = serde_json::to_vec(&runtime(pod, &image.config, user))
+fn container(
+    part: &Part<'_>,
+    image: &ImageConfig,
+    looked: &Looked,
+) -> Result<api::Container, Fault> {
+    let id = part.id();
+    let spec = serde_json::to_vec(&runtime(part, &image.config, looked))
         .map_err(|error| Fault::failed("runtime specification", &error.to_string()))?;
     Ok(api::Container {
         id: id.clone(),
-        labels: labels::write(pod, &spec),
-        image: record_name(&pod.image),
+        labels: labels::write(part, &image.config, &spec),
+        image: record_name(part.image()),
         runtime: Some(api::container::Runtime {
             name: "io.containerd.runc.v2".to_owned(),
             options: None,
@@ -250,7 +383,11 @@ async fn prepare(
 }
 
 /// Looks a user's name up in the image's own passwd and group files.
-async fn look_up(writer: &Writer<'_>, user: &str, mounts: &[Mount]) -> Result<User, Fault> {
+pub(crate) async fn look_up(
+    writer: &Writer<'_>,
+    user: &str,
+    mounts: &[Mount],
+) -> Result<User, Fault> {
     let mut call = Call::new("user_find").arg(user);
     for mount in mounts {
         if mount.r#type == "bind" {
@@ -267,7 +404,10 @@ async fn look_up(writer: &Writer<'_>, user: &str, mounts: &[Mount]) -> Result<Us
     let output = writer.live.read(&call).await?;
     let mut numbers = output.text.split_whitespace().map(str::parse);
     match (output.status, numbers.next(), numbers.next()) {
-        (0, Some(Ok(uid)), Some(Ok(gid))) => Ok(User { uid, gid }),
+        (0, Some(Ok(uid)), Some(Ok(gid))) => {
+            let groups = numbers.map_while(Result::ok).filter(|group| *group != gid).collect();
+            Ok(User { uid, gid, groups })
+        }
         _ => Err(Refusal::Failed {
             what: format!("find user `{user}` in the image"),
             why: said(output.status, &output.text),
@@ -276,24 +416,41 @@ async fn look_up(writer: &Writer<'_>, user: &str, mounts: &[Mount]) -> Result<Us
     }
 }
 
+/// Looks up what devices of the node are.
+async fn devices(writer: &Writer<'_>, part: &Part<'_>) -> Result<Vec<confine::Device>, Fault> {
+    let Some(settings) = part.settings().filter(|settings| !settings.devices.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let call = settings.devices.iter().fold(Call::new("devices_find"), Call::arg);
+    let output = writer.live.read(&call).await?;
+    let found: Vec<_> = output.text.lines().filter_map(confine::device).collect();
+    match settings.devices.iter().find(|path| found.iter().all(|known| known.path != **path)) {
+        None => Ok(found),
+        Some(path) => Err(Fault::failed(&format!("find device {path}"), "its node has none there")),
+    }
+}
+
 /// Reads the image's configuration from the node, once a connection.
-async fn image(writer: &Writer<'_>, pod: &PodSpec) -> Result<Arc<ImageConfig>, Fault> {
+pub(crate) async fn image(
+    writer: &Writer<'_>,
+    namespace: &str,
+    image: &ImageDigest,
+) -> Result<Arc<ImageConfig>, Fault> {
     let images = &writer.link.images;
-    let digest = pod.image.as_str();
+    let digest = image.as_str();
     if let Some(known) = images.lock().unwrap_or_else(PoisonError::into_inner).get(digest) {
         return Ok(known.clone());
     }
-    let namespace = pod.tenant.namespace();
-    let manifest = match document(writer, &namespace, pod, digest).await? {
+    let manifest = match document(writer, namespace, image, digest).await? {
         Document::Manifest(manifest) => manifest,
         Document::Index(index) => {
-            let bad = |why| Refusal::BadImage { image: pod.image.to_string(), why };
+            let bad = |why| Refusal::BadImage { image: image.to_string(), why };
             let machine = architecture(&writer.live.shell.machine);
             let chosen = index.choose(machine).map_err(bad)?;
-            document(writer, &namespace, pod, &chosen.digest).await?
+            document(writer, namespace, image, &chosen.digest).await?
         }
     };
-    let config: ImageConfig = document(writer, &namespace, pod, &manifest.config.digest).await?;
+    let config: ImageConfig = document(writer, namespace, image, &manifest.config.digest).await?;
     let config = Arc::new(config);
     images.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_owned(), config.clone());
     Ok(config)
@@ -302,13 +459,13 @@ async fn image(writer: &Writer<'_>, pod: &PodSpec) -> Result<Arc<ImageConfig>, F
 async fn document<T: serde::de::DeserializeOwned>(
     writer: &Writer<'_>,
     namespace: &str,
-    pod: &PodSpec,
+    image: &ImageDigest,
     digest: &str,
 ) -> Result<T, Fault> {
     let read = api::ReadContentRequest { digest: digest.to_owned(), offset: 0, size: 0 };
     let wrong = |status: &tonic::Status| match status.code() {
         Code::NotFound => Fault::from(Refusal::Missing {
-            what: format!("image {}", pod.image.short()),
+            what: format!("image {}", image.short()),
             mend: "plan again, so that it is sent first".to_owned(),
         }),
         _ => Fault::read("containerd: read content", status),
@@ -328,6 +485,6 @@ async fn document<T: serde::de::DeserializeOwned>(
         }
     }
     serde_json::from_slice(&bytes).map_err(|error| {
-        Refusal::BadImage { image: pod.image.to_string(), why: format!("{digest}: {error}") }.into()
+        Refusal::BadImage { image: image.to_string(), why: format!("{digest}: {error}") }.into()
     })
 }

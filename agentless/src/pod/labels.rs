@@ -6,36 +6,57 @@
 use std::collections::HashMap;
 
 use berth_engine::plan::action::PodSpec;
-use berth_engine::plan::names::{ImageDigest, PodId, SpecDigest, VolumeId, WorkloadName};
+use berth_engine::plan::container::signal as signal_of;
+use berth_engine::plan::names::{
+    ContainerId, ImageDigest, PodId, SpecDigest, VolumeId, WorkloadName,
+};
 use berth_engine::plan::observation::{PodSeen, Requests};
 use containerd_client::services::v1::Container;
 
-use crate::image::oci::digest_of;
+use super::part::Part;
+use crate::image::oci::{RunConfig, digest_of};
 use crate::image::push::record_name;
 
 /// Every label of ours begins so.
 const OURS: &str = "berth.dev/";
 const SEAL: &str = "berth.dev/seal";
+const STOP_SIGNAL: &str = "berth.dev/stop-signal";
+const BEFORE_STOP: &str = "berth.dev/before-stop";
+/// On a container beside a pod's own: its name.
+pub(super) const BESIDE: &str = "berth.dev/beside";
+/// On a pod's own container: the names of those beside it, separated by commas.
+const INIT: &str = "berth.dev/init";
+const SIDECARS: &str = "berth.dev/sidecars";
+/// What asks a process to end unless the text or its image says another.
+const TERM: u32 = 15;
 /// What the restart monitor of containerd acts on.
 const RESTART: &str = "containerd.io/restart.";
 
 /// The labels of a pod's container, without the restart monitor's.
-pub(crate) fn write(pod: &PodSpec, spec: &[u8]) -> HashMap<String, String> {
+pub(crate) fn write(part: &Part<'_>, config: &RunConfig, spec: &[u8]) -> HashMap<String, String> {
+    let Part { pod, companion } = part;
     let PodSpec {
         id,
         tenant,
         workload,
         digest,
-        image,
+        // Those of one beside it are its own.
+        image: _,
         command: _,
         args: _,
         env: _,
-        cpu_millis,
-        memory_bytes,
+        cpu_millis: _,
+        memory_bytes: _,
         asks,
         // What it asks for names the ports of the node; where they lead is the node's files'.
         publish: _,
         mounts,
+        // How it runs is in the specification; how it ends is said here.
+        settings: _,
+        scratch: _,
+        companions,
+        // Its node has it in a file.
+        liveness: _,
         ip4,
         ip6,
         grace_ms,
@@ -48,11 +69,11 @@ pub(crate) fn write(pod: &PodSpec, spec: &[u8]) -> HashMap<String, String> {
         ("ordinal", id.ordinal.to_string()),
         ("generation", id.generation.to_string()),
         ("digest", digest.to_string()),
-        ("image", image.to_string()),
+        ("image", part.image().to_string()),
         ("ip4", ip4.to_string()),
         ("ip6", ip6.to_string()),
-        ("cpu", cpu_millis.to_string()),
-        ("memory", memory_bytes.to_string()),
+        ("cpu", part.cpu_millis().to_string()),
+        ("memory", part.memory_bytes().to_string()),
         ("grace", grace_ms.to_string()),
         ("revision", revision.to_string()),
     ];
@@ -65,9 +86,47 @@ pub(crate) fn write(pod: &PodSpec, spec: &[u8]) -> HashMap<String, String> {
         let ids: Vec<&str> = mounts.values().map(VolumeId::as_str).collect();
         labels.insert(format!("{OURS}volumes"), ids.join(","));
     }
+    match companion {
+        Some(companion) => {
+            labels.insert(BESIDE.to_owned(), companion.name.clone());
+        }
+        None if companions.is_empty() => {}
+        None => {
+            let names = |sidecars: bool| {
+                let these = companions.iter().filter(|one| one.is_sidecar() == sidecars);
+                these.map(|one| one.name.as_str()).collect::<Vec<_>>().join(",")
+            };
+            labels.insert(INIT.to_owned(), names(false));
+            labels.insert(SIDECARS.to_owned(), names(true));
+        }
+    }
+    let settings = part.settings();
+    let signal = stop_signal(part, config);
+    if signal != TERM {
+        labels.insert(STOP_SIGNAL.to_owned(), signal.to_string());
+    }
+    if let Some(settings) = settings.filter(|settings| !settings.before_stop.is_empty())
+        && let Ok(words) = serde_json::to_string(&settings.before_stop)
+    {
+        labels.insert(BEFORE_STOP.to_owned(), words);
+    }
     let seal = seal(&labels, spec);
     labels.insert(SEAL.to_owned(), seal);
     labels
+}
+
+/// The signal that asks a container to end: the text's, or its image's.
+pub(super) fn stop_signal(part: &Part<'_>, config: &RunConfig) -> u32 {
+    let own = part.settings().and_then(|settings| settings.stop_signal);
+    own.or_else(|| signal_of(&config.stop_signal)).unwrap_or(TERM)
+}
+
+/// How a container is asked to end: a program that runs first, and a signal.
+pub(crate) fn ending(container: &Container) -> (Vec<String>, u32) {
+    let get = |key: &str| container.labels.get(key);
+    let words = get(BEFORE_STOP).and_then(|words| serde_json::from_str(words).ok());
+    let signal = get(STOP_SIGNAL).and_then(|signal| signal.parse().ok());
+    (words.unwrap_or_default(), signal.unwrap_or(TERM))
 }
 
 /// Adds what makes containerd's restart monitor start the pod again, from now on.
@@ -98,10 +157,25 @@ fn seal(labels: &HashMap<String, String>, spec: &[u8]) -> String {
     digest_of(text.as_bytes())
 }
 
-/// Reads a pod from its container; nothing if its labels are not ours.
+/// The id of a container that is ours by its labels.
+pub(crate) fn id(container: &Container) -> Option<ContainerId> {
+    let id: ContainerId = container.id.parse().ok()?;
+    (id.beside.as_ref() == container.labels.get(BESIDE)).then_some(id)
+}
+
+/// The names of those beside a pod's own container: those that ran before it, and those that run with it.
+pub(crate) fn beside(container: &Container) -> (Vec<String>, Vec<String>) {
+    let names = |key: &str| {
+        let names = container.labels.get(key).map(String::as_str).unwrap_or_default();
+        names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    };
+    (names(INIT), names(SIDECARS))
+}
+
+/// Reads a pod from one of its containers; nothing if its labels are not ours.
 pub(crate) fn read(container: &Container) -> Option<(PodId, PodSeen)> {
     let get = |key: &str| container.labels.get(&format!("{OURS}{key}"));
-    let id: PodId = container.id.parse().ok()?;
+    let id = id(container)?.pod;
     if get("ordinal")?.parse() != Ok(id.ordinal) || get("generation")?.parse() != Ok(id.generation)
     {
         return None;
@@ -145,6 +219,12 @@ pub(crate) fn intact(container: &Container) -> bool {
     container.labels.get(SEAL) == Some(&seal(&container.labels, spec))
         && image.is_some_and(|i| record_name(&ImageDigest::new(i.clone())) == container.image)
         && container.snapshot_key == container.id
-        && container.labels.get("containerd.io/restart.status").is_some_and(|s| s == "running")
-        && container.labels.get("containerd.io/restart.policy").is_some_and(|p| p == "always")
+        && restarts_again(&container.labels)
+}
+
+/// Whether the restart monitor starts a container again, or the backoff reflex has it wait.
+fn restarts_again(labels: &HashMap<String, String>) -> bool {
+    let label = |key: &str| labels.get(&format!("{RESTART}{key}")).map_or("", String::as_str);
+    let waits = label("status").is_empty() && label("explicitly-stopped") == "true";
+    label("policy") == "always" && (waits || label("status") == "running")
 }

@@ -1,7 +1,9 @@
 //! Pods: one replica's namespaces, addresses, snapshot, container and task, made and removed.
 
+pub(crate) mod confine;
 pub(crate) mod connections;
 pub(crate) mod ensure;
 pub(crate) mod labels;
+pub(crate) mod part;
 pub(crate) mod remove;
 pub(crate) mod spec;

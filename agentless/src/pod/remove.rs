@@ -2,7 +2,7 @@
 //!
 //! The restart labels go first, or the monitor would start again what is being stopped.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::snapshots as snap;
@@ -16,10 +16,11 @@ use crate::fault::Fault;
 use crate::link::Writer;
 use crate::session::quote::Call;
 
-const TERM: u32 = 15;
 const KILL: u32 = 9;
 /// How long a killed process may take to be gone.
 const KILLED: Duration = Duration::from_secs(15);
+/// What a sidecar has at least to end by itself, and what was told to prepare for its end, in milliseconds.
+const LEAST_MS: u64 = 1_000;
 
 /// What containerd has of a pod.
 #[derive(Debug, Default)]
@@ -62,7 +63,9 @@ fn done<T>(what: &str, result: Result<T, Status>) -> Result<(), Fault> {
     }
 }
 
-/// Stops a pod and removes all that belongs to it; its log stays.
+/// Stops a pod and removes all that belongs to it; its logs stay.
+///
+/// Its own container ends first, then those that run with it; what they share goes when none is left.
 pub(crate) async fn clear(
     writer: &Writer<'_>,
     namespace: &str,
@@ -70,13 +73,29 @@ pub(crate) async fn clear(
     grace_ms: u64,
 ) -> Result<(), Fault> {
     let found = find(writer, namespace, id).await?;
-    if let Some(mut container) = found.container
-        && labels::not_restarting(&mut container.labels)
-    {
-        relabel(writer, namespace, container).await?;
+    let mut beside = beside(writer, namespace, id, found.container.as_ref()).await?;
+    // A monitor that saw one of them gone would start it again.
+    for container in found.container.iter().chain(&beside) {
+        let mut container = container.clone();
+        if labels::not_restarting(&mut container.labels) {
+            relabel(writer, namespace, container).await?;
+        }
     }
+    let ending = found.container.as_ref().map(labels::ending).unwrap_or_default();
+    let began = Instant::now();
     if let Some(task) = found.task {
-        stop(writer, namespace, id, &task, grace_ms).await?;
+        stop(writer, namespace, id, &task, (grace_ms, &ending)).await?;
+    }
+    // In the end they have what the pod's own left of the grace, and a second if it left nothing.
+    beside.reverse();
+    for container in &beside {
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let left = grace_ms.saturating_sub(took).max(grace_ms.min(LEAST_MS));
+        if let Some(task) = find(writer, namespace, &container.id).await?.task {
+            let ending = labels::ending(container);
+            stop(writer, namespace, &container.id, &task, (left, &ending)).await?;
+        }
+        discard(writer, namespace, &container.id).await?;
     }
     writer.note("containerd: snapshots.remove")?;
     let remove =
@@ -89,28 +108,87 @@ pub(crate) async fn clear(
     done("containerd: remove a snapshot", removed)?;
     down?;
     // The container goes last: while it is there, the pod is seen, and so is what is left of it.
+    delete(writer, namespace, id).await?;
+    // The monitor may have started it again between its list and our label.
+    again(writer, namespace, id, &ending).await
+}
+
+/// The containers beside a pod's own, in the order in which they start.
+async fn beside(
+    writer: &Writer<'_>,
+    namespace: &str,
+    id: &str,
+    own: Option<&api::Container>,
+) -> Result<Vec<api::Container>, Fault> {
+    let names = own.map(labels::beside);
+    if names.as_ref().is_some_and(|(init, sidecars)| init.is_empty() && sidecars.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let filters = vec![format!("labels.\"{}\"", labels::BESIDE)];
+    let list = api::ListContainersRequest { filters };
+    let listed = writer.containerd().containers().list(within(namespace, list)).await;
+    let listed = listed.map_err(|status| Fault::read("containers", &status))?.into_inner();
+    let mut found: Vec<api::Container> = listed
+        .containers
+        .into_iter()
+        .filter(|container| {
+            labels::id(container)
+                .is_some_and(|found| found.beside.is_some() && found.pod.to_string() == id)
+        })
+        .collect();
+    let (init, sidecars) = names.unwrap_or_default();
+    let place = |container: &api::Container| {
+        let name = labels::id(container).and_then(|id| id.beside);
+        init.iter().chain(&sidecars).position(|known| Some(known) == name.as_ref())
+    };
+    found.sort_by_key(place);
+    Ok(found)
+}
+
+/// Removes a container that runs no more, and its own layer; its log stays.
+pub(crate) async fn discard(writer: &Writer<'_>, namespace: &str, id: &str) -> Result<(), Fault> {
+    delete_task(writer, namespace, id).await?;
+    remove_snapshot(writer, namespace, id).await?;
+    delete(writer, namespace, id).await?;
+    again(writer, namespace, id, &(Vec::new(), KILL)).await
+}
+
+async fn delete(writer: &Writer<'_>, namespace: &str, id: &str) -> Result<(), Fault> {
     writer.note("containerd: containers.delete")?;
     let delete = api::DeleteContainerRequest { id: id.to_owned() };
     let mut containers = writer.containerd().containers();
-    done("containerd: delete a container", containers.delete(within(namespace, delete)).await)?;
-    // The monitor may have started it again between its list and our label.
+    done("containerd: delete a container", containers.delete(within(namespace, delete)).await)
+}
+
+async fn remove_snapshot(writer: &Writer<'_>, namespace: &str, id: &str) -> Result<(), Fault> {
+    writer.note("containerd: snapshots.remove")?;
+    let remove =
+        snap::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: id.to_owned() };
+    let mut snapshots = writer.containerd().snapshots();
+    done("containerd: remove a snapshot", snapshots.remove(within(namespace, remove)).await)
+}
+
+/// Ends what the monitor started again of a container that is gone.
+async fn again(
+    writer: &Writer<'_>,
+    namespace: &str,
+    id: &str,
+    ending: &(Vec<String>, u32),
+) -> Result<(), Fault> {
     if let Some(task) = find(writer, namespace, id).await?.task {
-        stop(writer, namespace, id, &task, 0).await?;
-        let again =
-            snap::RemoveSnapshotRequest { snapshotter: SNAPSHOTTER.to_owned(), key: id.to_owned() };
-        let removed = snapshots.remove(within(namespace, again)).await;
-        return done("containerd: remove a snapshot", removed);
+        stop(writer, namespace, id, &task, (0, ending)).await?;
+        return remove_snapshot(writer, namespace, id).await;
     }
     Ok(())
 }
 
-/// Ends a task: asks, waits, kills; then deletes it.
+/// Ends a task: runs its own program for that, asks, waits, kills; then deletes it.
 async fn stop(
     writer: &Writer<'_>,
     namespace: &str,
     id: &str,
     task: &Process,
-    grace_ms: u64,
+    (grace_ms, (before, signal)): (u64, &(Vec<String>, u32)),
 ) -> Result<(), Fault> {
     let status = TaskStatus::try_from(task.status).unwrap_or(TaskStatus::Unknown);
     if !matches!(status, TaskStatus::Stopped | TaskStatus::Created) {
@@ -122,8 +200,15 @@ async fn stop(
         let mut gone = false;
         // A paused process can't act on a term signal.
         if grace_ms > 0 && status == TaskStatus::Running {
-            kill(writer, namespace, id, TERM, false).await?;
-            gone = tokio::time::timeout(Duration::from_millis(grace_ms), wait()).await.is_ok();
+            let grace = Duration::from_millis(grace_ms);
+            let began = Instant::now();
+            if !before.is_empty() {
+                hook(writer, namespace, id, before, grace).await?;
+            }
+            kill(writer, namespace, id, *signal, false).await?;
+            let least = if before.is_empty() { 0 } else { LEAST_MS };
+            let left = grace.saturating_sub(began.elapsed()).max(Duration::from_millis(least));
+            gone = tokio::time::timeout(left, wait()).await.is_ok();
         }
         if !gone {
             kill(writer, namespace, id, KILL, true).await?;
@@ -132,6 +217,11 @@ async fn stop(
     } else if status == TaskStatus::Created {
         kill(writer, namespace, id, KILL, true).await?;
     }
+    delete_task(writer, namespace, id).await
+}
+
+/// Deletes a task that has ended.
+async fn delete_task(writer: &Writer<'_>, namespace: &str, id: &str) -> Result<(), Fault> {
     writer.note("containerd: tasks.delete")?;
     let delete = || api::DeleteTaskRequest { container_id: id.to_owned() };
     let mut tasks = writer.containerd().tasks();
@@ -147,6 +237,24 @@ async fn stop(
         }
     }
     done("containerd: delete a task", deleted)
+}
+
+/// Runs a program in a pod before it is asked to end. One that fails or takes too long keeps nothing
+/// from ending; `-vv` shows how it went.
+async fn hook(
+    writer: &Writer<'_>,
+    namespace: &str,
+    id: &str,
+    words: &[String],
+    grace: Duration,
+) -> Result<(), Fault> {
+    let call = Call::new("pod_hook").arg(namespace).arg(id).arg(grace.as_secs().max(1));
+    let call = words.iter().fold(call, Call::arg);
+    let output = writer.run(&call).await?;
+    if output.status != 0 {
+        tracing::info!(pod = id, status = output.status, said = %output.text, "before_stop failed");
+    }
+    Ok(())
 }
 
 async fn kill(

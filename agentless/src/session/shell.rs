@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use berth_engine::plan::names::{NodeName, Tenant};
 use berth_engine::run::host::{Layer, LockClaim};
 use russh::ChannelMsg;
@@ -333,11 +335,13 @@ fn answer(frames: &mut Frames, calls: &Mutex<Calls>) -> Result<(), Ended> {
         let Some(pending) = calls.pending.get_mut(&id) else {
             continue;
         };
+        if pending.text.len() > OUTPUT_LIMIT {
+            return Err(Ended);
+        }
         if let Some(chunk) = rest.strip_prefix(b"+ ") {
             unescape(chunk, &mut pending.text);
-            if pending.text.len() > OUTPUT_LIMIT {
-                return Err(Ended);
-            }
+        } else if let Some(chunk) = rest.strip_prefix(b"* ") {
+            pending.text.extend(STANDARD.decode(chunk).map_err(|_| Ended)?);
         } else if let Some(status) = rest.strip_prefix(b"= ") {
             let status = std::str::from_utf8(status).ok().and_then(|s| s.trim().parse().ok());
             if let Some(mut pending) = calls.pending.remove(&id)
@@ -412,7 +416,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(12))]
         #[test]
-        fn what_a_call_prints_comes_back(text in "[^\0]{0,9000}") {
+        fn what_a_call_prints_comes_back(text in "[^\0]{0,9000}", times in 1..5_usize) {
+            let text = text.repeat(times);
             let script = Call::new("printf").arg("%s").arg(format!("{text}.")).line().to_owned();
             let out = through_bash(&format!("7 {}\n{script}", script.len()));
             let answer = one_answer(&out);
@@ -426,6 +431,16 @@ mod tests {
                 let _ = answer(&mut frames, &Mutex::new(Calls::default()));
             }
         }
+    }
+
+    /// A ledger of a hundred revisions is some megabytes, which took bash half a minute by itself.
+    #[test]
+    fn much_comes_back_without_bash() {
+        let out = through_bash("7 0 head -c 3000000 /dev/zero | tr '\\0' '\\\\'; printf .\n");
+        let answer = one_answer(&out);
+        assert_eq!((answer.status, answer.text.len()), (0, 3_000_001));
+        assert!(answer.text.starts_with("\\\\") && answer.text.ends_with("\\."));
+        assert!(out.windows(4).all(|at| at != b"7 + "), "bash cut it up");
     }
 
     #[test]

@@ -235,7 +235,14 @@ fn ending(body: &PlanBody, applied: &Applied, took: Duration) {
             for (workload, why) in workloads {
                 say!("  {workload}: {why}");
             }
-            say!("  what ran before runs again, and is held until the text changes");
+            let ran = |name| body.branches.get(name).is_some_and(|branch| branch.before.is_some());
+            let before = match workloads.keys().filter(|name| ran(*name)).count() {
+                0 => {
+                    "what was started is gone, and the text's release is held until the text changes"
+                }
+                _ => "what ran before runs again, and is held until the text changes",
+            };
+            say!("  {before}");
         }
         Outcome::Partial { problems } => {
             say!(

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use berth_agentless::{Copied, SshHost};
 use berth_engine::plan::change::bytes;
+use berth_engine::plan::names::ContainerId;
 use berth_engine::run::observe::observe;
 
 use super::Ended;
@@ -19,6 +20,9 @@ pub(crate) struct Args {
     from: String,
     /// Where to, the other way round; into it if it is a folder
     to: String,
+    /// The container of that name beside the replica's own: a sidecar
+    #[arg(short, long, value_name = "NAME")]
+    container: Option<String>,
 }
 
 /// One end of a copy.
@@ -50,7 +54,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let project = Project::load(global, Pins::Keep)?;
     let copied = fleet::block_on(async {
         let host = fleet::host(&project, global);
-        let copied = copy(&host, &project, from, to).await;
+        let copied = copy(&host, &project, args.container.as_deref(), from, to).await;
         host.close().await;
         copied
     })??;
@@ -69,6 +73,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
 async fn copy(
     host: &SshHost,
     project: &Project,
+    beside: Option<&str>,
     from: End<'_>,
     to: End<'_>,
 ) -> Result<Copied, Box<dyn std::error::Error>> {
@@ -80,10 +85,11 @@ async fn copy(
     let observation = observe(host, graph).await;
     let replica = replicas::one(what, graph, &observation)
         .inspect_err(|_| _ = replicas::tell_unknown(&observation))?;
-    let (node, tenant, pod) = (&replica.node, &graph.tenant, &replica.pod);
+    let container = ContainerId { pod: replica.pod, beside: beside.map(str::to_owned) };
+    let (node, tenant) = (&replica.node, &graph.tenant);
     Ok(match (from, to) {
-        (End::Here(here), _) => host.copy_to(node, tenant, pod, here, path).await?,
-        (_, End::Here(here)) => host.copy_from(node, tenant, pod, path, here).await?,
+        (End::Here(here), _) => host.copy_to(node, tenant, &container, here, path).await?,
+        (_, End::Here(here)) => host.copy_from(node, tenant, &container, path, here).await?,
         (End::There { .. }, End::There { .. }) => Copied::default(),
     })
 }

@@ -22,9 +22,16 @@ use crate::{Global, fleet, paint};
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
+    subcommand_help_heading = "What Berth works with"
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    pod: super::debug_pod::Args,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -59,8 +66,13 @@ enum Command {
 
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
+    let command = match (&args.command, &args.pod.what) {
+        (Some(command), _) => command,
+        (None, Some(what)) => return super::debug_pod::run(global, what, &args.pod),
+        (None, None) => return Err("say what: `berth debug --help` shows it".into()),
+    };
     let project = Project::load(global, Pins::Keep)?;
-    match &args.command {
+    match command {
         Command::Graph => {
             say!("{}", serde_json::to_string_pretty(&project.graph)?);
             return Ok(Exit::Done);
@@ -73,7 +85,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     }
     fleet::block_on(async {
         let host = fleet::host(&project, global);
-        let ended = match &args.command {
+        let ended = match command {
             Command::Observation => {
                 let observation = observe(&host, &project.graph).await;
                 say!("{}", serde_json::to_string_pretty(&observation)?);
@@ -182,4 +194,32 @@ fn tell_journal(
         say!("what follows cannot be believed: it was being written, or was altered");
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Debug {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_replica_is_told_from_what_berth_works_with() {
+        let read = |line: &str| Debug::try_parse_from(line.split(' ')).map(|debug| debug.args);
+        for line in
+            ["debug web[1]", "debug web[1] --image a:1 -u 7 -- sh", "debug -T web[1] -- graph"]
+        {
+            let args = read(line).expect(line);
+            assert_eq!(args.pod.what.as_deref(), Some("web[1]"), "{line}");
+            assert!(args.command.is_none(), "{line}");
+        }
+        assert!(matches!(read("debug graph").expect("graph").command, Some(Command::Graph)));
+        assert!(read("debug web[1] -u 7").is_err(), "a user is an image's");
+        assert!(read("debug web[1] graph").is_err(), "one or the other");
+    }
 }

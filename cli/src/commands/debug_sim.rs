@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// What goes wrong at which call of the apply, counted from 0: `killed-after@40`. Of refused, answer-lost,
-    /// session-ends, paused, killed-before, killed-after, disk-full, reboots, torn
+    /// session-ends, paused, killed-before, killed-after, killed-halfway, disk-full, reboots, torn
     #[arg(long, value_name = "FAULT@CALL", value_parser = fault)]
     fault: Vec<(Fault, u64)>,
     /// A service whose image in the text never gets ready
@@ -53,6 +53,7 @@ fn fault(text: &str) -> Result<(Fault, u64), String> {
         "paused" => Fault::Paused,
         "killed-before" => Fault::KilledBefore,
         "killed-after" => Fault::KilledAfter,
+        "killed-halfway" => Fault::KilledHalfway,
         "disk-full" => Fault::DiskFull,
         "reboots" => Fault::Reboots,
         "torn" => Fault::Torn,

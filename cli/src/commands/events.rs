@@ -75,7 +75,8 @@ async fn tell(host: &Arc<SshHost>, project: &Project, args: &Args) -> Ended {
         let Some((node, event)) = next.await else {
             return Ok(if whole { Exit::Done } else { Exit::Partial });
         };
-        let of = |wanted: &Wanted| event.pod.as_ref().is_some_and(|pod| wanted.matches(pod));
+        let of =
+            |wanted: &Wanted| event.container.as_ref().is_some_and(|id| wanted.matches(&id.pod));
         if (wanted.is_empty() || wanted.iter().any(of)) && show(&node, &event, args.json).is_err() {
             return Ok(Exit::Done);
         }
@@ -108,7 +109,7 @@ async fn listen(
 
 fn show(node: &NodeName, event: &Event, json: bool) -> std::io::Result<()> {
     use std::io::Write as _;
-    let Event { at_ms, pod, happened } = event;
+    let Event { at_ms, container, happened } = event;
     let line = if json {
         let (code, image) = match happened {
             Happened::Exited { code } => (Some(code), None),
@@ -120,7 +121,7 @@ fn show(node: &NodeName, event: &Event, json: bool) -> std::io::Result<()> {
             | Happened::Resumed
             | Happened::Removed => (None, None),
         };
-        json!({ "at_ms": at_ms, "node": node, "pod": pod, "event": happened.word(), "exit_code": code, "image": image }).to_string()
+        json!({ "at_ms": at_ms, "node": node, "pod": container.as_ref().map(|id| &id.pod), "container": container.as_ref().and_then(|id| id.beside.as_ref()), "event": happened.word(), "exit_code": code, "image": image }).to_string()
     } else {
         let words = happened.to_string();
         let words = match happened {
@@ -133,8 +134,8 @@ fn show(node: &NodeName, event: &Event, json: bool) -> std::io::Result<()> {
             | Happened::ImageAdded(_)
             | Happened::ImageRemoved(_) => words,
         };
-        let pod = pod.as_ref().map(ToString::to_string).unwrap_or_default();
-        format!("{}  {node:8} {pod:14} {words}", paint::dim(&paint::time(*at_ms)))
+        let id = container.as_ref().map(ToString::to_string).unwrap_or_default();
+        format!("{}  {node:8} {id:14} {words}", paint::dim(&paint::time(*at_ms)))
     };
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;

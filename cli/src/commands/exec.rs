@@ -2,7 +2,8 @@
 
 use std::io::{IsTerminal as _, Write};
 
-use berth_agentless::{Command, Ending, Exec, Heard, Input, SshHost};
+use berth_agentless::{Command, Ending, Exec, Heard, Input, Size, SshHost};
+use berth_engine::plan::names::ContainerId;
 use berth_engine::run::observe::observe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -24,18 +25,14 @@ const NOT_FOUND: u8 = 127;
 pub(crate) struct Args {
     /// The replica: `web[1]`, or a pod such as `web-1.g3`
     what: String,
+    /// The container of that name beside the replica's own: a sidecar
+    #[arg(short, long, value_name = "NAME")]
+    container: Option<String>,
     /// The program and its arguments, after `--`
     #[arg(last = true, value_name = "COMMAND", default_values = ["sh"])]
     argv: Vec<String>,
-    /// Give it a terminal, though standard input or output is none
-    #[arg(short, long, conflicts_with = "no_tty")]
-    tty: bool,
-    /// Give it no terminal, though there is one here
-    #[arg(short = 'T', long)]
-    no_tty: bool,
-    /// Read nothing from standard input
-    #[arg(short, long)]
-    no_stdin: bool,
+    #[command(flatten)]
+    streams: Streams,
     /// More environment, over the replica's own
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
@@ -47,7 +44,35 @@ pub(crate) struct Args {
     directory: Option<String>,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+/// What of this process a command gets.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Streams {
+    /// Give it a terminal, though standard input or output is none
+    #[arg(short, long, conflicts_with = "no_tty")]
+    tty: bool,
+    /// Give it no terminal, though there is one here
+    #[arg(short = 'T', long)]
+    no_tty: bool,
+    /// Read nothing from standard input
+    #[arg(short, long)]
+    no_stdin: bool,
+}
+
+impl Streams {
+    /// Whether it gets a terminal.
+    pub(super) fn tty(self) -> bool {
+        let both = || std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        self.tty || (!self.no_tty && both())
+    }
+
+    /// The terminal that it gets, if any.
+    pub(super) fn terminal(self) -> Option<(String, Size)> {
+        self.tty().then(|| (terminal::kind(), terminal::size()))
+    }
+}
+
+/// Reads `KEY=VALUE`.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
     pair.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or("say KEY=VALUE".to_owned())
 }
@@ -55,23 +80,26 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let project = Project::load(global, Pins::Keep)?;
-    let both = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let tty = args.tty || (both && !args.no_tty);
     let ended = fleet::block_on(async {
         let host = fleet::host(&project, global);
-        let ended = execute(&host, &project, args, tty).await;
+        let ended = execute(&host, &project, args).await;
         host.close().await;
         ended
     })?;
-    Ok(Exit::Code(match ended {
+    Ok(code(ended, &args.argv, &args.what))
+}
+
+/// The exit code of a command in a replica; what went wrong is said.
+pub(super) fn code(
+    ended: Result<Ending, Box<dyn std::error::Error>>,
+    argv: &[String],
+    what: &str,
+) -> Exit {
+    Exit::Code(match ended {
         Ok(Ending::Code(code)) => u8::try_from(code).unwrap_or(u8::MAX),
         Ok(Ending::NotStarted(why)) => {
-            let program = args.argv.first().map_or("sh", String::as_str).escape_debug();
-            hint!(
-                "{} `{program}` did not start in {}: {why}",
-                crate::paint::error("error:"),
-                args.what
-            );
+            let program = argv.first().map_or("sh", String::as_str).escape_debug();
+            hint!("{} `{program}` did not start in {what}: {why}", crate::paint::error("error:"));
             if why.contains("permission denied") { NOT_EXECUTABLE } else { NOT_FOUND }
         }
         Ok(Ending::Lost) => {
@@ -85,34 +113,39 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             crate::exit::report(error.as_ref());
             NOT_STARTED
         }
-    }))
+    })
 }
 
 async fn execute(
     host: &SshHost,
     project: &Project,
     args: &Args,
-    tty: bool,
 ) -> Result<Ending, Box<dyn std::error::Error>> {
     let graph = &project.graph;
     let observation = observe(host, graph).await;
     let replica = replicas::one(&args.what, graph, &observation)
         .inspect_err(|_| _ = replicas::tell_unknown(&observation))?;
-    let kind = std::env::var("TERM").ok().filter(|kind| !kind.is_empty());
     let command = Command {
         argv: args.argv.clone(),
         env: args.set.clone(),
         user: args.user.clone(),
         directory: args.directory.clone(),
-        terminal: tty.then(|| (kind.unwrap_or_else(|| "xterm".to_owned()), terminal::size())),
+        terminal: args.streams.terminal(),
     };
-    let exec = host.exec(&replica.node, &graph.tenant, &replica.pod, &command).await?;
+    let container = ContainerId { pod: replica.pod, beside: args.container.clone() };
+    let exec = host.exec(&replica.node, &graph.tenant, &container, &command).await?;
+    Ok(attend(exec, args.streams).await?)
+}
+
+/// Carries everything between this process and a command, until that ends.
+pub(super) async fn attend(exec: Exec, streams: Streams) -> std::io::Result<Ending> {
+    let tty = streams.tty();
     let raw = if tty { terminal::Raw::enter() } else { None };
     // A terminal that nothing is to be typed at stays with the shell that started us.
-    let reads = !args.no_stdin && (tty || !std::io::stdin().is_terminal());
-    let ending = carry(exec, reads, tty).await?;
+    let reads = !streams.no_stdin && (tty || !std::io::stdin().is_terminal());
+    let ending = carry(exec, reads, tty).await;
     drop(raw);
-    Ok(ending)
+    ending
 }
 
 /// Carries bytes, sizes and signals between here and there, until the command ends.

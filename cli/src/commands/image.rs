@@ -77,8 +77,13 @@ fn list(global: &Global) -> Ended {
     let mut images: BTreeMap<&ImageDigest, (&str, Vec<String>)> = BTreeMap::new();
     for (name, workload) in &graph.workloads {
         let template = &workload.template;
-        let from = template.source.name().unwrap_or("-");
-        images.entry(&template.image).or_insert((from, Vec::new())).1.push(name.to_string());
+        for (image, source) in template.images() {
+            let users =
+                &mut images.entry(image).or_insert((source.name().unwrap_or("-"), Vec::new())).1;
+            if users.last() != Some(&name.to_string()) {
+                users.push(name.to_string());
+            }
+        }
     }
     let seen: Vec<_> = graph.nodes.keys().filter_map(|node| observation.seen(node)).collect();
     for image in seen.iter().flat_map(|seen| &seen.spec.images) {

@@ -2,6 +2,7 @@
 
 use berth_agentless::Inspected;
 use berth_engine::plan::change::bytes;
+use berth_engine::plan::names::ContainerId;
 use berth_engine::run::observe::observe;
 use serde_json::{Value, json};
 
@@ -18,6 +19,9 @@ use crate::{Global, fleet, paint};
 pub(crate) struct Args {
     /// The replica: `web[1]`, or a pod such as `web-1.g3`
     what: String,
+    /// The container of that name beside the replica's own: a sidecar
+    #[arg(short, long, value_name = "NAME")]
+    container: Option<String>,
     /// Print JSON, with the runtime specification
     #[arg(long)]
     json: bool,
@@ -33,7 +37,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             let observation = observe(&host, graph).await;
             let replica = replicas::one(&args.what, graph, &observation)
                 .inspect_err(|_| _ = replicas::tell_unknown(&observation))?;
-            let found = host.inspect(&replica.node, &graph.tenant, &replica.pod).await?;
+            let container =
+                ContainerId { pod: replica.pod.clone(), beside: args.container.clone() };
+            let found = host.inspect(&replica.node, &graph.tenant, &container).await?;
             Ok::<_, Box<dyn std::error::Error>>((replica, found))
         };
         let found = found.await;
@@ -54,7 +60,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         }
         say!("{}", serde_json::to_string_pretty(&answer)?);
     } else {
-        print(&replica, &found, &graph.tenant.namespace());
+        let beside = args.container.as_deref();
+        print(&replica, beside, &found, &graph.tenant.namespace());
     }
     Ok(Exit::Done)
 }
@@ -65,7 +72,7 @@ fn task(found: &Inspected) -> Value {
     })
 }
 
-fn print(replica: &Replica, found: &Inspected, namespace: &str) {
+fn print(replica: &Replica, beside: Option<&str>, found: &Inspected, namespace: &str) {
     let Replica { node, pod, seen, status: _, serves } = replica;
     let field = |name: &str, value: &str| {
         for (index, line) in value.lines().enumerate() {
@@ -73,8 +80,10 @@ fn print(replica: &Replica, found: &Inspected, namespace: &str) {
             say!("  {}  {line}", paint::dim(&format!("{name:11}")));
         }
     };
-    say!("{}", paint::bold(&format!("{} on {node}", replica.name())));
-    field("pod", &format!("{pod}, in containerd's namespace {namespace}"));
+    let container = ContainerId { pod: pod.clone(), beside: beside.map(str::to_owned) };
+    let which = beside.map(|name| format!("{name} of ")).unwrap_or_default();
+    say!("{}", paint::bold(&format!("{which}{} on {node}", replica.name())));
+    field("pod", &format!("{container}, in containerd's namespace {namespace}"));
     let state = match found.task {
         Some(task) if task.state == "stopped" => {
             let at = task.exited_at_ms.map(paint::time).unwrap_or_default();
@@ -93,7 +102,8 @@ fn print(replica: &Replica, found: &Inspected, namespace: &str) {
     );
     field("traffic", if *serves { "its endpoint leads to it" } else { "none" });
     field("address", &format!("{} {}", seen.ip4, seen.ip6));
-    field("image", seen.image.as_str());
+    let image = found.labels.get("berth.dev/image").map(String::as_str);
+    field("image", image.unwrap_or(seen.image.as_str()));
     let process = &found.spec["process"];
     let words = |value: &Value| -> Vec<String> {
         let words = value.as_array().into_iter().flatten();
@@ -101,6 +111,11 @@ fn print(replica: &Replica, found: &Inspected, namespace: &str) {
     };
     field("command", &words(&process["args"]).join(" "));
     field("directory", process["cwd"].as_str().unwrap_or("/"));
+    for (name, label) in [("init", "berth.dev/init"), ("sidecars", "berth.dev/sidecars")] {
+        if let Some(names) = found.labels.get(label).filter(|names| !names.is_empty()) {
+            field(name, &names.replace(',', ", "));
+        }
+    }
     field("user", &format!("{}:{}", process["user"]["uid"], process["user"]["gid"]));
     field("environment", &words(&process["env"]).join("\n"));
     let requests = &seen.requests;
@@ -113,7 +128,7 @@ fn print(replica: &Replica, found: &Inspected, namespace: &str) {
         format!("{} from {}", of("destination"), of("source"))
     });
     field("mounts", &binds.collect::<Vec<_>>().join("\n"));
-    field("log", &format!("/var/log/berth/{namespace}/{pod}.log"));
+    field("log", &format!("/var/log/berth/{namespace}/{container}.log"));
     if !seen.intact {
         field("", &paint::error("it was changed by hand: `berth drift` says how"));
     }

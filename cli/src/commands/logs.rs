@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_agentless::{Cursor, LogSeen, SshHost};
-use berth_engine::plan::names::{NodeName, PodId, Tenant};
+use berth_engine::plan::names::{ContainerId, NodeName, PodId, Tenant};
 use berth_engine::run::host::HostError;
 use berth_engine::run::observe::observe;
 use tokio::sync::mpsc;
@@ -43,6 +43,12 @@ pub(crate) struct Args {
     /// Also those of replicas that were replaced; a node keeps ten
     #[arg(short, long)]
     replaced: bool,
+    /// The container of that name beside the replica's own, `init` or sidecar
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all_containers")]
+    container: Option<String>,
+    /// All containers of a replica
+    #[arg(long)]
+    all_containers: bool,
     /// No names before the lines
     #[arg(long)]
     no_prefix: bool,
@@ -98,13 +104,33 @@ struct Ask {
     since: Option<u64>,
     replaced: bool,
     follow: bool,
+    part: Part,
+}
+
+/// Which containers of a replica.
+enum Part {
+    Own,
+    Beside(String),
+    All,
+}
+
+impl Part {
+    fn means(&self, container: &ContainerId) -> bool {
+        match self {
+            Self::Own => container.beside.is_none(),
+            Self::Beside(name) => container.beside.as_ref() == Some(name),
+            Self::All => true,
+        }
+    }
 }
 
 impl Ask {
-    fn means(&self, pod: &PodId) -> bool {
+    fn means(&self, container: &ContainerId) -> bool {
+        let pod = &container.pod;
         let named = |wanted: &Wanted| matches!(wanted, Wanted::Pod(id) if id == pod);
         let matches = |wanted: &Wanted| wanted.matches(pod);
-        (self.wanted.is_empty() || self.wanted.iter().any(matches))
+        self.part.means(container)
+            && (self.wanted.is_empty() || self.wanted.iter().any(matches))
             && (self.replaced || self.present.contains(pod) || self.wanted.iter().any(named))
     }
 }
@@ -113,11 +139,11 @@ impl Ask {
 enum Said {
     Bytes {
         node: NodeName,
-        pod: PodId,
+        container: ContainerId,
         bytes: Vec<u8>,
     },
     /// Earlier lines were left out.
-    LeftOut(PodId),
+    LeftOut(ContainerId),
     /// A node can't be read.
     Away(HostError),
     /// It can be read again.
@@ -152,15 +178,20 @@ async fn read(host: &Arc<SshHost>, project: &Project, args: &Args) -> Ended {
         since: args.since,
         replaced: args.replaced,
         follow: args.follow,
+        part: match &args.container {
+            Some(name) => Part::Beside(name.clone()),
+            None if args.all_containers => Part::All,
+            None => Part::Own,
+        },
     });
     // First which logs there are, so that names before the lines are as wide as the widest.
-    let mut logs: BTreeMap<NodeName, BTreeMap<PodId, LogSeen>> = BTreeMap::new();
+    let mut logs: BTreeMap<NodeName, BTreeMap<ContainerId, LogSeen>> = BTreeMap::new();
     for node in observation.nodes.keys().filter(|node| observation.seen(node).is_some()) {
         let mut seen = host.logs_seen(node, &graph.tenant).await?;
         seen.retain(|pod, _| ask.means(pod));
         logs.insert(node.clone(), seen);
     }
-    let pods: Vec<(&NodeName, &PodId)> =
+    let pods: Vec<(&NodeName, &ContainerId)> =
         logs.iter().flat_map(|(node, seen)| seen.keys().map(move |pod| (node, pod))).collect();
     if pods.is_empty() && !args.follow {
         hint!("{} {}", paint::error("error:"), nothing(args, whole));
@@ -181,7 +212,7 @@ async fn read(host: &Arc<SshHost>, project: &Project, args: &Args) -> Ended {
     let mut exit = if whole { Exit::Done } else { Exit::Partial };
     while let Some(said) = said.recv().await {
         let printed = match said {
-            Said::Bytes { node, pod, bytes } => lines.push(&node, &pod, &bytes),
+            Said::Bytes { node, container, bytes } => lines.push(&node, &container, &bytes),
             Said::LeftOut(pod) => {
                 left_out.push(pod.to_string());
                 Ok(())
@@ -215,7 +246,7 @@ async fn read(host: &Arc<SshHost>, project: &Project, args: &Args) -> Ended {
 
 impl Ask {
     fn one_pod(&self) -> bool {
-        matches!(&self.wanted[..], [Wanted::Pod(_)])
+        matches!((&self.wanted[..], &self.part), ([Wanted::Pod(_)], Part::Own | Part::Beside(_)))
     }
 }
 
@@ -230,7 +261,7 @@ fn nothing(args: &Args, whole: bool) -> String {
 async fn once(
     host: Arc<SshHost>,
     ask: Arc<Ask>,
-    logs: BTreeMap<NodeName, BTreeMap<PodId, LogSeen>>,
+    logs: BTreeMap<NodeName, BTreeMap<ContainerId, LogSeen>>,
     to: mpsc::Sender<Said>,
 ) {
     let all = logs.into_iter().flat_map(|(node, seen)| {
@@ -258,13 +289,13 @@ async fn follow(
     host: Arc<SshHost>,
     ask: Arc<Ask>,
     node: NodeName,
-    first: BTreeMap<PodId, LogSeen>,
+    first: BTreeMap<ContainerId, LogSeen>,
     to: mpsc::Sender<Said>,
 ) {
-    let mut cursors: BTreeMap<PodId, (LogSeen, Cursor)> = BTreeMap::new();
+    let mut cursors: BTreeMap<ContainerId, (LogSeen, Cursor)> = BTreeMap::new();
     let mut first = Some(first);
     // Pods that were gone already when this began.
-    let mut old: Option<BTreeSet<PodId>> = None;
+    let mut old: Option<BTreeSet<ContainerId>> = None;
     let mut wait = *WAIT.start();
     let mut away = false;
     loop {
@@ -283,7 +314,8 @@ async fn follow(
                 if let Some((known, _)) = cursors.get_mut(&pod) {
                     *known = seen;
                 } else if !old.contains(&pod)
-                    && (ask.wanted.is_empty() || ask.wanted.iter().any(|w| w.matches(&pod)))
+                    && ask.part.means(&pod)
+                    && (ask.wanted.is_empty() || ask.wanted.iter().any(|w| w.matches(&pod.pod)))
                 {
                     cursors.insert(pod, (seen, Cursor::beginning()));
                 }
@@ -317,16 +349,16 @@ async fn begin(
     host: &SshHost,
     ask: &Ask,
     node: &NodeName,
-    pod: &PodId,
+    container: &ContainerId,
     seen: LogSeen,
-    cursors: &mut BTreeMap<PodId, (LogSeen, Cursor)>,
+    cursors: &mut BTreeMap<ContainerId, (LogSeen, Cursor)>,
     to: &mpsc::Sender<Said>,
 ) -> Result<(), HostError> {
-    let start = host.log_start(node, &ask.tenant, pod, ask.since, ask.tail).await?;
+    let start = host.log_start(node, &ask.tenant, container, ask.since, ask.tail).await?;
     if start.left_out && !ask.follow {
-        let _ = to.send(Said::LeftOut(pod.clone())).await;
+        let _ = to.send(Said::LeftOut(container.clone())).await;
     }
-    cursors.insert(pod.clone(), (seen, start.cursor));
+    cursors.insert(container.clone(), (seen, start.cursor));
     Ok(())
 }
 
@@ -335,14 +367,14 @@ async fn drain(
     host: &SshHost,
     ask: &Ask,
     node: &NodeName,
-    cursors: &mut BTreeMap<PodId, (LogSeen, Cursor)>,
+    cursors: &mut BTreeMap<ContainerId, (LogSeen, Cursor)>,
     to: &mpsc::Sender<Said>,
 ) -> Result<bool, HostError> {
     let parts = host.logs_read(node, &ask.tenant, cursors).await?;
     let mut came = false;
-    for (pod, bytes) in parts {
+    for (container, bytes) in parts {
         came |= !bytes.is_empty();
-        let said = Said::Bytes { node: node.clone(), pod, bytes };
+        let said = Said::Bytes { node: node.clone(), container, bytes };
         if to.send(said).await.is_err() {
             return Ok(false);
         }

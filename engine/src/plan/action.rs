@@ -13,6 +13,9 @@ use std::sync::Arc;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use super::companion::Companion;
+use super::container::Settings;
+use super::graph::Liveness;
 use super::names::{ImageDigest, NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName};
 use super::observation::{Requests, VolumeSpec};
 
@@ -121,17 +124,27 @@ pub enum Reflex {
     Boot,
     /// Keeps each pod's log below its bound.
     Rotate,
+    /// Asks pods whether they are still well, and ends those that are not, to be started again.
+    Live,
+    /// Leads the traffic of endpoints past servers that do not answer, until they do.
+    Prune,
+    /// Has containers that end soon after they start, time and again, started again ever less often.
+    Backoff,
 }
 
 impl Reflex {
     /// Every reflex, with the version that this Berth installs.
-    pub const CURRENT: [(Self, u32); 2] = [(Self::Boot, 2), (Self::Rotate, 2)];
+    pub const CURRENT: [(Self, u32); 5] =
+        [(Self::Boot, 2), (Self::Rotate, 2), (Self::Live, 1), (Self::Prune, 1), (Self::Backoff, 1)];
 
     /// The name that files, units and people use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Boot => "boot",
             Self::Rotate => "rotate",
+            Self::Live => "live",
+            Self::Prune => "prune",
+            Self::Backoff => "backoff",
         }
     }
 }
@@ -230,6 +243,18 @@ pub struct PodSpec {
     pub ip4: Ipv4Addr,
     /// Its IPv6 address.
     pub ip6: Ipv6Addr,
+    /// How it runs, where the text says anything of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Box<Settings>>,
+    /// Paths in it where folders are, empty at first, that go when it goes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub scratch: BTreeSet<String>,
+    /// Containers beside its own: those that run before it in their order, then those that run with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub companions: Vec<Companion>,
+    /// How its node asks whether it is still well, and starts it again if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
     /// How long it may take to end by itself, in milliseconds.
     pub grace_ms: u64,
     /// The revision that created it; information only.
@@ -237,6 +262,11 @@ pub struct PodSpec {
 }
 
 impl PodSpec {
+    /// Every image that it needs.
+    pub fn images(&self) -> impl Iterator<Item = &ImageDigest> {
+        std::iter::once(&self.image).chain(self.companions.iter().map(|one| &one.image))
+    }
+
     /// What placement counts for it.
     pub fn requests(&self) -> Requests {
         match &self.asks {

@@ -22,7 +22,7 @@ use super::observation::Requests;
 use super::overrides::{Counting, Standing};
 
 /// The plan format's version.
-pub const PLAN_VERSION: u32 = 5;
+pub const PLAN_VERSION: u32 = 6;
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,6 +210,10 @@ pub struct Branch {
     /// Those of them that are of the new release already: a rollout that was stopped is gone on with.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub fresh: BTreeSet<PodId>,
+    /// Pods that are not of what was before and never took traffic, such as one that an engine left half-made:
+    /// an undo has no use for them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub never_served: BTreeSet<PodId>,
     /// Waves, in order.
     pub waves: Vec<Wave>,
     /// Whether a failed gate undoes the waves (the rollout asks for it, and what stood before is

@@ -10,7 +10,10 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::action::Protocol;
-use super::graph::{OnFail, PodTemplate, Port, Probe, ProbeKind, Rollout, Strategy, Workload};
+use super::companion::Companion;
+use super::graph::{
+    Liveness, OnFail, PodTemplate, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
+};
 use super::names::SpecDigest;
 use super::observation::Requests;
 
@@ -82,6 +85,10 @@ fn template_form(template: &PodTemplate) -> Value {
         limits: _,
         publish,
         mounts,
+        settings,
+        scratch,
+        companions,
+        liveness,
         grace_ms,
     } = template;
     let mut form = Map::new();
@@ -105,8 +112,51 @@ fn template_form(template: &PodTemplate) -> Value {
     }
     insert_unless_empty(&mut form, "publish", json!(publish));
     insert_unless_empty(&mut form, "mounts", json!(mounts));
+    if let Some(settings) = settings.as_ref().filter(|settings| !settings.is_default()) {
+        form.insert("settings".into(), json!(settings));
+    }
+    insert_unless_empty(&mut form, "scratch", json!(scratch));
+    insert_unless_empty(&mut form, "companions", companions.iter().map(companion_form).collect());
+    if let Some(Liveness { probe, start_ms }) = liveness {
+        form.insert("liveness".into(), json!([probe_form(probe), start_ms]));
+    }
     if *grace_ms != 10_000 {
         form.insert("grace_ms".into(), json!(grace_ms));
+    }
+    Value::Object(form)
+}
+
+fn companion_form(companion: &Companion) -> Value {
+    let Companion {
+        name,
+        role,
+        image,
+        source: _,
+        command,
+        args,
+        env,
+        resources: _,
+        limits: _,
+        share,
+        settings,
+    } = companion;
+    let mut form = Map::new();
+    form.insert("name".into(), json!(name));
+    form.insert("role".into(), json!(role));
+    form.insert("image".into(), json!(image.as_str()));
+    insert_unless_empty(&mut form, "command", json!(command));
+    insert_unless_empty(&mut form, "args", json!(args));
+    insert_unless_empty(&mut form, "env", json!(env));
+    insert_unless_empty(&mut form, "share", json!(share));
+    for (key, limit) in
+        [("cpu_millis", companion.cpu_limit()), ("memory_bytes", companion.memory_limit())]
+    {
+        if limit != 0 {
+            form.insert(key.into(), json!(limit));
+        }
+    }
+    if let Some(settings) = settings.as_ref().filter(|settings| !settings.is_default()) {
+        form.insert("settings".into(), json!(settings));
     }
     Value::Object(form)
 }

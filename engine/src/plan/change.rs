@@ -1,17 +1,20 @@
 //! Changes for people: what differs between two states of a resource, field by field.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::action::Protocol;
+use super::action::{ImageSource, Protocol};
 use super::body::{Change, FieldChange, Verb};
+use super::companion::{Companion, Role};
+use super::container::{Bind, Settings, signal_name};
 use super::graph::{
-    CanaryStep, Check, Limits, Metric, Mount, OnFail, OnUnreachable, Over, Placement, PodTemplate,
-    Port, Probe, ProbeKind, Relation, Rollout, Rule, Scale, Strategy, Taint, Toleration, Workload,
+    CanaryStep, Check, Limits, Liveness, Metric, Mount, OnFail, OnUnreachable, Over, Placement,
+    PodTemplate, Port, Probe, ProbeKind, Relation, Rollout, Rule, Scale, Strategy, Taint,
+    Toleration, Workload,
 };
 use super::ledger::Pin;
-use super::names::WorkloadName;
+use super::names::{ImageDigest, WorkloadName};
 use super::observation::Requests;
 use super::overrides::Standing;
 
@@ -133,33 +136,25 @@ fn form(workload: &Workload) -> Value {
         limits,
         publish: _,
         mounts,
+        settings,
+        scratch,
+        companions,
+        liveness,
         grace_ms,
     } = template;
-    let amounts = |requests: &Requests| {
-        let Requests { cpu_millis, memory_bytes, disk_bytes, named, ports: _ } = requests;
-        json!({
-            "cpu": if *cpu_millis == 0 { Value::Null } else { json!(format!("{cpu_millis}m")) },
-            "memory": if *memory_bytes == 0 { Value::Null } else { json!(bytes(*memory_bytes)) },
-            "disk": if *disk_bytes == 0 { Value::Null } else { json!(bytes(*disk_bytes)) },
-            "named": named,
-        })
-    };
-    let Limits { cpu_millis: cpu_limit, memory_bytes: memory_limit } = limits;
     let Rollout { strategy, deadline_ms, on_fail, checks, bake_ms } = rollout;
-    let optional =
-        |list: &[String]| if list.is_empty() { Value::Null } else { json!(list.join(" ")) };
-    json!({
-        "image": format!("{}{}", image.short(), source.name().map(|p| format!(" ({p})")).unwrap_or_default()),
-        "command": optional(command),
-        "args": optional(args),
+    let mut form = json!({
+        "image": image_words(image, source),
+        "command": words(command),
+        "args": words(args),
         "env": env,
         "mounts": mounts.iter().map(|(path, mount)| (path.clone(), json!(self::mount(mount)))).collect::<serde_json::Map<_, _>>(),
         "resources": amounts(resources),
         "overhead": amounts(overhead),
-        "limits": {
-            "cpu": cpu_limit.map(|millis| format!("{millis}m")),
-            "memory": memory_limit.map(bytes),
-        },
+        "limits": self::limits(limits, settings.as_deref()),
+        "scratch": if scratch.is_empty() { Value::Null } else { json!(scratch.iter().cloned().collect::<Vec<_>>().join(", ")) },
+        "init": beside(companions, false),
+        "sidecars": beside(companions, true),
         "grace": millis(*grace_ms),
         "replicas": replicas,
         "protect": protect.then_some(true),
@@ -170,6 +165,7 @@ fn form(workload: &Workload) -> Value {
         "scale": scale.map(|Scale { min, max }| format!("{min} to {max}")),
         "ports": if ports.is_empty() { Value::Null } else { json!(ports.iter().map(port).collect::<Vec<_>>().join(", ")) },
         "health": health.as_ref().map_or(Value::Null, |p| json!(probe(p))),
+        "liveness": liveness.as_ref().map(|Liveness { probe, start_ms }| format!("{}, {} to begin with", self::probe(probe), millis(*start_ms))),
         "rollout": format!("{}, deadline {}, on_fail {}", strategy_words(strategy), millis(*deadline_ms), match on_fail {
             OnFail::Rollback => "rollback",
             OnFail::Stop => "stop",
@@ -179,7 +175,141 @@ fn form(workload: &Workload) -> Value {
         "priority": if placement.priority == 0 { Value::Null } else { json!(placement.priority) },
         "keep": placement.keep,
         "every_node": if placement.every_node { json!(true) } else { Value::Null },
+    });
+    let settings = settings.as_deref().map(self::settings).unwrap_or_default();
+    if let Some(form) = form.as_object_mut() {
+        form.extend(settings);
+    }
+    form
+}
+
+fn image_words(image: &ImageDigest, source: &ImageSource) -> String {
+    let name = source.name().map(|name| format!(" ({name})")).unwrap_or_default();
+    format!("{}{name}", image.short())
+}
+
+fn words(list: &[String]) -> Value {
+    if list.is_empty() { Value::Null } else { json!(list.join(" ")) }
+}
+
+fn amounts(requests: &Requests) -> Value {
+    let Requests { cpu_millis, memory_bytes, disk_bytes, named, ports: _ } = requests;
+    json!({
+        "cpu": if *cpu_millis == 0 { Value::Null } else { json!(format!("{cpu_millis}m")) },
+        "memory": if *memory_bytes == 0 { Value::Null } else { json!(bytes(*memory_bytes)) },
+        "disk": if *disk_bytes == 0 { Value::Null } else { json!(bytes(*disk_bytes)) },
+        "named": named,
     })
+}
+
+fn limits(limits: &Limits, settings: Option<&Settings>) -> Value {
+    let Limits { cpu_millis, memory_bytes } = limits;
+    json!({
+        "cpu": cpu_millis.map(|millis| format!("{millis}m")),
+        "memory": memory_bytes.map(bytes),
+        "pids": settings.and_then(|settings| settings.pids),
+    })
+}
+
+/// Containers beside a replica's own, by their names.
+fn beside(companions: &[Companion], sidecars: bool) -> Value {
+    let these: Vec<&Companion> =
+        companions.iter().filter(|companion| companion.is_sidecar() == sidecars).collect();
+    let is_ordered = !sidecars && these.len() > 1;
+    let forms = these.iter().enumerate().map(|(index, companion)| {
+        let Companion {
+            name,
+            role,
+            image,
+            source,
+            command,
+            args,
+            env,
+            resources,
+            limits,
+            share,
+            settings,
+        } = companion;
+        let mut form = settings.as_deref().map(self::settings).unwrap_or_default();
+        let own = json!({
+            "number": is_ordered.then_some(index + 1),
+            "timeout": match role {
+                Role::Init { timeout_ms } => json!(millis(*timeout_ms)),
+                Role::Sidecar => Value::Null,
+            },
+            "image": image_words(image, source),
+            "command": words(command),
+            "args": words(args),
+            "env": env,
+            "resources": amounts(resources),
+            "limits": self::limits(limits, settings.as_deref()),
+            "share": share,
+        });
+        if let Value::Object(own) = own {
+            form.extend(own);
+        }
+        (name.clone(), Value::Object(form))
+    });
+    Value::Object(forms.collect())
+}
+
+/// How a container runs, in the words of the text, by the names of its fields there.
+fn settings(settings: &Settings) -> serde_json::Map<String, Value> {
+    let Settings {
+        user,
+        groups,
+        workdir,
+        add,
+        drop,
+        read_only,
+        new_privileges,
+        unconfined,
+        apparmor,
+        sysctls,
+        ulimits,
+        // Among the limits.
+        pids: _,
+        tmpfs,
+        binds,
+        devices,
+        stop_signal,
+        before_stop,
+    } = settings;
+    let list =
+        |words: Vec<String>| if words.is_empty() { Value::Null } else { json!(words.join(", ")) };
+    let sizes: BTreeMap<&String, String> =
+        tmpfs.iter().map(|(path, size)| (path, bytes(*size))).collect();
+    let form = json!({
+        "user": user,
+        "workdir": workdir,
+        "security": {
+            "groups": list(groups.iter().map(ToString::to_string).collect()),
+            "add": list(add.iter().cloned().collect()),
+            "drop": list(drop.iter().cloned().collect()),
+            "read_only": read_only.then_some(true),
+            "new_privileges": new_privileges.then_some(true),
+            "seccomp": unconfined.then_some("unconfined"),
+            "apparmor": apparmor,
+        },
+        "sysctls": sysctls,
+        "ulimits": ulimits,
+        "tmpfs": sizes,
+        "binds": binds.iter().map(|(path, bind)| (path.clone(), json!(bind_words(bind)))).collect::<serde_json::Map<_, _>>(),
+        "devices": list(devices.iter().cloned().collect()),
+        "stop_signal": stop_signal.map(signal_name),
+        "before_stop": if before_stop.is_empty() { Value::Null } else { json!(before_stop.join(" ")) },
+    });
+    match form {
+        Value::Object(form) => form,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            serde_json::Map::new()
+        }
+    }
+}
+
+fn bind_words(bind: &Bind) -> String {
+    let Bind { from, writable } = bind;
+    format!("{from} of its node{}", if *writable { ", writable" } else { "" })
 }
 
 fn place(placement: &Placement) -> Value {

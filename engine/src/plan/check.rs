@@ -9,6 +9,7 @@
 mod ancestry;
 mod capacity;
 mod census;
+mod images;
 mod overrides;
 mod place;
 mod play;
@@ -24,7 +25,7 @@ use super::action::{Action, PodSpec};
 use super::body::{Placed, PlanBody, Step, Work};
 use super::graph::{Graph, OnUnreachable};
 use super::ledger::Head;
-use super::names::{NodeName, PodId, VolumeId, WorkloadName};
+use super::names::{ImageDigest, NodeName, PodId, VolumeId, WorkloadName};
 use super::observation::{NodeView, Observation};
 use super::overrides::{Override, Standing};
 use super::undo::undo_steps;
@@ -42,6 +43,16 @@ pub enum Violation {
         step: u32,
         /// Which node.
         node: NodeName,
+    },
+    /// A pod would be made where an image that it needs is not.
+    #[error("{pod} would be made on {node}, which has not image {}", image.short())]
+    ImageMissing {
+        /// Which pod.
+        pod: PodId,
+        /// On which node.
+        node: NodeName,
+        /// Which image.
+        image: ImageDigest,
     },
     /// A pod would take traffic before its gate.
     #[error("{pod} would take traffic on {node} before its gate")]
@@ -261,6 +272,7 @@ pub fn check(
     addresses(body, observation, head, &mut violations);
     capacity::capacity(body, graph, observation, &ancestry, &mut violations);
     place::placement(body, graph, observation, &ancestry, &mut violations);
+    images::images(body, observation, &mut violations);
     volumes::volumes(body, graph, (observation, head), &ancestry, &mut violations);
     let mut steps: BTreeMap<&WorkloadName, Vec<&Step>> = BTreeMap::new();
     for step in &body.steps {

@@ -9,6 +9,8 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::action::{ImageSource, NodePort, Protocol};
+use super::companion::{Companion, together};
+use super::container::Settings;
 use super::names::{ImageDigest, NodeName, Tenant, VolumeId, VolumeName, WorkloadName};
 use super::observation::{Requests, VolumeSpec};
 
@@ -261,8 +263,29 @@ pub struct PodTemplate {
     /// Volumes, by their paths in it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub mounts: BTreeMap<String, Mount>,
+    /// How it runs, where the text says anything of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Box<Settings>>,
+    /// Paths in it where folders are, empty at first, that go when the replica goes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub scratch: BTreeSet<String>,
+    /// Containers beside its own: those that run before it in their order, then those that run with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub companions: Vec<Companion>,
+    /// How its node asks whether it is still well, and starts it again if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Liveness>,
     /// How long it may take to end by itself, in milliseconds.
     pub grace_ms: u64,
+}
+
+/// How a node asks a replica by itself whether it is still well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Liveness {
+    /// What is asked. One that was well once has failed after so many in a row.
+    pub probe: Probe,
+    /// How long it may take to be well for the first time, in milliseconds.
+    pub start_ms: u64,
 }
 
 /// What a replica may use at most; what it asks for where absent, 0 for no limit.
@@ -282,9 +305,15 @@ impl Limits {
 }
 
 impl PodTemplate {
+    /// Every image that it needs, each with where its bytes are.
+    pub fn images(&self) -> impl Iterator<Item = (&ImageDigest, &ImageSource)> {
+        let companions = self.companions.iter().map(|one| (&one.image, &one.source));
+        std::iter::once((&self.image, &self.source)).chain(companions)
+    }
+
     /// What placement counts: what it asks for, the overhead, and the node's ports that it takes.
     pub fn asks(&self) -> Requests {
-        let mut asks = self.resources.clone();
+        let mut asks = together(&self.resources, &self.companions);
         asks.add(&self.overhead);
         asks.ports.extend(self.publish.keys());
         asks

@@ -16,7 +16,7 @@ use super::names::{NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use super::overrides::{Override, Restart, Standing, Subject};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 9;
+pub const LEDGER_VERSION: u32 = 10;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,8 @@
 //! Images arrive pinned: [`images`] names what the program wants, the caller resolves it against
 //! `berth.lock` and the files beside the project, and [`lower`] only looks digests up.
 
+mod companion;
+mod container;
 mod place;
 mod registry;
 mod volume;
@@ -17,12 +19,13 @@ use berth_lang::{Diagnostic, Label, Program, Resource, ResourceKind, Severity, S
 
 use super::action::{ImageSource, NodePort, Protocol};
 use super::graph::{
-    CanaryStep, Check, Graph, Metric, Node, OnFail, OnUnreachable, PodTemplate, Pools, Port, Probe,
-    ProbeKind, Rollout, Scale, Strategy, Workload,
+    CanaryStep, Check, Graph, Liveness, Metric, Node, OnFail, OnUnreachable, PodTemplate, Pools,
+    Port, Probe, ProbeKind, Rollout, Scale, Strategy, Workload,
 };
 use super::names::{ImageDigest, NodeName, Tenant, WorkloadName};
 use super::observation::Requests;
 use super::unreachable;
+use container::At;
 
 /// An image as the text names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,9 +50,10 @@ impl std::fmt::Display for ImageName {
 
 /// Lists the images that a program wants, each with the place that names it.
 pub fn images(program: &Program) -> Vec<(ImageName, Span)> {
-    let named = services(program).filter_map(|resource| {
-        let name = resource.value().get("image").and_then(image_name)?;
-        Some((name, origin(resource, "image")))
+    let named = services(program).flat_map(|resource| {
+        let own = resource.value().get("image").and_then(image_name);
+        let own = own.map(|name| (name, origin(resource, "image")));
+        own.into_iter().chain(companion::images(resource))
     });
     named.collect()
 }
@@ -275,7 +279,7 @@ impl Lowering {
             taints: list_of(value.get("taints")).iter().map(place::taint).collect(),
             intake: place::intake(value.get("intake")),
             overcommit: place::overcommit(value.get("overcommit")),
-            named: self.pieces(resource, "named"),
+            named: self.pieces(&At::main(resource), "named"),
             capacity: value.get("capacity").map(requests),
             reserve: value.get("reserve").map(requests).unwrap_or_default(),
         }
@@ -299,8 +303,9 @@ impl Lowering {
             );
         }
         let ports = self.ports(resource);
-        let health = self.health(resource, &ports);
-        let image = self.image(resource, digests);
+        let health = self.probe(resource, "health", &ports);
+        let liveness = self.probe(resource, "liveness", &ports);
+        let image = self.image(&At::main(resource), digests);
         let rollout = rollout(value.get("rollout"));
         if rollout.as_ref().is_some_and(|rollout| {
             rollout.strategy == Strategy::Rolling { surge: 0, unavailable: 0 }
@@ -315,23 +320,33 @@ impl Lowering {
         if let Some(rollout) = &rollout {
             self.rollout(resource, rollout);
         }
-        self.pieces(resource, "resources.named");
+        let at = At::main(resource);
+        self.pieces(&at, "resources.named");
         let placement = self.placement(resource);
         let (image, source) = image?;
+        let mut template = PodTemplate {
+            publish: self.published(resource, &ports),
+            mounts: self.mounts(resource, own),
+            image,
+            source,
+            command: list(value.get("command")),
+            args: list(value.get("args")),
+            env: strings(value.get("env")),
+            resources: value.get("resources").map(requests).unwrap_or_default(),
+            overhead: Requests::default(),
+            limits: self.limits(&at),
+            settings: self.settings(&at),
+            scratch: BTreeSet::new(),
+            companions: Vec::new(),
+            liveness: None,
+            grace_ms: duration(value, "grace").unwrap_or(10_000),
+        };
+        self.beside(resource, digests, &mut template);
+        let start = value.get("liveness").and_then(|probe| duration(probe, "start"));
+        let start_ms = start.unwrap_or(90_000);
+        template.liveness = liveness?.map(|probe| Liveness { probe, start_ms });
         let workload = Some(Workload {
-            template: PodTemplate {
-                publish: self.published(resource, &ports),
-                mounts: self.mounts(resource, own),
-                image,
-                source,
-                command: list(value.get("command")),
-                args: list(value.get("args")),
-                env: strings(value.get("env")),
-                resources: value.get("resources").map(requests).unwrap_or_default(),
-                overhead: Requests::default(),
-                limits: self.limits(resource),
-                grace_ms: duration(value, "grace").unwrap_or(10_000),
-            },
+            template,
             replicas: number(value, "replicas").unwrap_or(1),
             scale: self.scale(resource),
             protect: matches!(value.get("protect"), Some(Value::Bool(true))),
@@ -513,10 +528,10 @@ impl Lowering {
     }
 
     /// The outer option is a mistake; the inner one is a service without a probe.
-    fn health(&mut self, resource: &Resource, ports: &[Port]) -> Option<Option<Probe>> {
-        let Some(value) = resource.value().get("health") else { return Some(None) };
+    fn probe(&mut self, resource: &Resource, field: &str, ports: &[Port]) -> Option<Option<Probe>> {
+        let Some(value) = resource.value().get(field) else { return Some(None) };
         let Value::Case { name, fields: _ } = value else { return Some(None) };
-        let span = origin(resource, "health");
+        let span = origin(resource, field);
         let first = ports.iter().find(|port| port.protocol == Protocol::Tcp);
         let Some(port) = number(value, "port").or(first.map(|port| port.container)) else {
             self.report(
@@ -555,11 +570,11 @@ impl Lowering {
 
     fn image(
         &mut self,
-        resource: &Resource,
+        at: &At<'_>,
         digests: &BTreeMap<ImageName, ImageDigest>,
     ) -> Option<(ImageDigest, ImageSource)> {
-        let span = origin(resource, "image");
-        let Some(name) = resource.value().get("image").and_then(image_name) else {
+        let span = at.origin("image");
+        let Some(name) = at.value.get("image").and_then(image_name) else {
             self.report(
                 "E0510",
                 span,

@@ -7,6 +7,8 @@ pub mod canon;
 pub mod capacity;
 pub mod change;
 pub mod check;
+pub mod companion;
+pub mod container;
 pub mod drift;
 pub mod eta;
 pub mod explain;

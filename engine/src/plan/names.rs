@@ -182,6 +182,44 @@ impl FromStr for PodId {
     }
 }
 
+/// One container of a pod: its own, or one beside it. Prints as its id on its node: `web-0.g3`, or
+/// `web-0.g3.proxy`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId {
+    /// The pod.
+    pub pod: PodId,
+    /// The name of one that is beside the pod's own; it holds no dot.
+    pub beside: Option<String>,
+}
+
+impl From<PodId> for ContainerId {
+    fn from(pod: PodId) -> Self {
+        Self { pod, beside: None }
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.beside {
+            None => self.pod.fmt(f),
+            Some(name) => f.pad(&format!("{}.{name}", self.pod)),
+        }
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = BadPodId;
+
+    fn from_str(text: &str) -> Result<Self, BadPodId> {
+        if let Ok(pod) = text.parse::<PodId>() {
+            return Ok(pod.into());
+        }
+        let (pod, name) = text.rsplit_once('.').ok_or_else(|| BadPodId(text.to_owned()))?;
+        let pod = pod.parse().map_err(|_| BadPodId(text.to_owned()))?;
+        Ok(Self { pod, beside: Some(name.to_owned()) })
+    }
+}
+
 impl Serialize for PodId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

@@ -19,7 +19,7 @@ use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId}
 use super::canon::{release_digest, template_digest};
 use super::change;
 use super::freshness;
-use super::graph::{Graph, Placement, PodTemplate, Workload};
+use super::graph::{Graph, Placement, Workload};
 use super::ledger::{Claims, Head, NodeAddresses};
 use super::names::{ImageDigest, NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use super::observation::{NodeObservation, NodeView, Observation};
@@ -476,22 +476,26 @@ impl Planning<'_, '_> {
                 let restore = branch.before.as_ref().map(|before| &before.template);
                 let pods = into.zip(sources).chain(one.restore.iter().zip(restore));
                 for ((node, pod), template) in pods {
-                    let PodTemplate { source, .. } = template;
                     let there = self.inputs.observation.seen(node);
-                    let key = (node.clone(), pod.image.clone());
-                    if there.is_some_and(|seen| seen.spec.images.contains(&pod.image))
-                        || steps.contains_key(&key)
-                    {
-                        continue;
+                    for image in pod.images() {
+                        let key = (node.clone(), image.clone());
+                        if there.is_some_and(|seen| seen.spec.images.contains(image))
+                            || steps.contains_key(&key)
+                        {
+                            continue;
+                        }
+                        // The pod was made of this template, which therefore has its images.
+                        let sources = template.images().find(|(known, _)| *known == image);
+                        let Some((_, source)) = sources else { continue };
+                        let after = After::of(prepared.get(node).copied());
+                        let action = Action::EnsureImage {
+                            tenant: self.inputs.graph.tenant.clone(),
+                            image: image.clone(),
+                            source: source.clone(),
+                        };
+                        let step = builder.node(node, action, after);
+                        steps.insert(key, step);
                     }
-                    let after = After::of(prepared.get(node).copied());
-                    let action = Action::EnsureImage {
-                        tenant: self.inputs.graph.tenant.clone(),
-                        image: pod.image.clone(),
-                        source: source.clone(),
-                    };
-                    let step = builder.node(node, action, after);
-                    steps.insert(key, step);
                 }
             }
         }
@@ -539,14 +543,18 @@ impl Planning<'_, '_> {
                 let vacated = vacated(builder, &self.yielding, self.world, name, workload);
                 let mut track = Track::new(builder, tenant, name, endpoint, tables, serving);
                 let ready_for = |node: &NodeName| {
-                    let image = (node.clone(), workload.template.image.clone());
-                    // The image's step waits for the node's own.
-                    let mut steps: Vec<StepId> = images
-                        .get(&image)
-                        .or_else(|| prepared.get(node))
+                    let mut steps: Vec<StepId> = workload
+                        .template
+                        .images()
+                        .filter_map(|(image, _)| images.get(&(node.clone(), image.clone())))
                         .copied()
-                        .into_iter()
                         .collect();
+                    // An image's step waits for the node's own.
+                    if steps.is_empty() {
+                        steps.extend(prepared.get(node));
+                    }
+                    steps.sort_unstable();
+                    steps.dedup();
                     steps.extend(volumes.get(node).into_iter().flatten());
                     steps.extend(vacated.get(node).into_iter().flatten());
                     steps

@@ -414,6 +414,12 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         let available = by_ordinal.values().filter(|pods| pods.iter().any(passed)).count();
         let available = u32::try_from(available).unwrap_or(u32::MAX);
         let floor = floor(wanted, available).saturating_sub(lost);
+        let never = |(_, here): &&(&PodId, &Here)| {
+            let took_traffic = here.serving || here.proven || here.stood;
+            !took_traffic && here.state != State::Assumed && Some(&here.placed.digest) != old
+        };
+        let never_served = by_ordinal.values().flatten().filter(never);
+        let never_served = never_served.map(|(id, _)| (*id).clone()).collect();
         decision.branch = Some(Branch {
             rollout: wanted.rollout.clone(),
             health: wanted.health.clone(),
@@ -426,6 +432,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             stays: stays(&by_ordinal, &waves),
             backends,
             fresh,
+            never_served,
             waves,
             undo,
         });
@@ -600,6 +607,7 @@ pub fn decide_removal(case: &Case<'_>) -> Decision {
         stays: Vec::new(),
         backends,
         fresh: BTreeSet::new(),
+        never_served: BTreeSet::new(),
         waves: if moves.is_empty() { Vec::new() } else { vec![Wave::of(moves)] },
         undo: false,
     });

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::action::Backend;
 use super::body::{Branch, Move, Placed, PlanBody, Step, StepId, Wave};
+use super::canon::template_digest;
 use super::graph::Rollout;
 use super::names::{PodId, WorkloadName};
 use super::steps::{Builder, Track, backend, shared};
@@ -53,8 +54,10 @@ pub fn undo_steps(
     // The tables may have the endpoint already: from the waves done, or from an apply that was killed.
     let may_have = branch.endpoint.is_some() && (done > 0 || !branch.backends.is_empty());
     let has_endpoint = if may_have { &branch.tables[..] } else { &[] };
+    let leftover = leftover(branch, done);
     let Some(before) = &branch.before else {
-        let all: Vec<Move> = branch.waves.iter().take(done + 1).flat_map(gone).collect();
+        let mut all: Vec<Move> = branch.waves.iter().take(done + 1).flat_map(gone).collect();
+        all.extend(leftover);
         track.remove(failed, &all, has_endpoint);
         return builder.finish();
     };
@@ -64,7 +67,8 @@ pub fn undo_steps(
     let none = |_: &_| Vec::new();
     let ready = Rollout { checks: Vec::new(), ..before.rollout.clone() };
     let ready = (before.health.as_ref(), &ready);
-    let moves = wave.moves.iter().filter_map(|one| back(one, !one.start_first)).collect();
+    let moves = wave.moves.iter().filter_map(|one| back(one, !one.start_first));
+    let moves = moves.chain(leftover).collect();
     track.wave(failed, &Wave { share: weight, ..Wave::of(moves) }, &[], ready, &none);
     for (number, wave) in branch.waves.iter().enumerate().take(done).rev() {
         // Those that were held are there still.
@@ -76,6 +80,33 @@ pub fn undo_steps(
     }
     track.settle();
     builder.finish()
+}
+
+/// What an engine that died left half-made of a release that is not to be: it never served, and a pod of the
+/// release before stands in its replica's place. The waves that are done have taken theirs away.
+fn leftover(branch: &Branch, failed: usize) -> Vec<Move> {
+    let digest = branch.before.as_ref().map(|before| template_digest(&before.template));
+    let waves = branch.waves.iter().enumerate().skip(failed);
+    let moves = waves.flat_map(|(number, wave)| wave.moves.iter().map(move |one| (number, one)));
+    let there = moves.filter(|(number, one)| *number > failed || one.start_first);
+    let left = there.filter_map(|(_, one)| {
+        let of_before = |at: &Placed| digest.as_ref() == Some(&at.digest);
+        let is_covered = digest.is_none() || one.out.iter().any(|(_, at)| of_before(at));
+        let stale = |(pod, at): &&(PodId, Placed)| {
+            is_covered && !of_before(at) && branch.never_served.contains(pod)
+        };
+        let out: Vec<(PodId, Placed)> = one.out.iter().filter(stale).cloned().collect();
+        (!out.is_empty()).then(|| Move {
+            ordinal: one.ordinal,
+            out,
+            into: None,
+            create: false,
+            restore: None,
+            start_first: false,
+            why: "was never done".to_owned(),
+        })
+    });
+    left.collect()
 }
 
 /// Who may serve when wave `failed` waits for its gate, and who of them is of the new release.

@@ -23,6 +23,7 @@ use super::tenure::{Tenure, TenureError};
 use crate::plan::action::{Action, Peer};
 use crate::plan::after::Run;
 use crate::plan::body::{Branch, PlanBody, Step, StepId, Work};
+use crate::plan::companion::Companion;
 use crate::plan::graph::Probe;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::PodStatus;
@@ -283,6 +284,13 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         records: &mut Vec<Record>,
         on_gate_failed: &mut G,
     ) {
+        // What ran before does not run any more either: going back once more would be for ever.
+        if report.reverted.contains_key(branch) {
+            let advice =
+                "what runs of it stays as it is; mend the text or the node, and apply again";
+            report.problems.push(format!("{branch} could not go back whole: {why}; {advice}"));
+            return;
+        }
         let undoes = body.branches.get(branch).is_some_and(|b| b.undo);
         if !undoes {
             report.problems.push(why);
@@ -345,7 +353,14 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
     /// read again.
     async fn act(&self, body: &PlanBody, peers: &[Peer], step: &Step, action: &Action) -> End {
         let deadline = deadline_of(action);
-        let mut result = self.host.perform(&step.node, action, peers, deadline).await;
+        let perform = async || {
+            while self.tenure.is_looking(&step.node) {
+                self.clock.sleep(READ_BACK_PAUSE).await;
+            }
+            let write = self.host.perform(&step.node, action, peers, deadline);
+            self.tenure.write(&step.node, write).await
+        };
+        let mut result = perform().await;
         let mut sent = false;
         for _ in 0..MAX_READ_BACKS {
             sent |= matches!(result, Err(HostError::Lost { .. }));
@@ -372,7 +387,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 Ok(seen) if is_satisfied(action, &seen) => result = Ok(()),
                 Ok(_) => {
                     sent = false;
-                    result = self.host.perform(&step.node, action, peers, deadline).await;
+                    result = perform().await;
                 }
                 Err(error) => result = Err(error),
             }
@@ -634,11 +649,14 @@ fn deadline_of(action: &Action) -> Duration {
         Action::EnsureImage { .. } => IMAGE_DEADLINE,
         Action::RemoveVolume { .. } => VOLUME_DEADLINE,
         Action::RemovePod { grace_ms, .. } => WRITE_DEADLINE + Duration::from_millis(*grace_ms),
+        Action::EnsurePod { pod } => {
+            let before = pod.companions.iter().map(Companion::takes_ms).sum();
+            WRITE_DEADLINE + Duration::from_millis(before)
+        }
         Action::EnsureNetwork { .. }
         | Action::InstallReflex { .. }
         | Action::EnsureTenant { .. }
         | Action::EnsureVolume { .. }
-        | Action::EnsurePod { .. }
         | Action::SwapEndpoint { .. }
         | Action::RemoveEndpoint { .. }
         | Action::RemoveImage { .. }

@@ -44,7 +44,8 @@ pub trait Host: Send + Sync + 'static {
     fn unlock(&self, node: &NodeName) -> impl Future<Output = ()> + Send;
 
     /// Performs a write under the node's lock. `peers` is the list that a network names by its
-    /// digest.
+    /// digest. Whether the lock is held is looked at when this is polled for the first time, and the
+    /// write goes over that lock's session: one that is taken later is none of its.
     ///
     /// # Errors
     /// [`HostError::Lost`] if it may or may not have happened; any other error says that the

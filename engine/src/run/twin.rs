@@ -63,6 +63,8 @@ pub enum Fault {
     KilledBefore,
     /// The engine dies after the call.
     KilledAfter,
+    /// The engine dies in the midst of the call: a pod runs by then, and is not as it should be yet.
+    KilledHalfway,
     /// The node's disk is full: a write does not happen, and says so.
     DiskFull,
     /// The node boots again instead: every session there ends, and what ran runs anew.
@@ -91,6 +93,7 @@ pub struct World {
     faults: BTreeMap<u64, Fault>,
     calls: u64,
     paused: BTreeMap<u64, tokio::time::Instant>,
+    dead: BTreeSet<u64>,
     engines: u64,
     violations: Vec<String>,
     floors: BTreeMap<WorkloadName, usize>,
@@ -130,6 +133,8 @@ struct TwinNode {
     foreign: BTreeSet<Foreign>,
     generations: BTreeMap<String, u64>,
     lock: Option<(u64, LockClaim)>,
+    /// How often its lock was taken.
+    grants: u64,
     ledger: Vec<u8>,
     /// What it remembers of the ledger: epoch, lines, keeper.
     mark: Option<(u64, u64, NodeName)>,
@@ -168,6 +173,8 @@ struct TwinPod {
     started: tokio::time::Instant,
     running: bool,
     by_hand: bool,
+    /// Whether it is as an engine writes it.
+    intact: bool,
 }
 
 impl TwinPod {
@@ -236,6 +243,10 @@ impl Twin {
         self.while_paused().await;
         tokio::time::sleep(takes).await;
         self.while_paused().await;
+        // What it had begun beside the call that it died of ends there, too.
+        if self.world().dead.contains(&self.engine) {
+            std::future::pending::<()>().await;
+        }
         let unreachable = |why: &str| HostError::Unreachable {
             node: node.clone(),
             layer: Layer::Tcp,
@@ -281,7 +292,7 @@ impl Twin {
         what: &str,
     ) -> Result<(), HostError> {
         match fault {
-            Some(Fault::KilledAfter) => {
+            Some(Fault::KilledAfter | Fault::KilledHalfway) => {
                 self.die().await;
                 Ok(())
             }
@@ -303,9 +314,20 @@ impl Twin {
 
     /// Dies like a process: its locks are free, and it never does anything again.
     async fn die(&self) {
-        self.world().free_locks_of(self.engine);
+        {
+            let mut world = self.world();
+            world.free_locks_of(self.engine);
+            world.dead.insert(self.engine);
+        }
         self.death.notify_one();
         std::future::pending::<()>().await;
+    }
+
+    /// Which of a node's locks this engine holds, if any.
+    fn grant(&self, node: &NodeName) -> Option<u64> {
+        let world = self.world();
+        let node = world.nodes.get(node)?;
+        node.lock.as_ref().filter(|(by, _)| *by == self.engine).map(|_| node.grants)
     }
 
     /// Runs a write on a node if this engine holds its lock.
@@ -359,6 +381,7 @@ impl Host for Twin {
                         if let Some(fence) = there.fences(node, claim) {
                             return Err(fence);
                         }
+                        there.grants += u64::from(there.lock.is_none());
                         there.lock = Some((self.engine, claim.clone()));
                     }
                 }
@@ -387,14 +410,24 @@ impl Host for Twin {
             Action::EnsureImage { .. } => PUSH,
             _ => WRITE,
         };
+        // It goes over the session that holds the lock now: another one is none of its.
+        let grant = self.grant(node);
         let fault = self.call(node, action.kind(), takes).await?;
+        if grant != self.grant(node) {
+            let refusal = Refusal::NotLocked;
+            return Err(HostError::Refused { node: node.clone(), refusal });
+        }
         self.write(node, |world| {
             if let Action::EnsureNetwork { network } = action
                 && network.peers != peers::named(peers)
             {
                 world.violations.push(format!("{node} would have routes to other nodes"));
             }
-            world.act(node, action)
+            world.act(node, action)?;
+            if fault == Some(Fault::KilledHalfway) {
+                world.leave_half(node, action);
+            }
+            Ok(())
         })?;
         self.after(fault, node, "write").await
     }

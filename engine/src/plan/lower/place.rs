@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_lang::{Program, Resource, Value};
 
+use super::container::At;
 use super::{Lowering, list, list_of, number, origin, services, strings, text};
 use crate::plan::graph::{
     Effect, Even, Fill, Intake, Limits, Node, Over, Overcommit, Placement, Preference, Quota,
@@ -68,9 +69,9 @@ impl Lowering {
         placement
     }
 
-    pub(super) fn limits(&mut self, resource: &Resource) -> Limits {
-        let amount = |record: &str, field: &str| match resource
-            .value()
+    pub(super) fn limits(&mut self, at: &At<'_>) -> Limits {
+        let amount = |record: &str, field: &str| match at
+            .value
             .get(record)
             .and_then(|record| record.get(field))
         {
@@ -82,8 +83,8 @@ impl Lowering {
             if amount("limits", field).is_some_and(|limit| limit != 0 && limit < asks) {
                 self.report(
                     "E0544",
-                    origin(resource, &format!("limits.{field}")),
-                    format!("this limit of {field} is lower than what the service asks for"),
+                    at.origin(&format!("limits.{field}")),
+                    format!("this limit of {field} is lower than what is asked for"),
                     "raise it, or ask for less in `resources`; 0 is no limit",
                 );
             }
@@ -92,14 +93,14 @@ impl Lowering {
     }
 
     /// Reads pieces of what the user names, each a number that is not negative.
-    pub(super) fn pieces(&mut self, resource: &Resource, path: &str) -> BTreeMap<String, u64> {
-        let found = path.split('.').try_fold(resource.value(), |value, field| value.get(field));
+    pub(super) fn pieces(&mut self, at: &At<'_>, path: &str) -> BTreeMap<String, u64> {
+        let found = path.split('.').try_fold(at.value, |value, field| value.get(field));
         if let Some(Value::Map(entries)) = found {
             let negative = |value: &Value| matches!(value, Value::Int(number) if *number < 0);
             for (name, _) in entries.iter().filter(|(_, value)| negative(value)) {
                 self.report(
                     "E0543",
-                    origin(resource, &format!("{path}.{name}")),
+                    at.origin(&format!("{path}.{name}")),
                     format!("a number of pieces of `{name}` is not negative"),
                     "write 0 or more",
                 );

@@ -155,7 +155,7 @@ fn volume(value: &Value) -> Volume {
 }
 
 /// Why a path is none to mount at, if so.
-fn no_place_to_mount(path: &str) -> Option<&'static str> {
+pub(super) fn no_place_to_mount(path: &str) -> Option<&'static str> {
     let inside = |folder: &&str| {
         path.strip_prefix(*folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };

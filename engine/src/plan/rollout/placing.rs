@@ -365,6 +365,10 @@ pub(super) fn pod_spec(
         limits: _,
         publish,
         mounts,
+        settings,
+        scratch,
+        companions,
+        liveness,
         grace_ms,
     } = template;
     let ordinal = id.ordinal;
@@ -386,6 +390,10 @@ pub(super) fn pod_spec(
         mounts: mounts.iter().map(|(path, mount)| (path.clone(), mount.id(ordinal))).collect(),
         ip4,
         ip6,
+        settings: settings.clone(),
+        scratch: scratch.clone(),
+        companions: companions.clone(),
+        liveness: liveness.clone(),
         grace_ms: *grace_ms,
         revision: case.revision,
     })

@@ -309,6 +309,16 @@ impl World {
         self.busy.get(pod).is_some_and(|until| tokio::time::Instant::now() < *until)
     }
 
+    /// Leaves what an action made as an engine leaves it that dies in its midst.
+    pub(super) fn leave_half(&mut self, name: &NodeName, action: &Action) {
+        if let Action::EnsurePod { pod } = action
+            && let Some(there) =
+                self.nodes.get_mut(name).and_then(|node| node.pods.get_mut(&pod.id))
+        {
+            there.intact = false;
+        }
+    }
+
     pub(super) fn act(&mut self, name: &NodeName, action: &Action) -> Result<(), Refusal> {
         match action {
             Action::EnsurePod { pod } => self.judge_new(name, pod),
@@ -323,7 +333,7 @@ impl World {
             _ => false,
         };
         let cannot_start = match action {
-            Action::EnsurePod { pod } => self.forbidden.contains(&pod.image),
+            Action::EnsurePod { pod } => pod.images().any(|image| self.forbidden.contains(image)),
             _ => false,
         };
         let elsewhere = match action {
@@ -382,7 +392,7 @@ impl World {
                 if writer {
                     self.violations.push(format!("{} is not alone with its volumes", pod.id));
                 }
-                if !node.images.contains(&pod.image) {
+                if !pod.images().all(|image| node.images.contains(image)) {
                     let what = "start".to_owned();
                     return Err(Refusal::Failed { what, why: "the image is not there".to_owned() });
                 }
@@ -401,11 +411,14 @@ impl World {
                     self.violations
                         .push(format!("{} takes port {port} of {name}, which {by} holds", pod.id));
                 }
+                // One that is not as it should be is made anew.
+                node.pods.retain(|id, there| *id != pod.id || there.intact);
                 node.pods.entry(pod.id.clone()).or_insert_with(|| TwinPod {
                     spec: PodSpec::clone(pod),
                     started: tokio::time::Instant::now(),
                     running: true,
                     by_hand: false,
+                    intact: true,
                 });
             }
             Action::SwapEndpoint { tenant: _, endpoint } => {
@@ -499,7 +512,7 @@ impl World {
                 requests: pod.spec.requests(),
                 revision: pod.spec.revision,
                 grace_ms: pod.spec.grace_ms,
-                intact: true,
+                intact: pod.intact,
                 mounts: pod.spec.mounts.values().cloned().collect(),
             };
             (id.clone(), seen)
