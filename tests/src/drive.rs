@@ -1,6 +1,7 @@
 //! Driving an engine: survey, plan, apply, in one call.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use berth_engine::plan::body::{Goal, PlanBody};
 use berth_engine::plan::graph::Graph;
@@ -107,14 +108,27 @@ pub async fn apply<H: Host>(
     survey: &Survey,
     body: &PlanBody,
 ) -> Result<Applied, ApplyError> {
-    let clock = SimulatedClock::starting_at(1_700_000_000_000);
+    apply_by(&SimulatedClock::starting_at(1_700_000_000_000), twin, graph, survey, body).await
+}
+
+/// Applies a plan by a clock of its own.
+///
+/// # Errors
+/// As [`Apply::apply`].
+pub async fn apply_by<H: Host>(
+    clock: &SimulatedClock,
+    twin: &H,
+    graph: &Graph,
+    survey: &Survey,
+    body: &PlanBody,
+) -> Result<Applied, ApplyError> {
     let stop = AtomicBool::new(false);
     let watch = |event: Event| match event {
         Event::Started(step) => tell(|| format!("   {}", step.work.title(&step.node))),
         Event::Done { .. } => {}
         other => tell(|| format!("   {other:?}")),
     };
-    let apply = Apply { host: twin, clock: &clock, who: "sim@test", watch: &watch, stop: &stop };
+    let apply = Apply { host: twin, clock, who: "sim@test", watch: &watch, stop: &stop };
     let planned = Planned {
         body,
         graph,
@@ -125,17 +139,21 @@ pub async fn apply<H: Host>(
     apply.apply(planned, &mut MemoryJournal::default()).await
 }
 
+/// The longest that anything simulated may take. An engine that waits for itself, or for ever, ends here: what
+/// takes days of simulated time takes no time.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// Runs a future on a runtime of its own whose time passes only while everyone waits.
 ///
 /// # Panics
-/// If the runtime cannot be made.
+/// If the runtime cannot be made, or if the future takes a month.
 pub fn simulate<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime");
-    runtime.block_on(future)
+    runtime.block_on(async { tokio::time::timeout(LONGEST, future).await.expect("an end") })
 }
 
 /// Tells what happens when a single history is run (`BERTH_HISTORIES=1`).

@@ -16,12 +16,13 @@ use berth_engine::plan::observation::{OnDelete, VolumeSpec};
 use berth_engine::plan::overrides::{self, Override, Subject};
 use berth_engine::plan::render;
 use berth_engine::plan::unreachable;
+use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::observe::{Survey, survey};
 use berth_engine::run::record;
 use berth_engine::run::relocate::{Wish, relocate};
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
 
-use crate::drive::{agreed, apply, plan, tell, turn};
+use crate::drive::{agreed, apply, apply_by, plan, tell, turn};
 use crate::planted::{Bug, Engine};
 use crate::project::{ROLLING, fleet, image, sidecar, web, with, world};
 
@@ -36,18 +37,38 @@ pub const FAULTS: [Fault; 6] = [
 ];
 
 /// What goes wrong at a call in some of the histories, in the place of another.
-pub const OTHER_FAULTS: [(Fault, Fault); 4] = [
+pub const OTHER_FAULTS: [(Fault, Fault); 5] = [
     (Fault::KilledBefore, Fault::KilledHalfway),
     (Fault::Refused, Fault::DiskFull),
     (Fault::Paused, Fault::Reboots),
     (Fault::KilledAfter, Fault::Torn),
+    (Fault::AnswerLost, Fault::ContainerdRestarts),
 ];
+
+/// By how many milliseconds a clock is wrong, or is set in the midst of an apply: minutes, a time zone, ten years.
+const WRONG: [i64; 6] = [90_000, -90_000, 7_200_000, -7_200_000, 315_360_000_000, -315_360_000_000];
+
+/// The clock of an engine's machine, in some of the histories a wrong one that is set meanwhile, too.
+fn clock(seed: Option<u64>, dice: u64) -> SimulatedClock {
+    let right = 1_700_000_000_000;
+    if seed.is_none_or(|seed| seed % 11 != 5) {
+        return SimulatedClock::starting_at(right);
+    }
+    // Without a roll, so that seeds go on to tell what they told.
+    let wrong = |at: u64| WRONG[(dice.rotate_left(u32::try_from(at).unwrap_or(0)) % 6) as usize];
+    SimulatedClock::starting_at(right.saturating_add_signed(wrong(7)))
+        .set_after(dice % 40_000, wrong(21))
+}
+
+fn has_other_faults(seed: u64) -> bool {
+    [3, 7].contains(&(seed % 9))
+}
 
 /// The fault of a history in the place of one that was rolled: no roll more, so that seeds go on to tell
 /// what they told.
 fn other(seed: u64, fault: Fault) -> Fault {
     let other = OTHER_FAULTS.into_iter().find(|(usual, _)| *usual == fault);
-    let other = other.filter(|_| [3, 7].contains(&(seed % 9)));
+    let other = other.filter(|_| has_other_faults(seed));
     other.map_or(fault, |(_, other)| other)
 }
 
@@ -222,9 +243,10 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
             twin.world().fault_in(at, fault);
         }
         let engine = Engine::new(twin.another_engine(), bug);
+        let clock = clock(Some(seed), dice.0);
         tokio::select! {
             biased;
-            _ = attempt(&engine, &graph) => {}
+            _ = take_turn(&engine, &graph, true, &clock) => {}
             () = engine.killed() => {}
         }
         twin.world().plan_floors(BTreeMap::new());
@@ -243,6 +265,10 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
         let engine = Engine::new(twin.another_engine(), bug);
         attempt(&engine, &Graph { keeper, ..graph.clone() }).await;
         twin.world().plan_floors(BTreeMap::new());
+    }
+    // Whatever starts anew has done so.
+    if has_other_faults(seed) {
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     }
     find_ledger(&twin, &graph, is_gone).await?;
     reopen(&twin, &graph, &mut dice).await?;
@@ -504,15 +530,20 @@ async fn reopen(twin: &Twin, graph: &Graph, dice: &mut Dice) -> Result<(), Strin
 
 /// An engine's turn that may fail in any honest way; gives the plan, if it came to one.
 async fn attempt(engine: &Engine, graph: &Graph) -> Option<PlanBody> {
-    take_turn(engine, graph, true).await
+    take_turn(engine, graph, true, &clock(None, 0)).await
 }
 
 /// The same beside another engine, whose plan promises other floors.
 async fn unwatched(engine: &Engine, graph: &Graph) -> Option<PlanBody> {
-    take_turn(engine, graph, false).await
+    take_turn(engine, graph, false, &clock(None, 0)).await
 }
 
-async fn take_turn(engine: &Engine, graph: &Graph, floors: bool) -> Option<PlanBody> {
+async fn take_turn(
+    engine: &Engine,
+    graph: &Graph,
+    floors: bool,
+    clock: &SimulatedClock,
+) -> Option<PlanBody> {
     engine.follow(&graph.keeper);
     let mut seen = survey(engine, graph).await.ok()?;
     engine.distort_seen(&mut seen);
@@ -525,7 +556,7 @@ async fn take_turn(engine: &Engine, graph: &Graph, floors: bool) -> Option<PlanB
             engine.twin().world().plan_floors(body.branches.iter().map(floor).collect());
         }
         engine.distort_plan(&mut body);
-        let applied = apply(engine, graph, &seen, &body).await;
+        let applied = apply_by(clock, engine, graph, &seen, &body).await;
         tell(|| format!("→ {:?}\n", applied.map(|applied| applied.outcome)));
     }
     Some(body)

@@ -11,6 +11,7 @@ use berth_engine::plan::body::{Gate, PlanBody, Step, Work};
 use berth_engine::plan::ledger::Mark;
 use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::{NodeObservation, NodeView, PodStatus};
+use berth_engine::plan::overrides::{Override, Standing};
 use berth_engine::run::host::{Host, HostError, LockClaim, ProbeTarget, Ran};
 use berth_engine::run::observe::Survey;
 use berth_engine::run::twin::Twin;
@@ -121,6 +122,8 @@ bugs! {
     CopiesAreNotWritten,
     /// What nodes know of the ledger's keeper is not looked at, and their fences are forced.
     FencesAreForced,
+    /// Who does not answer is taken to be switched off, as if a person had said so.
+    SilenceIsAFence,
 }
 
 /// An engine's view of a world, with a bug in it or without.
@@ -196,6 +199,18 @@ impl Engine {
             }
             Some(Bug::OverridesAreForgotten) => head.overrides.clear(),
             Some(Bug::RestartsAreForgotten) => head.restarts.clear(),
+            Some(Bug::SilenceIsAFence) => {
+                let nodes = &seen.observation.nodes;
+                let silent =
+                    nodes.iter().filter(|(_, view)| matches!(view, NodeView::Unknown { .. }));
+                head.overrides.extend(silent.map(|(node, _)| Standing {
+                    what: Override::Fenced { node: node.clone() },
+                    who: "nobody".to_owned(),
+                    why: "it is silent".to_owned(),
+                    since_ms: 1,
+                    until_ms: None,
+                }));
+            }
             Some(Bug::EverybodyStood) => {
                 let nodes = seen.observation.nodes.values_mut();
                 for view in nodes {

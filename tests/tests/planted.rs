@@ -30,7 +30,13 @@ fn caught(bug: Bug, seed: u64) -> Option<String> {
 #[expect(clippy::print_stderr, reason = "numbers for docs/simulation.md")]
 fn every_bug_is_caught() {
     let most = std::env::var("BERTH_PLANTED").ok().and_then(|n| n.parse().ok());
-    std::panic::set_hook(Box::new(|_| {}));
+    // The panics of others are told.
+    let (here, usual) = (std::thread::current().id(), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().id() != here {
+            usual(panic);
+        }
+    }));
     let mut missed = Vec::new();
     let mut took = Vec::new();
     for (bug, words) in Bug::ALL {

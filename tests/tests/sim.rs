@@ -13,8 +13,9 @@ use berth_engine::plan::graph::{Graph, Strategy};
 use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::names::{ImageDigest, WorkloadName};
 use berth_engine::plan::render;
+use berth_engine::run::clock::{Clock as _, SimulatedClock};
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
-use berth_tests::drive::{apply, plan, simulate, turn};
+use berth_tests::drive::{apply, apply_by, plan, simulate, turn};
 use berth_tests::history::{Ended, FAULTS, canary, duel, history, one_fault, shop_by};
 use berth_tests::planted::{Bug, Engine};
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
@@ -125,6 +126,40 @@ fn a_watch_without_answers_ends() {
     });
     let applied = ended.expect("an end").applied.expect("work").expect("an outcome");
     assert!(matches!(applied.outcome, Outcome::Partial { .. }), "{:?}", applied.outcome);
+}
+
+/// Whatever waits counts the time that passes, not the time of day: a clock that is set neither ends a wait nor
+/// prolongs it.
+#[test]
+fn a_clock_that_is_set_changes_no_wait() {
+    let hour = 3_600_000;
+    let years = 10 * 365 * 24 * hour;
+    for by in [0, hour, -hour, years, -years] {
+        for after in [0, 300, 2500, 11_000] {
+            let ended = |letter: char, strategy: Strategy, behaviour: Behaviour| {
+                let (from, to) = (shop(image('a')), shop_by(image(letter), strategy));
+                simulate(async move {
+                    let twin = world(&from);
+                    twin.world().set_behaviour(&image(letter), behaviour);
+                    turn(&twin, &from, Goal::Converge).await;
+                    let (survey, body) = plan(&twin, &to, Goal::Converge).await;
+                    let clock = SimulatedClock::starting_at(1_700_000_000_000);
+                    let clock = clock.set_after(after, by);
+                    let applied = apply_by(&clock, &twin, &to, &survey, &body).await;
+                    (applied.expect("an outcome").outcome, clock.passed_ms())
+                })
+            };
+            // Slow, and within its deadline; watched for as long as is said; never ready, and given up in time.
+            let (slow, _) = ended('b', ROLLING, Behaviour::ReadyAfter(9000));
+            assert_eq!(slow, Outcome::Done, "set by {by} ms after {after} ms");
+            let (watched, took) = ended('b', canary(&[1000], 30_000), Behaviour::ReadyAfter(100));
+            assert_eq!(watched, Outcome::Done, "set by {by} ms after {after} ms");
+            assert!((30_000..90_000).contains(&took), "{took} ms, set by {by} ms after {after} ms");
+            let (bad, took) = ended('f', ROLLING, Behaviour::NeverReady);
+            assert!(matches!(bad, Outcome::Reverted { .. }), "{bad:?}");
+            assert!(took < 120_000, "{took} ms, set by {by} ms after {after} ms");
+        }
+    }
 }
 
 /// An engine is stopped at a call; another takes over meanwhile, and the first wakes up.

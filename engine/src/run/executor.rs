@@ -187,7 +187,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 records.clear();
             }
             for step in starting {
-                progress.running.insert(step.id, self.clock.now_ms());
+                progress.running.insert(step.id, self.clock.passed_ms());
                 self.watch.event(Event::Started(step.clone()));
                 running.push(async move {
                     let end = self.perform(body, peers, &step, halt).await;
@@ -221,7 +221,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         records: &mut Vec<Record>,
     ) {
         let began = progress.running.remove(&step.id).unwrap_or_default();
-        let took_ms = self.clock.now_ms().saturating_sub(began);
+        let took_ms = self.clock.passed_ms().saturating_sub(began);
         if let (End::Unknown { .. }, Work::Act(Action::EnsurePod { pod })) = (&end, &step.work) {
             // Unknown is not empty.
             report.created.insert(pod.id.clone(), step.clone());
@@ -415,7 +415,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         probe: &Probe,
         deadline: Duration,
     ) -> End {
-        let until = self.clock.now_ms().saturating_add(millis(deadline));
+        let until = self.clock.passed_ms().saturating_add(millis(deadline));
         let every = Duration::from_millis(probe.every_ms.max(10));
         // The first answers are asked for more often than the probe's own pace, so that a pod
         // that is ready at once does not wait for a tick.
@@ -443,7 +443,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     self.watch.event(Event::Waiting { step, pod, why });
                 }
             }
-            if self.clock.now_ms() >= until {
+            if self.clock.passed_ms() >= until {
                 let waited = format!("not ready after {} s", deadline.as_secs());
                 return match why {
                     Some((true, why)) => End::GateFailed { why: format!("{waited}: {why}") },
@@ -464,7 +464,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         pod: &PodId,
         deadline: Duration,
     ) -> End {
-        let until = self.clock.now_ms().saturating_add(millis(deadline));
+        let until = self.clock.passed_ms().saturating_add(millis(deadline));
         let mut ran: Option<u32> = None;
         loop {
             let status = match self.host.observe(&step.node, &body.tenant).await {
@@ -480,7 +480,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     ran = None;
                 }
             }
-            if self.clock.now_ms() >= until {
+            if self.clock.passed_ms() >= until {
                 return match status {
                     Ok(Some(PodStatus::Stopped { exit_code, .. })) => {
                         End::GateFailed { why: format!("ended with exit code {exit_code}") }
@@ -501,7 +501,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         pod: &PodId,
         deadline: Duration,
     ) -> End {
-        let until = self.clock.now_ms().saturating_add(millis(deadline));
+        let until = self.clock.passed_ms().saturating_add(millis(deadline));
         let mut quiet = 0;
         loop {
             self.clock.sleep(LOOK_PAUSE).await;
@@ -514,7 +514,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     quiet = 0;
                     open
                 }
-                Err(error) if self.clock.now_ms() >= until => {
+                Err(error) if self.clock.passed_ms() >= until => {
                     return End::Failed { why: error.to_string() };
                 }
                 Err(_) => continue,
@@ -522,7 +522,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
             if quiet >= 2 {
                 return End::Done { note: None };
             }
-            if self.clock.now_ms() >= until {
+            if self.clock.passed_ms() >= until {
                 let note = (open > 0).then(|| format!("{open} connections were still open"));
                 return End::Done { note };
             }

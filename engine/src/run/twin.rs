@@ -32,6 +32,26 @@ const APPEND: &str = "ledger append";
 /// How long an image takes to travel.
 const PUSH: Duration = Duration::from_millis(700);
 
+/// Calls that go past containerd: to the node's shell, the network, or the ledger's file.
+const BESIDE: [&str; 14] = [
+    "lock",
+    "probe",
+    "fetch",
+    "connections",
+    "ledger read",
+    APPEND,
+    "ledger replace",
+    "ledger remove",
+    "network",
+    "remove network",
+    "reflex",
+    "remove reflex",
+    "endpoint",
+    "remove endpoint",
+];
+/// How long containerd is away when it starts anew.
+const RESTART: Duration = Duration::from_secs(2);
+
 /// How long a paused engine is stopped.
 const PAUSE: Duration = Duration::from_secs(60);
 
@@ -71,6 +91,9 @@ pub enum Fault {
     Reboots,
     /// The node loses power in the midst of a write, and boots again; of a ledger's line a part is there.
     Torn,
+    /// containerd starts anew in the midst of the call, whose answer is lost; what runs goes on running, and for a
+    /// moment nothing else can be asked of it.
+    ContainerdRestarts,
 }
 
 impl Fault {
@@ -110,6 +133,8 @@ pub struct World {
 #[derive(Debug, Default)]
 struct TwinNode {
     cut: bool,
+    /// Until when containerd does not answer.
+    away_until: Option<tokio::time::Instant>,
     /// Whether it is switched off, and so cut off too.
     off: bool,
     machine_id: String,
@@ -128,7 +153,7 @@ struct TwinNode {
     volumes: BTreeMap<VolumeId, VolumeSpec>,
     pods: BTreeMap<PodId, TwinPod>,
     endpoints: BTreeMap<WorkloadName, Endpoint>,
-    /// Endpoints not written since the node was cut off: their tables may be old (an honest limit).
+    /// Endpoints not written since the node, or its containerd, did not answer: their tables may be old (an honest limit).
     stale: BTreeSet<WorkloadName>,
     foreign: BTreeSet<Foreign>,
     generations: BTreeMap<String, u64>,
@@ -156,6 +181,12 @@ impl TwinNode {
         let lines = if claim.epoch > epoch { claim.lines } else { claim.lines.max(lines) };
         self.mark = Some((claim.epoch, lines, claim.keeper.clone()));
         None
+    }
+
+    /// Whether a call does not reach its containerd.
+    fn is_away(&self, what: &str) -> bool {
+        let now = tokio::time::Instant::now();
+        self.away_until.is_some_and(|until| now < until) && !BESIDE.contains(&what)
     }
 
     /// Forgets what it knows of a ledger whose tenant has nothing here.
@@ -258,7 +289,15 @@ impl Twin {
         match self.world().nodes.get_mut(node) {
             None => return Err(unreachable("no such node")),
             Some(there) if there.cut => return Err(unreachable("no answer within 10 s")),
+            Some(there) if there.is_away(what) => {
+                there.stale = there.endpoints.keys().cloned().collect();
+                let (node, why) = (node.clone(), "connection refused".to_owned());
+                return Err(HostError::Unreachable { node, layer: Layer::Containerd, why });
+            }
             Some(there) => {
+                if fault == Some(Fault::ContainerdRestarts) {
+                    there.away_until = Some(tokio::time::Instant::now() + RESTART);
+                }
                 if fault == Some(Fault::SessionEnds)
                     && there.lock.as_ref().is_some_and(|(by, _)| *by == self.engine)
                 {
@@ -296,7 +335,8 @@ impl Twin {
                 self.die().await;
                 Ok(())
             }
-            Some(Fault::AnswerLost) => {
+            Some(Fault::ContainerdRestarts) if BESIDE.contains(&what) => Ok(()),
+            Some(Fault::AnswerLost | Fault::ContainerdRestarts) => {
                 Err(HostError::Lost { node: node.clone(), what: what.to_owned() })
             }
             None
@@ -429,7 +469,7 @@ impl Host for Twin {
             }
             Ok(())
         })?;
-        self.after(fault, node, "write").await
+        self.after(fault, node, action.kind()).await
     }
 
     async fn probe(

@@ -83,7 +83,7 @@ async fn steady<H: Host, C: Clock>(
     for_ms: u64,
     halt: &Halt,
 ) -> End {
-    let mut until = executor.clock.now_ms().saturating_add(for_ms);
+    let mut until = executor.clock.passed_ms().saturating_add(for_ms);
     let (every_ms, most) = match target.map(|target| &target.probe) {
         Some(Probe { every_ms, fail_after, .. }) => (*every_ms, (*fail_after).max(1)),
         None => (1000, 1),
@@ -131,14 +131,14 @@ async fn steady<H: Host, C: Clock>(
         if let Some(end) = halt.asked(executor, step) {
             return end;
         }
-        let now = executor.clock.now_ms();
+        let now = executor.clock.passed_ms();
         if now >= until && failures == 0 && silent == 0 {
             return End::Done { note: None };
         }
         let pause = every_ms.clamp(10, 5000).min(until.saturating_sub(now).max(10));
         halt.sleep(executor, step, Duration::from_millis(pause)).await;
         // An engine that slept did not watch.
-        let slept = executor.clock.now_ms().saturating_sub(now.saturating_add(pause));
+        let slept = executor.clock.passed_ms().saturating_sub(now.saturating_add(pause));
         if slept > LONGEST_GAP_MS {
             until = until.saturating_add(slept);
         }
@@ -203,13 +203,13 @@ async fn look<H: Host, C: Clock>(
     time: Duration,
     halt: &Halt,
 ) -> End {
-    let until = executor.clock.now_ms().saturating_add(millis(time));
+    let until = executor.clock.passed_ms().saturating_add(millis(time));
     let pause = METRIC_PAUSE.min(time / 10).max(Duration::from_millis(500));
     let url = url(metric);
     let (mut out, mut silent) = (0, 0);
     loop {
         let answer = executor.host.fetch(&step.node, &url, METRIC_DEADLINE).await;
-        let over = executor.clock.now_ms() >= until;
+        let over = executor.clock.passed_ms() >= until;
         let why = match answer {
             Err(error) => {
                 silent += 1;
@@ -238,7 +238,7 @@ async fn look<H: Host, C: Clock>(
         if let Some(end) = halt.asked(executor, step) {
             return end;
         }
-        let left = until.saturating_sub(executor.clock.now_ms());
+        let left = until.saturating_sub(executor.clock.passed_ms());
         halt.sleep(executor, step, pause.min(Duration::from_millis(left.max(1)))).await;
     }
 }

@@ -280,7 +280,7 @@ impl World {
                 if id == &pod.id {
                     found.push(format!("{id} is made on {name}, and is on {other}"));
                 } else if same
-                    && node.cut
+                    && (node.cut || node.is_away("observe"))
                     && there.running
                     && !self.may_double.contains(&pod.workload)
                 {
