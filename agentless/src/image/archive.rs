@@ -1,8 +1,8 @@
 //! Where the files of a tar archive lie, without extracting it.
 //!
 //! Reads headers only and skips the data. Understands ustar, GNU long names and pax `path` and
-//! `size`, which is all that tools that write OCI archives use. Source: POSIX.1 pax, "ustar
-//! Interchange Format" and "pax Extended Header".
+//! `size`, and links within the archive, which is all that tools that write image archives use.
+//! Source: POSIX.1 pax, "ustar Interchange Format" and "pax Extended Header".
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -30,10 +30,11 @@ pub(crate) enum TarError {
 }
 
 /// Lists regular files by path, without a leading `./`. A path that occurs twice keeps its last
-/// place, as tar does.
+/// place, as tar does. A link stands for what it leads to, if that is a file of the archive.
 pub(crate) fn index<R: Read + Seek>(archive: &mut R) -> Result<BTreeMap<String, Extent>, TarError> {
     let end = archive.seek(SeekFrom::End(0))?;
     let mut files = BTreeMap::new();
+    let mut links = BTreeMap::new();
     let mut at = 0;
     let mut entries = 0;
     let mut next = Override::default();
@@ -44,7 +45,13 @@ pub(crate) fn index<R: Read + Seek>(archive: &mut R) -> Result<BTreeMap<String, 
         }
         archive.seek(SeekFrom::Start(at))?;
         archive.read_exact(&mut header)?;
+        if at == 0
+            && let Some(how) = compressed(&header)
+        {
+            return Err(TarError::Bad(how));
+        }
         if header.iter().all(|b| *b == 0) {
+            follow(&mut files, &links);
             return Ok(files);
         }
         entries += 1;
@@ -66,11 +73,24 @@ pub(crate) fn index<R: Read + Seek>(archive: &mut R) -> Result<BTreeMap<String, 
         match kind {
             b'x' => next.pax(&extended(archive, size)?)?,
             b'L' => next.path = Some(text(&extended(archive, size)?)),
-            b'g' | b'K' => {}
+            b'K' => next.link = Some(text(&extended(archive, size)?)),
+            b'g' => {}
             b'0' | 0 => {
                 let path = next.path.take().unwrap_or_else(|| name(&header));
                 let path = path.trim_start_matches("./").to_owned();
+                links.remove(&path);
                 files.insert(path, Extent { offset, size });
+                next = Override::default();
+            }
+            b'1' | b'2' => {
+                let path = next.path.take().unwrap_or_else(|| name(&header));
+                let path = path.trim_start_matches("./").to_owned();
+                let to = next.link.take().unwrap_or_else(|| text(&header[157..257]));
+                // A hard link is named from the archive's top, a symbolic one from its own folder.
+                let folder =
+                    if kind == b'2' { path.rsplit_once('/').map_or("", |(f, _)| f) } else { "" };
+                files.remove(&path);
+                links.insert(path.clone(), plain(folder, &to));
                 next = Override::default();
             }
             _ => next = Override::default(),
@@ -79,10 +99,43 @@ pub(crate) fn index<R: Read + Seek>(archive: &mut R) -> Result<BTreeMap<String, 
     }
 }
 
+/// Gives links the place of what they lead to; those that lead to links, or out of the archive, lead nowhere.
+fn follow(files: &mut BTreeMap<String, Extent>, links: &BTreeMap<String, String>) {
+    let found = links.iter().filter_map(|(path, to)| Some((path.clone(), *files.get(to)?)));
+    let found: Vec<_> = found.collect();
+    files.extend(found);
+}
+
+/// A link's path as one from the archive's top.
+fn plain(folder: &str, to: &str) -> String {
+    let mut parts: Vec<&str> = folder.split('/').collect();
+    for part in to.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => _ = parts.pop(),
+            part => parts.push(part),
+        }
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join("/")
+}
+
+/// What to do with an archive that is compressed as a whole.
+fn compressed(start: &[u8]) -> Option<&'static str> {
+    let is = |magic: &[u8]| start.starts_with(magic);
+    match () {
+        () if is(b"\x1f\x8b") => Some("it is compressed; `gunzip` it first"),
+        () if is(b"\x28\xb5\x2f\xfd") => Some("it is compressed; `unzstd` it first"),
+        () if is(b"\xfd7zXZ") => Some("it is compressed; `unxz` it first"),
+        () => None,
+    }
+}
+
 /// What an extended header says of the entry after it.
 #[derive(Default)]
 struct Override {
     path: Option<String>,
+    link: Option<String>,
     size: Option<u64>,
 }
 
@@ -106,6 +159,7 @@ impl Override {
             let (key, value) = (parts.next().unwrap_or(b""), parts.next().unwrap_or(b""));
             match key {
                 b"path" => self.path = Some(text(value)),
+                b"linkpath" => self.link = Some(text(value)),
                 b"size" => self.size = text(value).parse().ok(),
                 _ => {}
             }

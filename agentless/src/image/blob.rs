@@ -102,10 +102,11 @@ impl Push<'_> {
 
         let digest = descriptor.digest.clone();
         let read = tokio::task::spawn_blocking(move || -> Result<(), String> {
-            let mut file = blob.file.take(blob.size);
+            let size = blob.size;
+            let mut file = blob.limited();
             let mut hash = Sha256::new();
             let mut at: u64 = 0;
-            while at < blob.size {
+            while at < size {
                 let mut data = Vec::with_capacity(CHUNK);
                 let read = (&mut file)
                     .take(CHUNK as u64)

@@ -168,7 +168,7 @@ pub(crate) struct RootFs {
 }
 
 /// Docker writes `null` where it means nothing.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
     T: Default + Deserialize<'de>,

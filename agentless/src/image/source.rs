@@ -3,9 +3,11 @@
 //! Manifest and configuration are hashed when they are read; layers must be there with the size
 //! that the manifest says, and are hashed while they are sent.
 
+mod docker;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{Cursor, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use berth_engine::plan::names::ImageDigest;
@@ -38,7 +40,8 @@ pub fn read_layout(path: &Path) -> Result<ImageFacts, ImageError> {
     facts(&Source::layout(path))
 }
 
-/// Reads an OCI archive: a tar of a layout. Nothing is extracted.
+/// Reads an archive: a tar of an OCI layout, or what `docker save` and `podman save` write. Nothing is
+/// extracted.
 ///
 /// # Errors
 /// [`ImageError`] if it is not a complete image within limits.
@@ -72,7 +75,12 @@ pub(crate) struct Source {
 #[derive(Clone, Debug)]
 enum Kind {
     Layout,
-    Archive(BTreeMap<String, Extent>),
+    Archive {
+        /// Where its files lie.
+        files: BTreeMap<String, Extent>,
+        /// Documents that it has not, and that were made of what it has.
+        made: BTreeMap<String, Vec<u8>>,
+    },
 }
 
 /// A complete image: its documents, and descriptors whose blobs are there.
@@ -85,16 +93,30 @@ pub(crate) struct Image {
     pub(crate) config: ImageConfig,
 }
 
-/// An open blob: a file that is positioned at its first byte, and its size.
+/// An open blob, and its size.
 pub(crate) struct Blob {
-    pub(crate) file: File,
+    file: Box<dyn Read + Send>,
     pub(crate) size: u64,
 }
 
 impl Blob {
     /// The blob's bytes and no more of its file.
-    fn limited(self) -> std::io::Take<File> {
+    pub(crate) fn limited(self) -> std::io::Take<Box<dyn Read + Send>> {
         self.file.take(self.size)
+    }
+}
+
+/// Where a layout has a blob.
+fn path_of(digest: &str) -> String {
+    format!("blobs/{}", digest.replace(':', "/"))
+}
+
+impl Kind {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Layout => "an OCI layout",
+            Self::Archive { .. } => "an archive of an OCI layout, nor of `docker save`",
+        }
     }
 }
 
@@ -106,13 +128,16 @@ impl Source {
     pub(crate) fn archive(path: &Path) -> Result<Self, ImageError> {
         let io = |source| ImageError::Io { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(io)?;
-        let index = archive::index(&mut file).map_err(|error| match error {
+        let files = archive::index(&mut file).map_err(|error| match error {
             TarError::Io(source) => io(source),
             TarError::Bad(why) => {
                 ImageError::Bad { path: path.to_owned(), why: format!("not a tar archive: {why}") }
             }
         })?;
-        Ok(Self { path: path.to_owned(), kind: Kind::Archive(index) })
+        let kind = Kind::Archive { files, made: BTreeMap::new() };
+        let mut source = Self { path: path.to_owned(), kind };
+        source.adopt_docker()?;
+        Ok(source)
     }
 
     fn verify(&self) -> Result<ImageFacts, ImageError> {
@@ -142,7 +167,7 @@ impl Source {
         if !is_digest(digest) {
             return Err(self.bad(format!("`{digest}` is not a sha256 digest")));
         }
-        self.open_file(&format!("blobs/{}", digest.replace(':', "/")))?.ok_or_else(missing)
+        self.open_file(&path_of(digest))?.ok_or_else(missing)
     }
 
     fn open_file(&self, inner: &str) -> Result<Option<Blob>, ImageError> {
@@ -153,20 +178,25 @@ impl Source {
                     Ok(file) => {
                         let meta =
                             file.metadata().map_err(|source| ImageError::Io { path, source })?;
-                        Ok(meta.is_file().then_some(Blob { file, size: meta.len() }))
+                        let blob = Blob { file: Box::new(file), size: meta.len() };
+                        Ok(meta.is_file().then_some(blob))
                     }
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
                     Err(source) => Err(ImageError::Io { path, source }),
                 }
             }
-            Kind::Archive(index) => {
-                let Some(extent) = index.get(inner) else {
+            Kind::Archive { files, made } => {
+                if let Some(bytes) = made.get(inner) {
+                    let (size, file) = (bytes.len() as u64, Box::new(Cursor::new(bytes.clone())));
+                    return Ok(Some(Blob { file, size }));
+                }
+                let Some(extent) = files.get(inner) else {
                     return Ok(None);
                 };
                 let io = |source| ImageError::Io { path: self.path.clone(), source };
                 let mut file = File::open(&self.path).map_err(io)?;
                 file.seek(SeekFrom::Start(extent.offset)).map_err(io)?;
-                Ok(Some(Blob { file, size: extent.size }))
+                Ok(Some(Blob { file: Box::new(file), size: extent.size }))
             }
         }
     }
@@ -175,16 +205,19 @@ impl Source {
     pub(crate) fn find(&self, architecture: &str) -> Result<Image, ImageError> {
         let index = self
             .open_file("index.json")?
-            .ok_or_else(|| self.bad("no index.json: not an OCI layout".to_owned()))?;
+            .ok_or_else(|| self.bad(format!("no index.json: not {}", self.kind.name())))?;
         let bytes = self.small(index, "index.json")?;
         let mut index: Index = self.json(&bytes, "index.json")?;
         // An index in an index is how multi-platform images are written; deeper is nobody's.
         for _ in 0..2 {
             let chosen = index.choose(architecture).map_err(|why| self.bad(why))?;
             if !is_index(&chosen.media_type) {
-                return self.image(&chosen.digest);
+                let image = self.image(&chosen.digest)?;
+                self.sized(&chosen, image.descriptor.size)?;
+                return Ok(image);
             }
             let bytes = self.document(&chosen.digest)?;
+            self.sized(&chosen, bytes.len() as u64)?;
             index = self.json(&bytes, &chosen.digest)?;
         }
         Err(self.bad("indexes are nested too deeply".to_owned()))
@@ -236,16 +269,21 @@ impl Source {
     pub(crate) fn image(&self, digest: &str) -> Result<Image, ImageError> {
         let image = self.documents(digest)?;
         for layer in image.manifest.layers.iter().chain([&image.manifest.config]) {
-            let size = self.open(&layer.digest)?.size;
-            if size != layer.size {
-                return Err(ImageError::BadBlob {
-                    path: self.path.clone(),
-                    digest: layer.digest.clone(),
-                    why: format!("has {size} bytes, not {}", layer.size),
-                });
-            }
+            self.sized(layer, self.open(&layer.digest)?.size)?;
         }
         Ok(image)
+    }
+
+    /// Whether a blob is as long as is said.
+    fn sized(&self, said: &Descriptor, size: u64) -> Result<(), ImageError> {
+        if size == said.size {
+            return Ok(());
+        }
+        Err(ImageError::BadBlob {
+            path: self.path.clone(),
+            digest: said.digest.clone(),
+            why: format!("has {size} bytes, not {}", said.size),
+        })
     }
 
     /// Reads a document and checks its digest.
@@ -317,6 +355,9 @@ fn facts(source: &Source) -> Result<ImageFacts, ImageError> {
         layers: image.manifest.layers.len(),
     })
 }
+
+#[cfg(test)]
+mod hostile_tests;
 
 #[cfg(test)]
 mod tests {
