@@ -11,8 +11,10 @@ pub(crate) mod oci;
 mod pull;
 pub(crate) mod push;
 mod registry;
+mod signature;
 pub(crate) mod source;
 
 pub use oci::ImageError;
 pub use registry::{Registries, RegistryError};
+pub use signature::KeyError;
 pub use source::{ImageFacts, read_archive, read_layout, verify_archive, verify_layout};

@@ -33,6 +33,7 @@ use tokio::sync::Mutex;
 
 use super::credentials::{self, CredentialError};
 use super::oci::{DOCUMENT_LIMIT, Descriptor, Document, digest_of, is_digest, spell};
+use super::signature::{self, Key, KeyError, Signatures};
 use super::source::{Image, Source};
 
 /// What of manifests and indexes is asked for: OCI's types, and Docker's older ones.
@@ -99,6 +100,19 @@ pub enum RegistryError {
         /// Why.
         why: String,
     },
+    /// No key that the project names has signed it.
+    #[error("`{name}` is not signed by {keys}: {why}")]
+    Unsigned {
+        /// The image.
+        name: String,
+        /// The files of the keys.
+        keys: String,
+        /// What there is instead.
+        why: String,
+    },
+    /// A file holds no key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// What was pulled is no image, or cannot be kept.
     #[error(transparent)]
     Image(#[from] super::ImageError),
@@ -119,6 +133,8 @@ impl RegistryError {
             Self::Answer { .. } => "try again; if it stays, ask whoever runs the registry".to_owned(),
             Self::Credentials(_) => "log in again; $DOCKER_CONFIG names another folder than ~/.docker".to_owned(),
             Self::Certificates { .. } => "write a file of PEM certificates; the path is relative to the project".to_owned(),
+            Self::Unsigned { name, .. } => format!("sign it: `cosign sign --key KEY {name}`; if this key is right too, name it in `signed_by`"),
+            Self::Key(_) => "write a public key in PEM, such as `cosign.pub`; the path in `signed_by` is relative to the project".to_owned(),
             Self::Image(_) => "if the image is damaged, push it again".to_owned(),
         }
     }
@@ -146,13 +162,16 @@ pub struct Registries {
     folder: PathBuf,
     access: BTreeMap<String, Access>,
     sites: Mutex<HashMap<String, Site>>,
+    /// Images whose signature was found right.
+    signed: Mutex<BTreeSet<String>>,
 }
 
 impl Registries {
     /// Keeps what is pulled in `.berth/images` of a project's folder; asks nobody yet.
     pub fn new(root: PathBuf, access: BTreeMap<String, Access>) -> Self {
         let folder = root.join(".berth/images");
-        Self { root, folder, access, sites: Mutex::new(HashMap::new()) }
+        let (sites, signed) = (Mutex::default(), Mutex::default());
+        Self { root, folder, access, sites, signed }
     }
 
     /// How a reference's registry is read.
@@ -172,11 +191,58 @@ impl Registries {
     pub async fn resolve(&self, reference: &str) -> Result<ImageDigest, RegistryError> {
         let reference = parse(reference)?;
         let bytes = self.manifest(&reference).await?;
-        Ok(ImageDigest::new(digest_of(&bytes)))
+        let digest = ImageDigest::new(digest_of(&bytes));
+        self.signed(&reference, &digest).await?;
+        Ok(digest)
     }
 
-    /// Finds the image for an architecture behind a pinned digest, by its documents; no layer is
-    /// fetched.
+    /// Looks whether a key that the text names has signed an image, where it names any.
+    async fn signed(
+        &self,
+        reference: &Reference,
+        digest: &ImageDigest,
+    ) -> Result<(), RegistryError> {
+        let signed_by = self.access(reference).signed_by;
+        let repository = reference.repository();
+        let name = format!("{}/{repository}@{digest}", reference.registry());
+        if signed_by.is_empty() || self.signed.lock().await.contains(&name) {
+            return Ok(());
+        }
+        let keys: Result<Vec<Key>, KeyError> =
+            signed_by.iter().map(|path| Key::read(&self.root.join(path))).collect();
+        let keys = keys?;
+        let unsigned = |why: String| {
+            let (name, keys) = (name.clone(), signed_by.join(" or "));
+            RegistryError::Unsigned { name, keys, why }
+        };
+        let tag = format!("{}.sig", digest.as_str().replace(':', "-"));
+        let (registry, repository) = (reference.registry().to_owned(), repository.to_owned());
+        let beside = Reference::with_tag(registry, repository, tag);
+        let bytes = match self.manifest(&beside).await {
+            Err(RegistryError::Missing { .. }) => {
+                return Err(unsigned("the registry has no signature of it".to_owned()));
+            }
+            other => other?,
+        };
+        let listed = serde_json::from_slice(&bytes).map(Signatures::listed).unwrap_or_default();
+        let mut why = "the registry has no signature of it".to_owned();
+        for (blob, signature) in listed {
+            self.blob(reference, &blob).await?;
+            let path = self.path(&blob.digest);
+            let payload = std::fs::read(&path).map_err(io(&path))?;
+            match signature::verify(&payload, &signature, &keys, digest.as_str()) {
+                Ok(()) => {
+                    self.signed.lock().await.insert(name);
+                    return Ok(());
+                }
+                Err(other) => why = other,
+            }
+        }
+        Err(unsigned(why))
+    }
+
+    /// Finds the image for an architecture behind a pinned digest, by its documents, once it is known to
+    /// be signed where that is asked for; no layer is fetched.
     pub(crate) async fn image(
         &self,
         reference: &Reference,
@@ -185,6 +251,7 @@ impl Registries {
     ) -> Result<Image, RegistryError> {
         let source = self.source();
         let at = |digest: &str| reference.clone_with_digest(digest.to_owned());
+        self.signed(reference, digest).await?;
         if !self.path(digest.as_str()).exists() {
             self.manifest(&at(digest.as_str())).await?;
         }

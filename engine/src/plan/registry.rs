@@ -11,6 +11,8 @@ pub struct Access {
     pub http: bool,
     /// A file of certificates to trust beside the usual ones; relative to the project.
     pub ca: Option<String>,
+    /// Files of public keys, relative to the project: only what one of them signed is taken.
+    pub signed_by: Vec<String>,
     /// Who pulls the layers.
     pub puller: Puller,
 }

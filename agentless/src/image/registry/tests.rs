@@ -312,3 +312,72 @@ async fn what_cannot_be_had_says_so_and_what_to_do() {
     }
     assert_eq!(seen.len(), 4);
 }
+
+#[tokio::test]
+async fn only_what_a_key_of_the_project_signed_is_taken() {
+    let fake = Fake::default();
+    let (digest, _) = fake.image("1", b"a layer", "amd64");
+    let host = fake.clone().serve().await;
+    let (folder, _) = project(&[&host], false);
+    let keys = |name: &str| {
+        let script = format!(
+            "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {name}.key &&
+             openssl pkey -in {name}.key -pubout -out {name}.pub"
+        );
+        let mut shell = std::process::Command::new("sh");
+        assert!(shell.current_dir(&folder).args(["-c", &script]).status().expect("sh").success());
+    };
+    keys("ours");
+    keys("theirs");
+    // Each time as another process would.
+    let resolved = async |signed_by: &[&str]| {
+        let signed_by = signed_by.iter().map(|path| (*path).to_owned()).collect();
+        let access = Access { http: true, signed_by, ..Access::default() };
+        let access = BTreeMap::from([(host.clone(), access)]);
+        let registries = Registries::new(folder.path().to_owned(), access);
+        let name = format!("{host}/web:1");
+        let found = registries.resolve(&name).await;
+        let reference = parse(&name).expect("a reference");
+        let image = registries.image(&reference, &ImageDigest::new(&*digest), "amd64").await;
+        assert_eq!(found.is_ok(), image.is_ok(), "pinned or not, it is asked for");
+        found.map_err(|error| (error.to_string(), error.mend()))
+    };
+    let refused = |found: Result<ImageDigest, (String, String)>, word: &str| {
+        let (why, mend) = found.expect_err(word);
+        assert!(why.contains(word), "{why}");
+        assert!(!mend.is_empty());
+    };
+    assert!(resolved(&[]).await.is_ok());
+    refused(
+        resolved(&["ours.pub"]).await,
+        "is not signed by ours.pub: the registry has no signature",
+    );
+    refused(resolved(&["none.pub"]).await, "none.pub");
+    refused(resolved(&["ours.key"]).await, "not a PUBLIC KEY");
+
+    let sign = |signed: &str| {
+        let payload = format!(
+            r#"{{"critical":{{"identity":{{"docker-reference":""}},"image":{{"docker-manifest-digest":"{signed}"}},"type":"cosign container image signature"}},"optional":null}}"#
+        );
+        std::fs::write(folder.path().join("payload"), &payload).expect("write");
+        let mut openssl = std::process::Command::new("sh");
+        let run = openssl
+            .current_dir(&folder)
+            .args(["-c", "openssl dgst -sha256 -sign ours.key payload | base64 -w0"])
+            .output();
+        let signature = String::from_utf8(run.expect("sh").stdout).expect("base64");
+        let payload_digest = fake.put("/v2/web/blobs/DIGEST", payload.as_bytes());
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"config":{{"digest":"sha256:0","size":2}},"layers":[{{"mediaType":"application/vnd.dev.cosign.simplesigning.v1+json","digest":"{payload_digest}","size":{},"annotations":{{"dev.cosignproject.cosign/signature":"{signature}"}}}}]}}"#,
+            payload.len()
+        );
+        let tag = digest.replace(':', "-");
+        fake.put(&format!("/v2/web/manifests/{tag}.sig"), manifest.as_bytes());
+    };
+    sign(&digest_of(b"another image"));
+    refused(resolved(&["ours.pub"]).await, "another image");
+    sign(&digest);
+    assert!(resolved(&["ours.pub"]).await.is_ok());
+    assert!(resolved(&["theirs.pub", "ours.pub"]).await.is_ok());
+    refused(resolved(&["theirs.pub"]).await, "another key");
+}

@@ -18,6 +18,7 @@ pub fn registries(program: &Program) -> BTreeMap<String, Access> {
         mirrors: list(value.get("mirrors")),
         http: value.get("http") == Some(&Value::Bool(true)),
         ca: text(value, "ca"),
+        signed_by: list(value.get("signed_by")),
         puller: match value.get("pulled_by") {
             Some(Value::Case { name, .. }) if &**name == "engine" => Puller::Engine,
             Some(_) | None => Puller::Nodes,
