@@ -240,6 +240,12 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                     let words = format!("{id} waits for {}: its data is there", pod.node());
                     decision.deferred.push(words);
                 }
+                // A release counts as reached only when somebody has watched it to the end.
+                let is_watched = wanted.rollout.bake_ms > 0 || !wanted.rollout.checks.is_empty();
+                let waits = waits.or_else(|| {
+                    let words = "was not watched to the end, which waits until that node answers";
+                    (is_new_template && is_watched && !pod.stood).then_some(words)
+                });
                 if let Some(words) = waits {
                     decision.incomplete = true;
                     decision.deferred.push(format!("{id} on {} {words}{}", pod.node(), later(id)));

@@ -20,7 +20,7 @@ use crate::plan::action::Action;
 use crate::plan::body::{Gate, Goal, Placed, PlanBody, Step, Work};
 use crate::plan::freshness;
 use crate::plan::graph::Graph;
-use crate::plan::ledger::{Entry, Head, Line, Outcome, Pin};
+use crate::plan::ledger::{Committed, Entry, Head, Line, Outcome, Pin};
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::Observation;
 use crate::plan::volume;
@@ -36,8 +36,8 @@ pub struct Planned<'a> {
     pub observation: &'a Observation,
     /// The head that it read.
     pub head: &'a Head,
-    /// The commit that it was made from, for people.
-    pub commit: Option<&'a str>,
+    /// The commit that it was made from.
+    pub commit: Option<&'a Committed>,
 }
 
 /// Who applies, and with what.
@@ -165,8 +165,9 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         let begin = Entry::Begin {
             plan: Box::new(body.clone()),
             digest: body.digest(),
-            commit: commit.map(str::to_owned),
+            commit: commit.map(|commit| commit.id.clone()),
             summary,
+            signed: commit.and_then(|commit| commit.signed.clone()),
         };
         writer.append(self.clock.now_ms(), begin).await?;
         if !writer.is_safe(observation) {

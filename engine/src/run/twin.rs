@@ -183,6 +183,12 @@ impl TwinNode {
         None
     }
 
+    /// An engine that plans now does not know what is there.
+    fn goes_unseen(&mut self) {
+        self.stale = self.endpoints.keys().cloned().collect();
+        self.pods.values_mut().for_each(|pod| pod.unseen = pod.by_hand);
+    }
+
     /// Whether a call does not reach its containerd.
     fn is_away(&self, what: &str) -> bool {
         let now = tokio::time::Instant::now();
@@ -206,6 +212,9 @@ struct TwinPod {
     by_hand: bool,
     /// Whether it is as an engine writes it.
     intact: bool,
+    /// Whether it was stopped by hand, and its containerd did not answer when an engine asked for it: what a node
+    /// that answers at all had is taken to go on serving.
+    unseen: bool,
 }
 
 impl TwinPod {
@@ -290,13 +299,14 @@ impl Twin {
             None => return Err(unreachable("no such node")),
             Some(there) if there.cut => return Err(unreachable("no answer within 10 s")),
             Some(there) if there.is_away(what) => {
-                there.stale = there.endpoints.keys().cloned().collect();
+                there.goes_unseen();
                 let (node, why) = (node.clone(), "connection refused".to_owned());
                 return Err(HostError::Unreachable { node, layer: Layer::Containerd, why });
             }
             Some(there) => {
                 if fault == Some(Fault::ContainerdRestarts) {
                     there.away_until = Some(tokio::time::Instant::now() + RESTART);
+                    there.goes_unseen();
                 }
                 if fault == Some(Fault::SessionEnds)
                     && there.lock.as_ref().is_some_and(|(by, _)| *by == self.engine)
@@ -400,6 +410,9 @@ impl Host for Twin {
     ) -> Result<NodeObservation, HostError> {
         let fault = self.call(node, "observe", READ).await?;
         self.after(fault, node, "observe").await?;
+        if let Some(there) = self.world().nodes.get_mut(node) {
+            there.pods.values_mut().for_each(|pod| pod.unseen = false);
+        }
         self.world().observe(node, tenant).ok_or_else(|| HostError::Unreachable {
             node: node.clone(),
             layer: Layer::Tcp,

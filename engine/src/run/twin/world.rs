@@ -419,6 +419,7 @@ impl World {
                     running: true,
                     by_hand: false,
                     intact: true,
+                    unseen: false,
                 });
             }
             Action::SwapEndpoint { tenant: _, endpoint } => {
@@ -467,7 +468,7 @@ impl World {
                     let mut nodes = self.nodes.values();
                     let at = nodes.find_map(|n| Some((n.off, n.pods.get(&backend.pod)?)));
                     match at.map(|(_, pod)| pod) {
-                        Some(pod) if pod.by_hand => {}
+                        Some(pod) if pod.by_hand => ready += usize::from(pod.unseen),
                         // Nobody knows it yet.
                         Some(_) if at.is_some_and(|(off, _)| off) => {}
                         Some(pod) if self.is_ready(pod) || self.fell_over(pod) => ready += 1,
