@@ -161,7 +161,7 @@ impl Pinning {
                 (ImageName::Archive(path), None) => image::verify_archive(&root.join(path)),
             };
             let digest = match (pinned, read) {
-                (Some(pinned), Ok(facts)) if &facts.digest != pinned => {
+                (Some(pinned), Ok(facts)) if !facts.has(pinned) => {
                     diagnostics.push(lower::mistake(
                         "E0512",
                         span,

@@ -87,17 +87,32 @@ pub(crate) struct Index {
     pub(crate) manifests: Vec<Descriptor>,
 }
 
+impl Descriptor {
+    /// Whether it is an image for Linux: what says nothing is.
+    pub(crate) fn runs_on_linux(&self) -> bool {
+        self.platform.as_ref().is_none_or(|platform| platform.os == "linux")
+    }
+}
+
 impl Index {
+    /// What it lists.
+    ///
+    /// # Errors
+    /// Words: it passes a limit.
+    pub(crate) fn listed(&self) -> Result<&[Descriptor], String> {
+        if self.manifests.len() > MANIFEST_LIMIT {
+            return Err("the index lists too many manifests".to_owned());
+        }
+        Ok(&self.manifests)
+    }
+
     /// Chooses the image for an architecture; where one alone is listed, that one.
     ///
     /// # Errors
     /// Words: there is none, or the index passes a limit.
     pub(crate) fn choose(self, architecture: &str) -> Result<Descriptor, String> {
-        if self.manifests.len() > MANIFEST_LIMIT {
-            return Err("the index lists too many manifests".to_owned());
-        }
         let listed: Vec<String> = self
-            .manifests
+            .listed()?
             .iter()
             .filter_map(|d| d.platform.as_ref().map(|p| format!("{}/{}", p.os, p.architecture)))
             .collect();

@@ -69,9 +69,10 @@ pub(crate) async fn ensure(
         ImageSource::Layout(path) | ImageSource::Archive(path) => {
             let archive = matches!(source, ImageSource::Archive(_));
             let (path, wanted) = (options.project_root.join(path), digest.to_string());
+            let machine = arch.to_owned();
             let read = tokio::task::spawn_blocking(move || {
                 let source = if archive { Source::archive(&path)? } else { Source::layout(&path) };
-                let image = source.image(&wanted)?;
+                let image = source.image_for(&wanted, &machine)?;
                 Ok::<_, super::ImageError>((source, image))
             });
             let read = read.await.map_err(|error| bad(error.to_string()))?;

@@ -22,14 +22,19 @@ use super::oci::{
 /// What the CLI needs to know of an image beside the project.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageFacts {
-    /// Its manifest's digest: what the graph and the plan pin.
+    /// The digest of its manifest, or of the index of its manifests: what the graph and the plan pin.
     pub digest: ImageDigest,
-    /// As OCI names it: `amd64`.
-    pub architecture: String,
-    /// Bytes of all blobs together.
-    pub bytes: u64,
-    /// How many layers it has.
-    pub layers: usize,
+    /// The digests of the manifests that are there.
+    pub manifests: Vec<ImageDigest>,
+    /// What they run on, as OCI names it: `amd64`.
+    pub architectures: Vec<String>,
+}
+
+impl ImageFacts {
+    /// Whether a digest names it, or what it has for one kind of machine.
+    pub fn has(&self, digest: &ImageDigest) -> bool {
+        self.digest == *digest || self.manifests.contains(digest)
+    }
 }
 
 /// Reads an OCI layout folder.
@@ -141,9 +146,8 @@ impl Source {
     }
 
     fn verify(&self) -> Result<ImageFacts, ImageError> {
-        let facts = facts(self)?;
-        let image = self.image(facts.digest.as_str())?;
-        for layer in &image.manifest.layers {
+        let found = self.find()?;
+        for layer in found.images.iter().flat_map(|image| &image.manifest.layers) {
             let mut bytes = self.open(&layer.digest)?.limited();
             let mut hash = Sha256::new();
             let io = |source| ImageError::Io { path: self.path.clone(), source };
@@ -157,7 +161,7 @@ impl Source {
                 });
             }
         }
-        Ok(facts)
+        Ok(found.facts())
     }
 
     /// Opens a blob.
@@ -201,26 +205,56 @@ impl Source {
         }
     }
 
-    /// Finds the image that the layout's index leads to, for an architecture if several are listed.
-    pub(crate) fn find(&self, architecture: &str) -> Result<Image, ImageError> {
+    /// Finds what the layout's index leads to.
+    fn find(&self) -> Result<Found, ImageError> {
         let index = self
             .open_file("index.json")?
             .ok_or_else(|| self.bad(format!("no index.json: not {}", self.kind.name())))?;
         let bytes = self.small(index, "index.json")?;
-        let mut index: Index = self.json(&bytes, "index.json")?;
-        // An index in an index is how multi-platform images are written; deeper is nobody's.
-        for _ in 0..2 {
-            let chosen = index.choose(architecture).map_err(|why| self.bad(why))?;
-            if !is_index(&chosen.media_type) {
-                let image = self.image(&chosen.digest)?;
-                self.sized(&chosen, image.descriptor.size)?;
-                return Ok(image);
-            }
-            let bytes = self.document(&chosen.digest)?;
-            self.sized(&chosen, bytes.len() as u64)?;
-            index = self.json(&bytes, &chosen.digest)?;
+        let index: Index = self.json(&bytes, "index.json")?;
+        let nested = match index.listed().map_err(|why| self.bad(why))? {
+            [one] if is_index(&one.media_type) => Some(one.clone()),
+            _ => None,
+        };
+        let Some(nested) = nested else {
+            let chosen = index.choose("amd64").map_err(|why| self.bad(why))?;
+            let image = self.image(&chosen.digest)?;
+            self.sized(&chosen, image.descriptor.size)?;
+            return Ok(Found { digest: chosen.digest, images: vec![image] });
+        };
+        // An index in an index is how images for several machines are written; deeper is nobody's.
+        let bytes = self.document(&nested.digest)?;
+        self.sized(&nested, bytes.len() as u64)?;
+        let index: Index = self.json(&bytes, &nested.digest)?;
+        let listed = index.listed().map_err(|why| self.bad(why))?.iter();
+        let there = listed.filter(|one| one.runs_on_linux()).filter_map(|one| self.listed(one));
+        let images = there.collect::<Result<Vec<_>, _>>()?;
+        if images.is_empty() {
+            return Err(self.bad("its index lists no linux image that is there".to_owned()));
         }
-        Err(self.bad("indexes are nested too deeply".to_owned()))
+        Ok(Found { digest: nested.digest, images })
+    }
+
+    /// One of the images that an index lists; nothing if it was left out, as tools do that copy for one
+    /// machine.
+    fn listed(&self, listed: &Descriptor) -> Option<Result<Image, ImageError>> {
+        let image = match self.image(&listed.digest) {
+            Err(ImageError::MissingBlob { digest, .. }) if digest == listed.digest => return None,
+            Err(error) => return Some(Err(error)),
+            Ok(image) => image,
+        };
+        Some(self.sized(listed, image.descriptor.size).map(|()| image))
+    }
+
+    /// The image for an architecture behind a digest, which is an image's or an index's.
+    pub(crate) fn image_for(&self, digest: &str, architecture: &str) -> Result<Image, ImageError> {
+        let Some((index, chosen)) = self.index(digest, architecture)? else {
+            return self.image(digest);
+        };
+        let mut image = self.image(&chosen.digest)?;
+        self.sized(&chosen, image.descriptor.size)?;
+        image.index = Some(index);
+        Ok(image)
     }
 
     /// Reads the index that a digest names, with the image for an architecture that it lists; nothing
@@ -345,15 +379,27 @@ fn own(bytes: &[u8], digest: &str, usual: &str) -> Descriptor {
     }
 }
 
+/// What a layout's index leads to.
+struct Found {
+    /// Of the image, or of an index that lists several.
+    digest: String,
+    /// Those that are there, at least one.
+    images: Vec<Image>,
+}
+
+impl Found {
+    fn facts(self) -> ImageFacts {
+        let manifests = self.images.iter().map(|image| ImageDigest::new(&*image.descriptor.digest));
+        ImageFacts {
+            digest: ImageDigest::new(&*self.digest),
+            manifests: manifests.collect(),
+            architectures: self.images.into_iter().map(|image| image.config.architecture).collect(),
+        }
+    }
+}
+
 fn facts(source: &Source) -> Result<ImageFacts, ImageError> {
-    let image = source.find("amd64")?;
-    let layers: u64 = image.manifest.layers.iter().map(|l| l.size).sum();
-    Ok(ImageFacts {
-        digest: ImageDigest::new(image.descriptor.digest),
-        architecture: image.config.architecture,
-        bytes: layers + image.manifest.config.size + image.descriptor.size,
-        layers: image.manifest.layers.len(),
-    })
+    source.find().map(Found::facts)
 }
 
 #[cfg(test)]
@@ -407,7 +453,7 @@ mod tests {
         let made = make();
         let facts = read_layout(made.dir.path()).expect("layout");
         assert_eq!(facts.digest.as_str(), made.manifest);
-        assert_eq!(facts.layers, 1);
+        assert_eq!(facts.architectures, ["amd64"]);
         let archive = made.dir.path().join("a.tar");
         let tar = std::process::Command::new("tar")
             .arg("-C")
@@ -419,6 +465,69 @@ mod tests {
             .expect("tar");
         assert!(tar.success());
         assert_eq!(read_archive(&archive).expect("archive"), facts);
+    }
+
+    /// An image for two kinds of machines, as tools write it: an index in the layout's index.
+    fn for_two(made: &Made) -> (String, String) {
+        let read = |digest: &str| fs::read_to_string(file_of(made, digest)).expect("read");
+        let manifest = read(&made.manifest);
+        let amd64: serde_json::Value = serde_json::from_str(&manifest).expect("json");
+        let config = amd64["config"]["digest"].as_str().expect("digest");
+        let config = read(config).replace("amd64", "arm64");
+        let config_digest = blob(made.dir.path(), config.as_bytes());
+        let mut arm64 = amd64.clone();
+        arm64["config"]["digest"] = config_digest.into();
+        let arm64 = arm64.to_string();
+        let arm64_digest = blob(made.dir.path(), arm64.as_bytes());
+        let entry = |digest: &str, size: usize, os: &str, architecture: &str| {
+            serde_json::json!({ "mediaType": "m", "digest": digest, "size": size,
+                "platform": { "os": os, "architecture": architecture } })
+        };
+        let entries = [
+            entry(&made.manifest, manifest.len(), "linux", "amd64"),
+            entry(&arm64_digest, arm64.len(), "linux", "arm64"),
+            entry(&digest_of(b"what attests it"), 1, "unknown", "unknown"),
+        ];
+        let index = serde_json::json!({ "manifests": entries }).to_string();
+        let digest = blob(made.dir.path(), index.as_bytes());
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let top = serde_json::json!({ "manifests": [{ "mediaType": media_type, "digest": digest, "size": index.len() }] });
+        fs::write(made.dir.path().join("index.json"), top.to_string()).expect("write");
+        (digest, arm64_digest)
+    }
+
+    #[test]
+    fn an_image_for_several_machines_is_pinned_as_a_whole() {
+        let made = make();
+        let (index, arm64) = for_two(&made);
+        let facts = verify_layout(made.dir.path()).expect("layout");
+        assert_eq!(facts.digest.as_str(), index);
+        assert_eq!(facts.architectures, ["amd64", "arm64"]);
+        // What was pinned before is the same image.
+        assert!(
+            facts.has(&ImageDigest::new(&*made.manifest)) && facts.has(&ImageDigest::new(&*index))
+        );
+        assert!(!facts.has(&ImageDigest::new(&*made.layer)));
+        let source = Source::layout(made.dir.path());
+        let image = |digest: &str, architecture| source.image_for(digest, architecture);
+        assert_eq!(image(&index, "arm64").expect("image").descriptor.digest, arm64);
+        assert_eq!(image(&index, "amd64").expect("image").index.expect("index").digest, index);
+        assert!(image(&made.manifest, "amd64").expect("image").index.is_none());
+        let none = image(&index, "riscv64").expect_err("none").to_string();
+        assert!(
+            none.contains("no linux/riscv64 image; it lists [linux/amd64, linux/arm64"),
+            "{none}"
+        );
+        // Copied for one machine alone.
+        fs::remove_file(file_of(&made, &arm64)).expect("rm");
+        let facts = verify_layout(made.dir.path()).expect("layout");
+        assert_eq!(
+            (facts.digest.as_str(), facts.architectures),
+            (&*index, vec!["amd64".to_owned()])
+        );
+        assert!(matches!(source.image_for(&index, "arm64"), Err(ImageError::MissingBlob { .. })));
+        fs::remove_file(file_of(&made, &made.manifest)).expect("rm");
+        assert!(matches!(verify_layout(made.dir.path()), Err(ImageError::Bad { .. })));
     }
 
     #[test]
