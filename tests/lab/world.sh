@@ -233,10 +233,10 @@ for ns in $(ctr namespaces ls -q); do
   ctr -n "$ns" snapshots ls
 done
 say files
-# The notes of when a log was how long come with the minute, and go with the log and its folder.
+# The notes of when a log was how long come with the minute, those of when a container started with the second; they go with its folder.
 find /etc /usr/local /opt /root /var/lib/cni /var/lib/berth* /var/log/berth* /run/berth* -xdev -printf '%M %U %p %l\n' 2>/dev/null |
-  grep -v -e ' /run/berth $' -e ' /run/berth/lock $' -e '\.log\.times $' | sort
-find /etc -xdev -type f -exec sha256sum {} + | sort -k 2
+  grep -v -e ' /run/berth $' -e ' /run/berth/lock $' -e '\.log\.times $' -e '/pods/[^/]*/restarts[^/]* $' | sort
+find /etc -xdev -type f -not -path '*/pods/*/restarts*' -exec sha256sum {} + | sort -k 2
 say settings
 sysctl -a 2>/dev/null | grep -E '^(net\.(ipv[46]|bridge|netfilter)|fs\.inotify)' |
   grep -vE 'nf_conntrack_(count|buckets|max|expect_max)|ip_local_port|\.(neigh|stable_secret)|tcp_|udp_' | sort
@@ -248,9 +248,9 @@ systemctl list-units --no-legend --plain --no-pager --state active,failed --type
 say mounts
 awk '{ print $5 }' /proc/self/mountinfo | grep -vx /run/netns | sort
 say processes
-# A reflex runs for a moment each minute, and so does what it calls.
+# A reflex runs for a moment each minute, or each second, and so does what it calls.
 node_processes() {
-  ps -eo unit:48,user:16,args --no-headers | grep -v '^berth-rotate\.service ' | sed 's/^[^ ]* *//' |
+  ps -eo unit:48,user:16,args --no-headers | grep -vE '^berth-(rotate|live|prune|backoff)\.service ' | sed 's/^[^ ]* *//' |
     grep -vE ' (ps|bash -s|bash /|sort|grep|sed) ?|systemd|\[|sshd: |/etc/berth/reflexes/|/var/log/berth/' | sort
 }
 node_processes
