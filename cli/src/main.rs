@@ -21,6 +21,7 @@ mod replicas;
 mod sarif;
 mod saved;
 mod shown;
+mod signers;
 mod table;
 mod telling;
 mod terminal;

@@ -39,6 +39,10 @@ pub(crate) struct Project {
     pub(crate) snapshot: Snapshot,
     /// Where images come from that are not beside it.
     pub(crate) registries: Arc<Registries>,
+    /// Whether only signed commits of it are to be applied.
+    pub(crate) signed: bool,
+    /// Which files it was read from, those of packages included.
+    pub(crate) files: Vec<String>,
 }
 
 /// Why a project could not be used. Mistakes in the text have been printed.
@@ -209,6 +213,8 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
         pinning.new.packages.iter().map(|(folder, pin)| (&**folder, &*pin.digest)).collect();
     let digest =
         digest_of("berth-program/2", &(&program.digest()[..], environment, images, packages));
+    let signed = lower::signed(&program);
+    let files = program.paths().map(str::to_owned).collect();
     let Program { resources, waived, .. } = program;
     let text = snapshot.clone();
     let project = graph.map(|graph| Project {
@@ -218,6 +224,8 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
         resources,
         snapshot: text,
         registries,
+        signed,
+        files,
     });
     let notes = std::mem::take(&mut pinning.notes);
     let lock = pinning.finish()?;

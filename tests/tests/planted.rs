@@ -40,7 +40,7 @@ fn every_bug_is_caught() {
     let mut missed = Vec::new();
     let mut took = Vec::new();
     for (bug, words) in Bug::ALL {
-        let found = (0..most.unwrap_or(2000)).find_map(|seed| Some((seed, caught(*bug, seed)?)));
+        let found = (0..most.unwrap_or(3000)).find_map(|seed| Some((seed, caught(*bug, seed)?)));
         match found {
             Some((seed, how)) => {
                 took.push(seed + 1);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use berth_agentless::SshHost;
 use berth_engine::plan::body::{Blocked, Goal, PlanBody};
 use berth_engine::plan::graph::Graph;
-use berth_engine::plan::ledger::{Head, Outcome};
+use berth_engine::plan::ledger::{Committed, Head, Outcome};
 use berth_engine::plan::names::PodId;
 use berth_engine::plan::observation::Observation;
 use berth_engine::plan::render;
@@ -26,7 +26,7 @@ use crate::project::Project;
 use crate::provenance::places;
 use crate::saved::Saved;
 use crate::telling::{Form, Telling};
-use crate::{Global, fleet};
+use crate::{Global, fleet, signers};
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -184,9 +184,10 @@ pub(crate) async fn carry_out(
         telling.event(&event);
     };
     let mut journal = Boundaries::new(FileJournal::new(fleet::folder(project).join("journal")));
-    let commit = fleet::commit(&project.root);
+    let signed = signers::judge(project, head)?;
+    let commit = fleet::commit(&project.root).map(|id| Committed { id, signed });
     let apply = Apply { host, clock: &SystemClock, who: &who, watch: &watch, stop: &stop };
-    let planned = Planned { body, graph, observation, head, commit: commit.as_deref() };
+    let planned = Planned { body, graph, observation, head, commit: commit.as_ref() };
     let applied = apply.apply(planned, &mut journal).await;
     signals.abort();
     telling.quiet();

@@ -144,7 +144,7 @@ fn items(lines: &[Line]) -> Vec<Item<'_>> {
 
 fn print(revision: &Revision<'_>) {
     let Revision { begin, pins, end, superseded } = revision;
-    let Entry::Begin { plan, digest: _, commit, summary } = &begin.entry else { return };
+    let Entry::Begin { plan, digest: _, commit, summary, signed } = &begin.entry else { return };
     let ended = match end.map(|line| (&line.entry, line.at_ms)) {
         Some((Entry::Finish { outcome, .. }, at)) => {
             let took = paint::duration(at.saturating_sub(begin.at_ms));
@@ -165,6 +165,9 @@ fn print(revision: &Revision<'_>) {
         begin.who,
         commit
     );
+    if let Some(signed) = signed {
+        say!("      {}", paint::dim(&format!("signed by {}", signed.by)));
+    }
     for line in summary {
         say!("      {}", paint::dim(line));
     }

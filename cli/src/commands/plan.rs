@@ -18,7 +18,7 @@ use crate::project::Project;
 use crate::provenance::places;
 use crate::published::{self, Origin};
 use crate::saved::Saved;
-use crate::{Global, fleet};
+use crate::{Global, fleet, paint, signers};
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -129,6 +129,11 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
             );
         }
         let exit = exit_of(&body, args.exit_code);
+        if !body.is_empty()
+            && let Err(error) = signers::judge(&project, &seen.ledger.head)
+        {
+            hint!("{} apply would refuse this text: {error}", paint::notice("note:"));
+        }
         if let Some(path) = &args.out {
             let commit = fleet::commit(&project.root);
             let Survey { observation, ledger } = seen;

@@ -16,7 +16,7 @@ use super::names::{NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use super::overrides::{Override, Restart, Standing, Subject};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 10;
+pub const LEDGER_VERSION: u32 = 11;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,9 @@ pub enum Entry {
         commit: Option<String>,
         /// What each changed workload was before, for people.
         summary: Vec<String>,
+        /// Who has signed the text, where that was asked for. Since version 11.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Signed>,
     },
     /// A gate failed, and the workload goes back. Written before the first step of the undo.
     Pin {
@@ -217,6 +220,9 @@ pub struct Head {
     /// Whose replicas are to be replaced though nothing has changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub restarts: BTreeMap<WorkloadName, Restart>,
+    /// Whether the next text has to be signed, since the last one was and asked for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
     /// Since when, in milliseconds since 1970, nodes are silent that have what may be replaced, as applies
     /// found them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -317,6 +323,24 @@ pub enum LedgerError {
         /// The version found.
         found: u32,
     },
+}
+
+/// The commit that a plan was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its name, for people.
+    pub id: String,
+    /// Who has signed it, where that was asked for.
+    pub signed: Option<Signed>,
+}
+
+/// Whose signature a text had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// Whose: as the allowed signers name them.
+    pub by: String,
+    /// Whether the text asks for signatures still: then the next has to be signed, too.
+    pub wanted: bool,
 }
 
 impl Line {
@@ -430,7 +454,8 @@ impl Head {
                     self.lines += 1;
                 }
             }
-            Entry::Begin { plan, digest, commit: _, summary: _ } => {
+            Entry::Begin { plan, digest, commit: _, summary: _, signed } => {
+                self.signed = signed.as_ref().is_some_and(|signed| signed.wanted);
                 self.revision = plan.revision;
                 self.claims = plan.claims.clone();
                 for (replica, generation) in plan.generations() {

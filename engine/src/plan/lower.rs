@@ -11,7 +11,7 @@ mod place;
 mod registry;
 mod volume;
 
-pub use registry::registries;
+pub use registry::{registries, signed};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What the text says of registries.
+//! What the text says of registries and of who may write it: none of it is part of the graph.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,12 @@ use berth_lang::{Program, ResourceKind, Value};
 
 use super::{Lowering, list, of_kind, origin, text};
 use crate::plan::registry::{Access, Puller};
+
+/// Whether only signed commits of the text are to be applied.
+pub fn signed(program: &Program) -> bool {
+    let project = of_kind(program, ResourceKind::Project).next();
+    project.and_then(|project| project.value().get("signed")) == Some(&Value::Bool(true))
+}
 
 /// How each registry is read that the text says something of.
 pub fn registries(program: &Program) -> BTreeMap<String, Access> {
