@@ -251,7 +251,7 @@ say processes
 # A reflex runs for a moment each minute, or each second, and so does what it calls.
 node_processes() {
   ps -eo unit:48,user:16,args --no-headers | grep -vE '^berth-(rotate|live|prune|backoff)\.service ' | sed 's/^[^ ]* *//' |
-    grep -vE ' (ps|bash -s|bash /|sort|grep|sed) ?|systemd|\[|sshd: |/etc/berth/reflexes/|/var/log/berth/' | sort
+    grep -vE ' (ps|bash -s|bash /|\(bash\)|sort|grep|sed) ?|systemd|\[|sshd: |/etc/berth/reflexes/|/var/log/berth/' | sort
 }
 node_processes
 TEXT
