@@ -13,6 +13,9 @@
 //!
 //! Deliberately absent: what a tag stands for today, once `berth.lock` has pinned it.
 
+mod answer;
+mod signed;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -25,7 +28,7 @@ use futures_util::StreamExt as _;
 use oci_client::client::{
     BlobResponse, Certificate, CertificateEncoding, ClientConfig, ClientProtocol,
 };
-use oci_client::errors::{OciDistributionError, OciErrorCode};
+use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 use sha2::{Digest as _, Sha256};
@@ -33,8 +36,9 @@ use tokio::sync::Mutex;
 
 use super::credentials::{self, CredentialError};
 use super::oci::{DOCUMENT_LIMIT, Descriptor, Document, digest_of, is_digest, spell};
-use super::signature::{self, Key, KeyError, Signatures};
+use super::signature::KeyError;
 use super::source::{Image, Source};
+use answer::{told, words};
 
 /// What of manifests and indexes is asked for: OCI's types, and Docker's older ones.
 const MANIFESTS: [&str; 4] = [
@@ -194,51 +198,6 @@ impl Registries {
         let digest = ImageDigest::new(digest_of(&bytes));
         self.signed(&reference, &digest).await?;
         Ok(digest)
-    }
-
-    /// Looks whether a key that the text names has signed an image, where it names any.
-    async fn signed(
-        &self,
-        reference: &Reference,
-        digest: &ImageDigest,
-    ) -> Result<(), RegistryError> {
-        let signed_by = self.access(reference).signed_by;
-        let repository = reference.repository();
-        let name = format!("{}/{repository}@{digest}", reference.registry());
-        if signed_by.is_empty() || self.signed.lock().await.contains(&name) {
-            return Ok(());
-        }
-        let keys: Result<Vec<Key>, KeyError> =
-            signed_by.iter().map(|path| Key::read(&self.root.join(path))).collect();
-        let keys = keys?;
-        let unsigned = |why: String| {
-            let (name, keys) = (name.clone(), signed_by.join(" or "));
-            RegistryError::Unsigned { name, keys, why }
-        };
-        let tag = format!("{}.sig", digest.as_str().replace(':', "-"));
-        let (registry, repository) = (reference.registry().to_owned(), repository.to_owned());
-        let beside = Reference::with_tag(registry, repository, tag);
-        let bytes = match self.manifest(&beside).await {
-            Err(RegistryError::Missing { .. }) => {
-                return Err(unsigned("the registry has no signature of it".to_owned()));
-            }
-            other => other?,
-        };
-        let listed = serde_json::from_slice(&bytes).map(Signatures::listed).unwrap_or_default();
-        let mut why = "the registry has no signature of it".to_owned();
-        for (blob, signature) in listed {
-            self.blob(reference, &blob).await?;
-            let path = self.path(&blob.digest);
-            let payload = std::fs::read(&path).map_err(io(&path))?;
-            match signature::verify(&payload, &signature, &keys, digest.as_str()) {
-                Ok(()) => {
-                    self.signed.lock().await.insert(name);
-                    return Ok(());
-                }
-                Err(other) => why = other,
-            }
-        }
-        Err(unsigned(why))
     }
 
     /// Finds the image for an architecture behind a pinned digest, by its documents, once it is known to
@@ -653,74 +612,6 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, RegistryError> {
         return Err(bad("it holds no certificate in PEM".to_owned()));
     }
     Ok(found)
-}
-
-/// An error with what caused it.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(below) = cause {
-        let more = below.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = below.source();
-    }
-    text
-}
-
-/// What a registry's answer comes to.
-fn told(site: &Site, at: &Reference, error: &OciDistributionError) -> RegistryError {
-    let registry = site.host.clone();
-    let name = match (at.tag(), at.digest()) {
-        (_, Some(digest)) => format!("{}@{digest}", at.repository()),
-        (tag, None) => format!("{}:{}", at.repository(), tag.unwrap_or("latest")),
-    };
-    let who = match site.auth {
-        RegistryAuth::Anonymous => "anybody without a login",
-        RegistryAuth::Basic(..) | RegistryAuth::Bearer(_) => "this login",
-    };
-    let denied = || RegistryError::Denied {
-        registry: registry.clone(),
-        who,
-        repository: at.repository().to_owned(),
-    };
-    let missing = || RegistryError::Missing { registry: registry.clone(), name: name.clone() };
-    match error {
-        OciDistributionError::AuthenticationFailure(_)
-        | OciDistributionError::UnauthorizedError { .. } => denied(),
-        OciDistributionError::ImageManifestNotFoundError(_) => missing(),
-        OciDistributionError::RegistryError { envelope, .. } => {
-            match envelope.errors.first().map(|error| &error.code) {
-                Some(OciErrorCode::Denied | OciErrorCode::Unauthorized) => denied(),
-                Some(
-                    OciErrorCode::ManifestUnknown
-                    | OciErrorCode::NameUnknown
-                    | OciErrorCode::NotFound
-                    | OciErrorCode::BlobUnknown,
-                ) => missing(),
-                _ => RegistryError::Answer { registry, why: words(error) },
-            }
-        }
-        OciDistributionError::ServerError { code: 401 | 403, .. } => denied(),
-        OciDistributionError::ServerError { code: 404, .. } => missing(),
-        OciDistributionError::RequestError(error) => {
-            // The address that was asked may hold what only the registry should see.
-            let mut causes = Vec::new();
-            let mut cause = std::error::Error::source(error);
-            while let Some(below) = cause {
-                causes.push(below.to_string());
-                cause = below.source();
-            }
-            let why = causes.last().cloned().unwrap_or_else(|| "the request failed".to_owned());
-            let why = match why.contains("CaUsedAsEndEntity") {
-                true => "its certificate is an authority's own; it needs one that an authority has signed".to_owned(),
-                false => why,
-            };
-            RegistryError::Unreachable { registry, why }
-        }
-        other => RegistryError::Answer { registry, why: words(other) },
-    }
 }
 
 #[cfg(test)]
