@@ -85,13 +85,14 @@ fn signer(
     let commit = id.get(..8).unwrap_or(&id).to_owned();
     let path = said(root, &["config", "--type=path", "--get", "gpg.ssh.allowedSignersFile"])?;
     let path = path.filter(|path| !path.is_empty()).ok_or(SignerError::NoSigners)?;
-    let path = root.join(path);
-    if let Some(top) = said(root, &["rev-parse", "--show-toplevel"])? {
-        let real = path.canonicalize().unwrap_or_else(|_| path.clone());
-        let top = Path::new(&top).canonicalize().unwrap_or_else(|_| PathBuf::from(&top));
-        if real.starts_with(&top) && !real.starts_with(top.join(".git")) {
-            return Err(SignerError::Inside(path));
-        }
+    // A relative path begins where git works: at the top.
+    let top = said(root, &["rev-parse", "--show-toplevel"])?;
+    let top = top.map_or_else(|| root.to_owned(), PathBuf::from);
+    let path = top.join(path);
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (at, top) = (real(&path), real(&top));
+    if at.starts_with(&top) && !at.starts_with(top.join(".git")) {
+        return Err(SignerError::Inside(path));
     }
     let verified = git(root, &["verify-commit", &id]).output()?;
     let words = String::from_utf8_lossy(&verified.stderr).into_owned();
@@ -250,6 +251,11 @@ mod tests {
         refused(made.judged(&TEXT), "is part of what it should judge");
         made.run("cd shop && ln -s ../shop/keys ../outside && git config gpg.ssh.allowedSignersFile ../outside");
         refused(made.judged(&TEXT), "is part of what it should judge");
+        made.run("cd shop/sub && printf 'service web {}\\n' >inner.berth && git config gpg.ssh.allowedSignersFile ../allowed &&
+             git add . && git -c user.signingKey=\"$(realpath ../../ana)\" commit -q -S -m second");
+        let inner = [("inner.berth".to_owned(), b"service web {}\n".to_vec())];
+        let by = signer(&made.folder.path().join("shop/sub"), inner.into_iter());
+        assert_eq!(by.expect("relative to the top"), "ana@shop.test");
         made.run("cd shop && mv keys .git/keys && git config gpg.ssh.allowedSignersFile .git/keys");
         assert!(made.judged(&TEXT).is_ok(), "git's own folder is not in any commit");
     }
