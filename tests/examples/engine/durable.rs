@@ -15,7 +15,7 @@ use berth_tests::drive::{plan, simulate};
 
 use crate::{median, ms, shop, terraform, world};
 
-const SERVICES: u32 = 1000;
+const SERVICES: u32 = 200;
 const TIMES: usize = 5;
 
 /// A journal that counts what it is asked for, and takes the time.
@@ -80,7 +80,7 @@ fn bare(folder: &Path, writes: u32, bytes: usize) -> Duration {
 
 /// Prints the table.
 pub(crate) fn durable() {
-    println!("## What an apply of 1,000 services makes durable\n");
+    println!("## What an apply of {SERVICES} services makes durable\n");
     let parent = Path::new("target");
     let folder = tempfile::tempdir_in(parent).expect("a folder on this disk");
     let (mut ours, mut theirs, mut last) = (Vec::new(), Vec::new(), None);
@@ -111,7 +111,7 @@ pub(crate) fn durable() {
     );
     match terraform::times(SERVICES) {
         Some(peer) => {
-            println!("`terraform apply` of 1,000 `terraform_data`: {}.\n", ms(peer.apply))
+            println!("`terraform apply` of {SERVICES} `terraform_data`: {}.\n", ms(peer.apply))
         }
         None => println!("Terraform is not on this machine.\n"),
     }
