@@ -345,6 +345,25 @@ devices_find() {
   done
 }
 
+# disks_find: "MAJOR MINOR" of the disks that containers and volumes are on, whole ones in the place of their parts; fails where
+# containers are on none that the kernel can limit.
+disks_find() {
+  local folder at
+  for folder in /var/lib/containerd /var/lib/berth; do
+    [ -d "$folder" ] || continue
+    at=$(findmnt -n -o MAJ:MIN -T "$folder" | tr -d ' ')
+    case $at in
+      '' | 0:*)
+        [ "$folder" != /var/lib/containerd ] && continue
+        findmnt -n -o FSTYPE -T "$folder"
+        return 1
+        ;;
+    esac
+    [ ! -e "/sys/dev/block/$at/partition" ] || read -r at <"/sys/dev/block/$at/../dev"
+    printf '%s %s\n' "${at%:*}" "${at#*:}"
+  done
+}
+
 # user_find USER[:GROUP] LAYER…: numeric ids from the topmost passwd and group files of an image, and of a user that is
 # named without a group the other groups that it is in.
 user_find() {

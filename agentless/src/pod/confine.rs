@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_engine::plan::container::{Bind, CAPABILITIES, Settings, USUAL};
+use berth_engine::plan::container::{Bind, CAPABILITIES, Io, Settings, USUAL};
 use serde_json::{Value, json};
 
 /// Calls that change the node itself or its kernel, and what a capability has to be added for.
@@ -215,9 +215,50 @@ pub(super) fn devices(devices: &[Device]) -> (Vec<Value>, Vec<Value>) {
     (devices.iter().map(file).collect(), devices.iter().map(rule).collect())
 }
 
+/// A whole disk of a node, by its major and minor number.
+pub(crate) type Disk = (i64, i64);
+
+/// Reads what the node says of a disk: `254 0`.
+pub(super) fn disk(line: &str) -> Option<Disk> {
+    let (major, minor) = line.split_once(' ')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// What may be read and written, of each disk alike.
+pub(super) fn block_io(io: &Io, disks: &[Disk]) -> Value {
+    let disks: BTreeSet<&Disk> = disks.iter().collect();
+    let Io { read, write, reads, writes } = io;
+    let limits = [
+        ("throttleReadBpsDevice", read),
+        ("throttleWriteBpsDevice", write),
+        ("throttleReadIOPSDevice", reads),
+        ("throttleWriteIOPSDevice", writes),
+    ];
+    let said = limits.into_iter().filter_map(|(name, rate)| Some((name, (*rate)?)));
+    let of_disks = |rate: u64| {
+        let one = |(major, minor): &&Disk| json!({ "major": major, "minor": minor, "rate": rate });
+        disks.iter().map(one).collect::<Vec<_>>()
+    };
+    said.map(|(name, rate)| (name.to_owned(), json!(of_disks(rate)))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_and_written_is_limited_on_each_disk_once() {
+        let io = Io { read: Some(1 << 20), writes: Some(7), ..Io::default() };
+        let disks: Vec<Disk> =
+            ["254 0", "254 0", "8 16"].iter().filter_map(|line| disk(line)).collect();
+        let both = |rate: u64| json!([{ "major": 8, "minor": 16, "rate": rate }, { "major": 254, "minor": 0, "rate": rate }]);
+        let wanted =
+            json!({ "throttleReadBpsDevice": both(1 << 20), "throttleWriteIOPSDevice": both(7) });
+        assert_eq!(block_io(&io, &disks), wanted);
+        for line in ["", "254", "254:0", "a b", "btrfs"] {
+            assert_eq!(disk(line), None, "{line}");
+        }
+    }
 
     fn settings(add: &[&str], drop: &[&str]) -> Settings {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();

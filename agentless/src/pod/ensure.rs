@@ -308,6 +308,7 @@ async fn contain(
     let mut looked = Looked {
         user: known.clone().unwrap_or_default(),
         devices: devices(writer, part).await?,
+        disks: disks(writer, part).await?,
         machine: writer.live.shell.machine.clone(),
     };
     let mut container = container(part, image, &looked)?;
@@ -428,6 +429,22 @@ async fn devices(writer: &Writer<'_>, part: &Part<'_>) -> Result<Vec<confine::De
         None => Ok(found),
         Some(path) => Err(Fault::failed(&format!("find device {path}"), "its node has none there")),
     }
+}
+
+/// Looks up the disks that a container reads and writes, if that is limited.
+async fn disks(writer: &Writer<'_>, part: &Part<'_>) -> Result<Vec<confine::Disk>, Fault> {
+    if part.settings().is_none_or(|settings| settings.io.is_none()) {
+        return Ok(Vec::new());
+    }
+    let output = writer.live.read(&Call::new("disks_find")).await?;
+    if output.status == 0 {
+        return Ok(output.text.lines().filter_map(confine::disk).collect());
+    }
+    let kind = words(output.text.trim());
+    let why = format!(
+        "/var/lib/containerd is on {kind}, which the kernel cannot limit: take `limits.io` out, or put it on a disk"
+    );
+    Err(Fault::failed("limit what it reads and writes", &why))
 }
 
 /// Reads the image's configuration from the node, once a connection.

@@ -11,7 +11,7 @@ use berth_engine::plan::container::Settings;
 use berth_engine::plan::names::PodId;
 use serde_json::{Value, json};
 
-use super::confine::{self, Device};
+use super::confine::{self, Device, Disk};
 use super::part::Part;
 use crate::image::oci::RunConfig;
 use crate::volume;
@@ -52,6 +52,8 @@ pub(crate) struct User {
 pub(crate) struct Looked {
     pub(crate) user: User,
     pub(crate) devices: Vec<Device>,
+    /// The disks that it is on, by their numbers, where what it reads and writes is limited.
+    pub(crate) disks: Vec<Disk>,
     /// The processor, as `uname -m` says it.
     pub(crate) machine: String,
 }
@@ -142,7 +144,7 @@ pub(crate) fn runtime(part: &Part<'_>, image: &RunConfig, looked: &Looked) -> Va
     let usual = Settings::default();
     let settings = part.settings().unwrap_or(&usual);
     let of_pod = pod.settings.as_deref().unwrap_or(&usual);
-    let Looked { user, devices, machine } = looked;
+    let Looked { user, devices, disks, machine } = looked;
     let (devices, allowed) = confine::devices(devices);
     let namespace = pod.tenant.namespace();
     let name = format!("{namespace}-{}", pod.id);
@@ -169,6 +171,9 @@ pub(crate) fn runtime(part: &Part<'_>, image: &RunConfig, looked: &Looked) -> Va
     }
     if memory_bytes > 0 {
         resources["memory"] = json!({ "limit": memory_bytes });
+    }
+    if !settings.io.is_none() {
+        resources["blockIO"] = confine::block_io(&settings.io, disks);
     }
     let cwd = match &settings.workdir {
         Some(path) => path,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::action::{ImageSource, Protocol};
 use super::body::{Change, FieldChange, Verb};
 use super::companion::{Companion, Role};
-use super::container::{Bind, Settings, signal_name};
+use super::container::{Bind, Io, Settings, signal_name};
 use super::graph::{
     CanaryStep, Check, Limits, Liveness, Metric, Mount, OnFail, OnUnreachable, Over, Placement,
     PodTemplate, Port, Probe, ProbeKind, Relation, Rollout, Rule, Scale, Strategy, Taint,
@@ -204,10 +204,18 @@ fn amounts(requests: &Requests) -> Value {
 
 fn limits(limits: &Limits, settings: Option<&Settings>) -> Value {
     let Limits { cpu_millis, memory_bytes } = limits;
+    let io = settings.map(|settings| settings.io).unwrap_or_default();
+    let Io { read, write, reads, writes } = io;
     json!({
         "cpu": cpu_millis.map(|millis| format!("{millis}m")),
         "memory": memory_bytes.map(bytes),
         "pids": settings.and_then(|settings| settings.pids),
+        "io": {
+            "read": read.map(|read| format!("{}/s", bytes(read))),
+            "write": write.map(|write| format!("{}/s", bytes(write))),
+            "reads": reads.map(|reads| format!("{reads}/s")),
+            "writes": writes.map(|writes| format!("{writes}/s")),
+        },
     })
 }
 
@@ -269,6 +277,7 @@ fn settings(settings: &Settings) -> serde_json::Map<String, Value> {
         ulimits,
         // Among the limits.
         pids: _,
+        io: _,
         tmpfs,
         binds,
         devices,

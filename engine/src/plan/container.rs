@@ -48,6 +48,9 @@ pub struct Settings {
     /// How many processes and threads it may have; 32,768 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<u64>,
+    /// How much it may read and write.
+    #[serde(skip_serializing_if = "Io::is_none")]
+    pub io: Io,
     /// Folders in memory, by their paths, with the most bytes that they take.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tmpfs: BTreeMap<String, u64>,
@@ -63,6 +66,31 @@ pub struct Settings {
     /// A program that is run in it before it is asked to end, within its grace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub before_stop: Vec<String>,
+}
+
+/// How much may be read and written in a second, of each disk that containers and volumes are on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Io {
+    /// Bytes that are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<u64>,
+    /// Bytes that are written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write: Option<u64>,
+    /// How often something is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reads: Option<u64>,
+    /// How often something is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writes: Option<u64>,
+}
+
+impl Io {
+    /// Says whether there is no limit.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A file or folder of a node as a container sees it.

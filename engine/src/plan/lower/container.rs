@@ -9,7 +9,7 @@ use berth_lang::{Resource, Span, Value};
 
 use super::volume::no_place_to_mount;
 use super::{Lowering, list, list_of, number, origin, strings, text};
-use crate::plan::container::{Bind, CAPABILITIES, Settings, ULIMITS, signal};
+use crate::plan::container::{Bind, CAPABILITIES, Io, Settings, ULIMITS, signal};
 
 /// Kernel settings that a network or an IPC namespace has of its own. Source: the runtime
 /// specification's `config-linux.md`, "Sysctl", and namespaces(7).
@@ -67,6 +67,7 @@ impl Lowering {
             sysctls: self.sysctls(at),
             ulimits: self.ulimits(at),
             pids: value.get("limits").and_then(|limits| number(limits, "pids")),
+            io: value.get("limits").and_then(|limits| limits.get("io")).map(io).unwrap_or_default(),
             tmpfs: self.tmpfs(at),
             binds: self.binds(at),
             devices: self.devices(at),
@@ -282,5 +283,19 @@ fn strings_of_keys(value: Option<&Value>) -> BTreeSet<String> {
     match value {
         Some(Value::Map(entries)) => entries.keys().map(ToString::to_string).collect(),
         Some(_) | None => BTreeSet::new(),
+    }
+}
+
+/// What may be read and written in a second; 0 bytes is no limit.
+fn io(value: &Value) -> Io {
+    let bytes = |field: &str| match value.get(field) {
+        Some(Value::Bytes(bytes)) if *bytes > 0 => Some(*bytes),
+        Some(_) | None => None,
+    };
+    Io {
+        read: bytes("read"),
+        write: bytes("write"),
+        reads: number(value, "reads"),
+        writes: number(value, "writes"),
     }
 }
