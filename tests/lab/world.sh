@@ -173,6 +173,13 @@ printf 'half %s\n' $(find /etc/berth /etc/systemd/system -name '*.tmp*' -o -name
 TEXT
 }
 
+# Whether all that a node has of the project runs, as it does some moments after a boot: who plans before that, and applies after
+# it, is told that the world has changed.
+# shellcheck disable=SC2016
+all_run() {
+  lab node "$1" sh -c '[ "$(ctr -n "$0" containers ls -q | wc -l)" = "$(ctr -n "$0" tasks ls | grep -c RUNNING)" ]' "$NAMESPACE"
+}
+
 # Whether exactly three replicas of an image run, one an ordinal, with what belongs to them once each and nothing more.
 settled() {
   local digest=$1 node id image state thing names count wrong=0
