@@ -88,7 +88,7 @@ story_nothing_to_do() {
     took=$(((${EPOCHREALTIME/./} - start) / 1000))
     ((took >= NOOP_MS)) || NOOP_MS=$took
   done
-  check "an empty plan takes $NOOP_MS ms (alone under 300; beside other labs some more)" test "$NOOP_MS" -lt 1500
+  check "an empty plan takes $NOOP_MS ms (under 300, unless a compiler runs beside)" test "$NOOP_MS" -lt 600
 }
 
 story_roll() {
