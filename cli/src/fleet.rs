@@ -14,8 +14,8 @@ use berth_engine::run::clock::{Clock as _, SystemClock};
 use berth_engine::run::observe::observe;
 use berth_engine::run::store::Store;
 
-use crate::Global;
 use crate::project::Project;
+use crate::{Global, git};
 
 /// Where a node listens.
 pub(crate) fn target(name: &NodeName, node: &Node, root: &Path) -> Target {
@@ -120,11 +120,7 @@ pub(crate) fn who() -> String {
 /// The commit that the project's folder is at, with a mark if the text has changed since; nothing
 /// outside a git repository, or without git.
 pub(crate) fn commit(root: &Path) -> Option<String> {
-    let git = |args: &[&str]| {
-        let output =
-            std::process::Command::new("git").arg("-C").arg(root).args(args).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
+    let git = |args: &[&str]| git::said(root, args).ok().flatten();
     let head = git(&["rev-parse", "--short=8", "HEAD"])?;
     let dirty = git(&["status", "--porcelain", "--untracked-files=no", "--", "."])
         .is_some_and(|s| !s.is_empty());

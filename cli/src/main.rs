@@ -10,6 +10,7 @@ mod diff;
 mod exit;
 mod findings;
 mod fleet;
+mod git;
 mod lines;
 mod packages;
 mod paint;

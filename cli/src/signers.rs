@@ -10,10 +10,11 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use berth_engine::plan::ledger::{Head, Signed};
 
+use crate::git::{git, said};
 use crate::project::Project;
 
 /// Why what was read may not be applied.
@@ -149,22 +150,10 @@ fn changed(
     Ok(None)
 }
 
-fn git(root: &Path, args: &[&str]) -> Command {
-    let mut git = Command::new("git");
-    git.arg("-C").arg(root).args(args).env("LC_ALL", "C");
-    git.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    git
-}
-
-/// What git prints, if it ends well.
-fn said(root: &Path, args: &[&str]) -> Result<Option<String>, SignerError> {
-    let output = git(root, args).output()?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    Ok(output.status.success().then_some(text))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     /// A repository with a text, and the keys of two people beside it.
