@@ -4,6 +4,7 @@ mod checker;
 mod checker_shares;
 mod checker_volumes;
 mod damage;
+mod dev;
 mod docs;
 mod fmt_cases;
 mod fmt_properties;
