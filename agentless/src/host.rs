@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use berth_engine::plan::action::{Action, Peer, Write};
 use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::NodeObservation;
-use berth_engine::run::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Ran};
+use berth_engine::run::host::{Ask, Host, HostError, Layer, LockClaim, ProbeTarget, Ran};
 
 use crate::connect::dial::{Dialer, Options, Target};
 use crate::fault::Fault;
@@ -285,6 +285,24 @@ impl Host for SshHost {
         self.reading(link, async {
             let live = link.live().await?;
             ledger::read(&live, tenant).await
+        })
+        .await
+    }
+
+    async fn ask(&self, keeper: &NodeName, tenant: &Tenant, ask: &Ask) -> Result<(), HostError> {
+        let link = self.link(keeper)?;
+        self.reading(link, async {
+            let live = link.live().await?;
+            ledger::ask(&live, tenant, ask).await
+        })
+        .await
+    }
+
+    async fn asked(&self, keeper: &NodeName, tenant: &Tenant) -> Result<Option<Ask>, HostError> {
+        let link = self.link(keeper)?;
+        self.reading(link, async {
+            let live = link.live().await?;
+            ledger::asked(&live, tenant).await
         })
         .await
     }

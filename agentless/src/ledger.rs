@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use berth_engine::plan::names::Tenant;
-use berth_engine::run::host::Refusal;
+use berth_engine::run::host::{Ask, Refusal};
 
 use crate::fault::Fault;
 use crate::link::{Live, Writer, said};
@@ -56,6 +56,28 @@ pub(crate) async fn replace(
 ) -> Result<(), Fault> {
     let call = Call::new("ledger_replace").arg(tenant.namespace()).data(&STANDARD.encode(bytes));
     writer.must("write the ledger", &call).await.map(drop)
+}
+
+/// Leaves a word for whoever holds the lock.
+pub(crate) async fn ask(live: &Live, tenant: &Tenant, ask: &Ask) -> Result<(), Fault> {
+    let what = "leave a word beside the ledger";
+    let text = serde_json::to_vec(ask).map_err(|error| Fault::failed(what, &error.to_string()))?;
+    let call = Call::new("ledger_ask").arg(tenant.namespace()).data(&STANDARD.encode(text));
+    let output = live.read(&call).await?;
+    match output.status {
+        0 => Ok(()),
+        status => Err(Fault::failed(what, &said(status, &output.text))),
+    }
+}
+
+/// Reads the last word. What cannot be read is none: a newer Berth may have left it.
+pub(crate) async fn asked(live: &Live, tenant: &Tenant) -> Result<Option<Ask>, Fault> {
+    let output = live.read(&Call::new("ledger_asked").arg(tenant.namespace())).await?;
+    if output.status != 0 {
+        return Err(Fault::failed("read beside the ledger", &said(output.status, &output.text)));
+    }
+    let text = STANDARD.decode(output.text.trim()).unwrap_or_default();
+    Ok(serde_json::from_slice(&text).ok())
 }
 
 /// Removes the ledger.

@@ -147,6 +147,8 @@ enum Command {
     Pause(commands::overrides::PauseArgs),
     /// Let paused services go on
     Resume(commands::overrides::ResumeArgs),
+    /// Take back what another apply is rolling out: its next gate fails
+    Abort(commands::abort::Args),
     /// Give a service another number of replicas, within the text's `scale`
     Scale(commands::overrides::ScaleArgs),
     /// Stop services: no replica runs
@@ -237,6 +239,7 @@ fn main() -> ExitCode {
         Command::Node(NodeCommand::Forget(args)) => commands::overrides::forget(&global, &args),
         Command::Pause(args) => commands::overrides::pause(&global, &args),
         Command::Resume(args) => commands::overrides::resume(&global, &args),
+        Command::Abort(args) => commands::abort::run(&global, &args),
         Command::Scale(args) => commands::overrides::scale(&global, &args),
         Command::Stop(args) => commands::overrides::stop(&global, &args),
         Command::Start(args) => commands::overrides::start(&global, &args),

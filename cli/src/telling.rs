@@ -76,6 +76,10 @@ enum Said<'a> {
         why: &'a str,
         log: Vec<String>,
     },
+    Abort {
+        service: &'a WorkloadName,
+        why: &'a str,
+    },
     Undo {
         service: &'a WorkloadName,
         steps: usize,
@@ -233,6 +237,7 @@ impl<'a> Said<'a> {
             Event::GateFailed { pod, node, why, log } => {
                 Self::GateFailed { pod: pod.to_string(), node, why, log: paint::escaped(log) }
             }
+            Event::Asked { workload, why } => Self::Abort { service: workload, why },
             Event::Undo { workload, steps } => Self::Undo { service: workload, steps: *steps },
         }
     }
@@ -284,7 +289,10 @@ impl Course {
                 (*sum, *count) = (sum.saturating_add(*took_ms), *count + 1);
             }
             Event::Failed { step, .. } | Event::GivenUp(step) => self.ended(step.id),
-            Event::Waiting { .. } | Event::GateFailed { .. } | Event::Undo { .. } => {}
+            Event::Waiting { .. }
+            | Event::GateFailed { .. }
+            | Event::Asked { .. }
+            | Event::Undo { .. } => {}
         }
     }
 
@@ -380,8 +388,11 @@ mod tests {
         let step = body.steps[0].clone();
         events.push(Event::Failed { step: step.clone(), why: "no".to_owned() });
         events.push(Event::GivenUp(step));
+        let workload = WorkloadName::new("web");
+        events.push(Event::Asked { workload, why: "asked for by ben@laptop: slow".to_owned() });
         let names: BTreeSet<String> = events.iter().map(|event| fits(Said::of(event))).collect();
         let all = [
+            "abort",
             "gate_failed",
             "step_done",
             "step_failed",

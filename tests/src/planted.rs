@@ -12,7 +12,7 @@ use berth_engine::plan::ledger::Mark;
 use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::{NodeObservation, NodeView, PodStatus};
 use berth_engine::plan::overrides::{Override, Standing};
-use berth_engine::run::host::{Host, HostError, LockClaim, ProbeTarget, Ran};
+use berth_engine::run::host::{Ask, Host, HostError, LockClaim, ProbeTarget, Ran};
 use berth_engine::run::observe::Survey;
 use berth_engine::run::twin::Twin;
 
@@ -585,6 +585,14 @@ impl Host for Engine {
             return Ok(());
         }
         self.twin.ledger_replace(node, tenant, bytes).await
+    }
+
+    async fn ask(&self, keeper: &NodeName, tenant: &Tenant, ask: &Ask) -> Result<(), HostError> {
+        self.twin.ask(keeper, tenant, ask).await
+    }
+
+    async fn asked(&self, keeper: &NodeName, tenant: &Tenant) -> Result<Option<Ask>, HostError> {
+        self.twin.asked(keeper, tenant).await
     }
 
     async fn ledger_remove(&self, keeper: &NodeName, tenant: &Tenant) -> Result<(), HostError> {

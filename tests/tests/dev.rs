@@ -25,7 +25,11 @@ fn run(scripts: &[(&str, &str)]) -> Output {
 
 #[test]
 fn lab_tests_that_are_well_exit_with_0() {
-    let output = run(&[("selftest", "echo one"), ("test-a", "sleep 0.2; echo two"), ("test-b", "echo three")]);
+    let output = run(&[
+        ("selftest", "echo one"),
+        ("test-a", "sleep 0.2; echo two"),
+        ("test-b", "echo three"),
+    ]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("all 3 of the lab's tests are well"), "{said}");
@@ -37,10 +41,14 @@ fn lab_tests_that_are_well_exit_with_0() {
 
 #[test]
 fn one_that_fails_is_named_and_exits_with_1() {
-    let output = run(&[("selftest", "true"), ("test-a", "exit 3"), ("test-b", "true"), ("test-c", "true")]);
+    let output =
+        run(&[("selftest", "true"), ("test-a", "exit 3"), ("test-b", "true"), ("test-c", "true")]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("/test-a: FAILED (3)"), "{said}");
     let last = said.lines().last().unwrap();
-    assert!(last.contains("failed: ") && last.contains("/test-a") && !last.contains("test-b"), "{said}");
+    assert!(
+        last.contains("failed: ") && last.contains("/test-a") && !last.contains("test-b"),
+        "{said}"
+    );
 }

@@ -1,5 +1,6 @@
 //! Every test of this package, as one program.
 
+mod abort;
 mod checker;
 mod checker_shares;
 mod checker_volumes;

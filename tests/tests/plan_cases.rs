@@ -130,6 +130,7 @@ impl Stage {
             let line = match event {
                 Event::Done { step, .. } => step.work.title(&step.node),
                 Event::GateFailed { pod, why, .. } => format!("gate failed: {pod}: {why}"),
+                Event::Asked { workload, why } => format!("abort of {workload}: {why}"),
                 Event::Undo { workload, .. } => format!("undo {workload}"),
                 Event::Failed { step, why } => {
                     format!("failed: {}: {why}", step.work.title(&step.node))

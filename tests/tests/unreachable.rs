@@ -1,5 +1,8 @@
 //! Nodes that do not answer: what is waited for, what is replaced, and what becomes of it when they come back.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use berth_engine::plan::body::{Blocked, Goal, PlanBody};
 use berth_engine::plan::check::{Violation, check};
 use berth_engine::plan::graph::{Graph, Mount, OnUnreachable, Strategy, Volume, Workload};
@@ -13,6 +16,7 @@ use berth_engine::run::observe::survey;
 use berth_engine::run::record;
 use berth_engine::run::twin::{Fault, Twin};
 use berth_tests::drive::{apply, plan_at, simulate, turn_at};
+use berth_tests::history::canary;
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
 
 /// A moment, in milliseconds since 1970.
@@ -129,6 +133,39 @@ fn a_node_that_answers_for_a_moment_is_waited_for_anew() {
         assert_eq!(homes(&twin).len(), 3);
         assert_eq!(twin.world().take_violations(), Vec::<String>::new());
     });
+}
+
+/// An engine is stopped while a canary takes half of the traffic, and the next one comes while containerd restarts where both
+/// releases are.
+#[test]
+fn a_canary_that_nobody_watched_to_its_end_is_not_reached() {
+    for later in 0..8 {
+        simulate(async {
+            let on = |letter| {
+                let mut workload = web(image(letter), 1, canary(&[5000], MINUTE));
+                workload.placement.at = BTreeSet::from([node(2)]);
+                with(fleet(3), "web", workload)
+            };
+            let twin = started(&on('a')).await;
+            let (seen, body) = plan_at(&twin, &on('b'), Goal::Converge, T0).await;
+            let halfway = Duration::from_millis(MINUTE / 2);
+            let stopped = tokio::time::timeout(halfway, apply(&twin, &on('b'), &seen, &body)).await;
+            assert!(stopped.is_err(), "{stopped:?}");
+            assert_eq!(homes(&twin).len(), 2, "{:?}", homes(&twin));
+            let began = tokio::time::Instant::now();
+            twin.world().fault_in(later, Fault::ContainerdRestarts);
+            turn_at(&twin, &on('b'), Goal::Converge, T0 + MINUTE).await;
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            turn_at(&twin, &on('b'), Goal::Converge, T0 + 2 * MINUTE).await;
+            assert!(
+                began.elapsed() >= Duration::from_millis(MINUTE),
+                "{later}: {:?}",
+                began.elapsed()
+            );
+            assert_eq!(homes(&twin), ["web-0.g2@n[2]"], "{later}");
+            assert_eq!(twin.world().take_violations(), Vec::<String>::new(), "{later}");
+        });
+    }
 }
 
 #[test]

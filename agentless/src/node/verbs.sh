@@ -245,7 +245,7 @@ ledger_replace() {
 }
 
 ledger_remove() {
-  rm -f "/etc/berth/ledger/$1.log" "/etc/berth/ledger/$1.mark"
+  rm -f "/etc/berth/ledger/$1.log" "/etc/berth/ledger/$1.mark" "/etc/berth/ledger/$1.ask"
   tidy
 }
 
@@ -253,6 +253,18 @@ ledger_remove() {
 ledger_read() {
   [ -f "/etc/berth/ledger/$1.log" ] || return 0
   tail -c "+$(($2 + 1))" "/etc/berth/ledger/$1.log" | head -c "$3" | base64 -w 0
+}
+
+# ledger_ask NAMESPACE BASE64: a word for whoever holds the lock, from somebody who does not; the last one counts.
+ledger_ask() {
+  local file=/etc/berth/ledger/$1.ask
+  [ -f "/etc/berth/ledger/$1.log" ] || return 0
+  printf '%s' "$2" | base64 -d >"$file.$$" && mv -f "$file.$$" "$file" || { rm -f "$file.$$"; return 1; }
+}
+
+# ledger_asked NAMESPACE: that word.
+ledger_asked() {
+  [ ! -f "/etc/berth/ledger/$1.ask" ] || head -c 16384 "/etc/berth/ledger/$1.ask" | base64 -w 0
 }
 
 # pod_log NAMESPACE ID LIMIT: the end of a log, as base64.

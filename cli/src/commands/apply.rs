@@ -289,6 +289,9 @@ pub(crate) fn tell(event: &Event, at: Duration, total: usize) {
                 say!("          {} {line}", paint::dim("|"));
             }
         }
+        Event::Asked { workload, why } => {
+            say!("{stamp}  {} {workload}: {why}", paint::error("abort"));
+        }
         Event::Undo { workload, steps } => {
             say!("{stamp}  {} {workload} goes back, {steps} steps", paint::notice("undo"));
         }

@@ -188,6 +188,7 @@ async fn apply(twin: &Twin, graph: &Graph, goal: Goal, loud: bool) -> Told {
             }
             Event::Done { .. }
             | Event::Started(_)
+            | Event::Asked { .. }
             | Event::GivenUp(_)
             | Event::Failed { .. }
             | Event::Waiting { .. } => {}

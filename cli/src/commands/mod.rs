@@ -1,5 +1,6 @@
 //! One file a command. Adding one is one new file and one line here and in `main`.
 
+pub(crate) mod abort;
 pub(crate) mod apply;
 pub(crate) mod capacity;
 pub(crate) mod check;

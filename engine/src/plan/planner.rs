@@ -524,11 +524,12 @@ impl Planning<'_, '_> {
             incomplete,
             causes,
             kept,
+            holds_share,
             behind,
             evicts: _,
         } = decision;
         let before = self.inputs.head.reached.get(name);
-        let split = self.split(name);
+        let split = self.split(name, holds_share);
         if let (Some(Split { to, share }), Some(branch)) = (&split, &mut branch) {
             branch.fresh = to.iter().filter(|id| kept.contains_key(id)).cloned().collect();
             branch.waves.iter_mut().for_each(|wave| wave.share = Some(*share));
@@ -639,10 +640,12 @@ impl Planning<'_, '_> {
         Some(template_digest(&graph.workloads.get(name)?.template))
     }
 
-    /// How the traffic of a paused workload is split, if it is in the midst of a rollout that does.
-    fn split(&self, name: &WorkloadName) -> Option<Split> {
+    /// How the traffic of a workload is split whose rollout does not go on now: it is paused, or `held`.
+    fn split(&self, name: &WorkloadName, held: bool) -> Option<Split> {
         let Inputs { head, now_ms, .. } = *self.inputs;
-        paused(head, name, now_ms)?;
+        if !held {
+            paused(head, name, now_ms)?;
+        }
         self.say(name).into_iter().find_map(|table| table.split.clone())
     }
 

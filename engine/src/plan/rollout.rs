@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 pub use self::pace::shares;
-use self::pace::{floor, may_miss, spare, starts_first};
+use self::pace::{floor, may_miss, spare, starts_first, watched};
 use self::placing::{Placing, spec_of};
 use self::waves::{Moves, Stage, waves, without_empty};
 use super::action::{Backend, Endpoint, EndpointPort};
@@ -132,6 +132,9 @@ pub struct Decision {
     pub incomplete: bool,
     /// Why replicas change that the text did not change, for people.
     pub causes: Vec<String>,
+    /// Whether the tables go on saying which part of the traffic the new release gets: nobody of it can be
+    /// watched now, so it gets no more.
+    pub holds_share: bool,
     /// Pods of the release before that take no traffic any more, and would take it back.
     pub behind: BTreeSet<PodId>,
     /// Pods that stay.
@@ -161,6 +164,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     let beside = shares(&wanted.rollout.strategy)
         && before.is_some_and(|before| template_digest(&before.template) != digest);
     let is_new_template = before.is_none_or(|before| template_digest(&before.template) != digest);
+    let is_watched = watched(&wanted.rollout, beside);
     let old = before.filter(|_| beside).map(|before| template_digest(&before.template));
     let old = old.as_ref();
     let mut fresh = BTreeSet::new();
@@ -241,7 +245,6 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                     decision.deferred.push(words);
                 }
                 // A release counts as reached only when somebody has watched it to the end.
-                let is_watched = wanted.rollout.bake_ms > 0 || !wanted.rollout.checks.is_empty();
                 let waits = waits.or_else(|| {
                     let words = "was not watched to the end, which waits until that node answers";
                     (is_new_template && is_watched && !pod.stood).then_some(words)
@@ -376,6 +379,13 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         placing.place(number, wave, fleet)
     });
     let mut waves = without_empty(placed.collect(), !fresh.is_empty());
+    let goes_on = |wave: &Wave| {
+        wave.share.is_some()
+            || wave.bake.is_some()
+            || wave.moves.iter().any(|one| one.into.is_some())
+    };
+    let is_weighed = beside && weighs && matches!(stage, Stage::At(_));
+    decision.holds_share = is_weighed && !waves.iter().any(goes_on);
     decision.incomplete |= !placing.blocked.is_empty();
     decision.blocked = placing.blocked;
     decision.incomplete |= !placing.waiting.is_empty();

@@ -174,11 +174,12 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             return Err(ApplyError::Uncopied { behind: writer.behind });
         }
         journal.begin(&writer.ledger.head.hash).map_err(ApplyError::Journal)?;
-        let tenure =
-            Tenure::new(self.host, &body.keeper, &body.tenant, claim, &writer.ledger.head.hash);
+        let began = writer.ledger.head.hash.clone();
+        let tenure = Tenure::new(self.host, &body.keeper, &body.tenant, claim, &began);
         let executor = Executor {
             host: self.host,
             clock: self.clock,
+            apply: &began,
             tenure: &tenure,
             watch: self.watch,
             stop: self.stop,
@@ -328,7 +329,12 @@ struct Pins<'a, 'b, H, C> {
 }
 
 impl<H: Host, C: Clock> OnGateFailed for Pins<'_, '_, H, C> {
-    async fn pin(&mut self, workload: &WorkloadName, why: &str) -> Result<(), String> {
+    async fn pin(
+        &mut self,
+        workload: &WorkloadName,
+        why: &str,
+        who: Option<&str>,
+    ) -> Result<(), String> {
         let branch = self.body.branches.get(workload).ok_or("the plan has no such branch")?;
         let rejected = branch.release.clone().ok_or("a removal has no release")?;
         let at_ms = self.clock.now_ms();
@@ -338,7 +344,7 @@ impl<H: Host, C: Clock> OnGateFailed for Pins<'_, '_, H, C> {
             why: why.to_owned(),
             revision: self.body.revision,
             at_ms,
-            who: None,
+            who: who.map(str::to_owned),
         };
         let entry = Entry::Pin { workload: workload.clone(), pin: Box::new(pin) };
         append(self.writer, self.tenure, at_ms, entry).await.map_err(|error| error.to_string())

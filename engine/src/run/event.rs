@@ -46,6 +46,13 @@ pub enum Event {
         /// The end of the pod's log.
         log: Vec<u8>,
     },
+    /// Somebody asked for a workload's release to be taken back.
+    Asked {
+        /// Which workload.
+        workload: WorkloadName,
+        /// Who, and why.
+        why: String,
+    },
     /// A workload goes back.
     Undo {
         /// Which workload.

@@ -4,10 +4,12 @@
 //! lost counts as done (it reads the node back), when a gate has passed, and that a failed gate
 //! sets off the plan's undo. A branch whose step fails in any other way stops; the others go on.
 
+mod asked;
 mod gates;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -72,11 +74,12 @@ pub struct Report {
 
 /// What happens when a gate fails, before the undo's first step.
 pub trait OnGateFailed {
-    /// Writes the pin. `Err` keeps the undo from starting.
+    /// Writes the pin, by whoever asked for it, or by a gate. `Err` keeps the undo from starting.
     fn pin(
         &mut self,
         workload: &WorkloadName,
         why: &str,
+        who: Option<&str>,
     ) -> impl Future<Output = Result<(), String>> + Send;
 }
 
@@ -86,6 +89,8 @@ pub struct Executor<'a, H, C> {
     pub host: &'a H,
     /// The time.
     pub clock: &'a C,
+    /// The hash of the ledger's line with which this apply began.
+    pub apply: &'a str,
     /// How the nodes are locked again after a lost connection, if they still may be.
     pub tenure: &'a Tenure<'a, H>,
     /// Who watches.
@@ -101,6 +106,8 @@ enum End {
     GateFailed {
         why: String,
     },
+    /// Somebody asked for the release to be taken back.
+    Asked(Refused),
     Failed {
         why: String,
     },
@@ -113,6 +120,21 @@ enum End {
     },
     /// Nothing of the branch goes on, so nobody needs to know.
     GivenUp,
+}
+
+/// Why a branch goes back.
+#[derive(Clone, Debug)]
+struct Refused {
+    why: String,
+    /// Who asked for it; a gate failed otherwise.
+    who: Option<String>,
+}
+
+impl Refused {
+    fn words(&self) -> String {
+        let who = self.who.as_ref().map(|who| format!("asked for by {who}: "));
+        format!("{}{}", who.unwrap_or_default(), self.why)
+    }
 }
 
 #[derive(Default)]
@@ -129,7 +151,7 @@ struct Progress {
     ready: BTreeSet<StepId>,
     running: BTreeMap<StepId, u64>,
     /// Branches in which nothing further starts, with the wave and reason of a failed gate.
-    halted: BTreeMap<WorkloadName, Option<(u32, String)>>,
+    halted: BTreeMap<WorkloadName, Option<(u32, Refused)>>,
 }
 
 impl<H: Host, C: Clock> Executor<'_, H, C> {
@@ -152,8 +174,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         let halt = &halt;
         let mut running = FuturesUnordered::new();
         let mut records: Vec<Record> = Vec::new();
+        let mut asked = pin!(asked::next(self, body, None));
         loop {
-            for (branch, wave, why) in progress.quiet_failures() {
+            for (branch, wave, refused) in progress.quiet_failures() {
                 if report.overtaken.is_some() {
                     continue;
                 }
@@ -161,7 +184,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     body,
                     &branch,
                     wave,
-                    why,
+                    refused,
                     &mut progress,
                     &mut report,
                     &mut records,
@@ -194,7 +217,16 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     (step, end)
                 });
             }
-            let Some((step, end)) = running.next().await else { break };
+            let next = tokio::select! {
+                biased;
+                next = running.next() => next,
+                ask = &mut asked => {
+                    halt.ask(&ask);
+                    asked.set(asked::next(self, body, Some(ask)));
+                    continue;
+                }
+            };
+            let Some((step, end)) = next else { break };
             self.take(step, end, &mut progress, &mut report, &mut records).await;
             // What ended at the same moment shares the next durable write.
             while let std::task::Poll::Ready(Some((step, end))) =
@@ -242,12 +274,24 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 };
                 if let (Some(pod), Some(branch)) = (pod, &step.branch) {
                     let words = format!("{pod} on {}: {why}", step.node);
+                    let refused = Refused { why: words, who: None };
                     progress
                         .halted
                         .entry(branch.clone())
-                        .or_insert_with(|| Some((step.wave.unwrap_or(0), words)));
+                        .or_insert_with(|| Some((step.wave.unwrap_or(0), refused)));
                     let node = step.node.clone();
                     self.watch.event(Event::GateFailed { pod, node, why, log });
+                }
+            }
+            End::Asked(refused) => {
+                records.push(Record::Failed { step: step.id, why: refused.words() });
+                if let Some(branch) = &step.branch
+                    && !progress.halted.contains_key(branch)
+                {
+                    let workload = branch.clone();
+                    self.watch.event(Event::Asked { workload, why: refused.words() });
+                    let wave = step.wave.unwrap_or(0);
+                    progress.halted.insert(branch.clone(), Some((wave, refused)));
                 }
             }
             End::GivenUp => {
@@ -271,19 +315,20 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         }
     }
 
-    /// A branch's gate failed and nothing of it runs any more: pin, then undo.
+    /// A branch's gate failed, or somebody asked for it, and nothing of it runs any more: pin, then undo.
     #[expect(clippy::too_many_arguments, reason = "the loop's state, handed on once")]
     async fn go_back<G: OnGateFailed>(
         &self,
         body: &PlanBody,
         branch: &WorkloadName,
         wave: u32,
-        why: String,
+        refused: Refused,
         progress: &mut Progress,
         report: &mut Report,
         records: &mut Vec<Record>,
         on_gate_failed: &mut G,
     ) {
+        let why = refused.words();
         // What ran before does not run any more either: going back once more would be for ever.
         if report.reverted.contains_key(branch) {
             let advice =
@@ -296,7 +341,8 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
             report.problems.push(why);
             return;
         }
-        if let Err(problem) = on_gate_failed.pin(branch, &why).await {
+        let Refused { why: reason, who } = &refused;
+        if let Err(problem) = on_gate_failed.pin(branch, reason, who.as_deref()).await {
             report.problems.push(format!("{branch} could not be pinned: {problem}"));
             return;
         }
@@ -329,6 +375,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
     }
 
     async fn perform(&self, body: &PlanBody, peers: &[Peer], step: &Step, halt: &Halt) -> End {
+        if let Some(refused) = halt.refused(step) {
+            return End::Asked(refused);
+        }
         match &step.work {
             Work::Act(action) => self.act(body, peers, step, action).await,
             Work::AwaitReady { pod, ip4, probe, deadline_ms } => {
@@ -337,9 +386,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     Some(probe) => {
                         let target =
                             ProbeTarget { address: IpAddr::V4(*ip4), probe: probe.clone() };
-                        self.await_probe(step, pod, &target, probe, deadline).await
+                        self.await_probe(step, (pod, &target, probe), deadline, halt).await
                     }
-                    None => self.await_running(body, step, pod, deadline).await,
+                    None => self.await_running(body, step, pod, deadline, halt).await,
                 }
             }
             Work::Ask(gate) => gates::ask(self, body, step, gate, halt).await,
@@ -410,10 +459,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
     async fn await_probe(
         &self,
         step: &Step,
-        pod: &PodId,
-        target: &ProbeTarget,
-        probe: &Probe,
+        (pod, target, probe): (&PodId, &ProbeTarget, &Probe),
         deadline: Duration,
+        halt: &Halt,
     ) -> End {
         let until = self.clock.passed_ms().saturating_add(millis(deadline));
         let every = Duration::from_millis(probe.every_ms.max(10));
@@ -451,6 +499,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     Some((false, why)) => End::Failed { why },
                 };
             }
+            if let Some(refused) = halt.refused(step) {
+                return End::Asked(refused);
+            }
             self.clock.sleep(pause).await;
             pause = (pause * 2).min(every);
         }
@@ -463,6 +514,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         step: &Step,
         pod: &PodId,
         deadline: Duration,
+        halt: &Halt,
     ) -> End {
         let until = self.clock.passed_ms().saturating_add(millis(deadline));
         let mut ran: Option<u32> = None;
@@ -488,6 +540,9 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     Ok(_) => End::GateFailed { why: "does not keep running".to_owned() },
                     Err(why) => End::Failed { why },
                 };
+            }
+            if let Some(refused) = halt.refused(step) {
+                return End::Asked(refused);
             }
             self.clock.sleep(Duration::from_secs(1)).await;
         }
@@ -578,7 +633,7 @@ impl Progress {
     }
 
     /// Branches whose gate failed and of which no step runs any more.
-    fn quiet_failures(&mut self) -> Vec<(WorkloadName, u32, String)> {
+    fn quiet_failures(&mut self) -> Vec<(WorkloadName, u32, Refused)> {
         let running: BTreeSet<WorkloadName> = self
             .running
             .keys()
@@ -587,9 +642,9 @@ impl Progress {
         let mut quiet = Vec::new();
         for (branch, failure) in &mut self.halted {
             if !running.contains(branch)
-                && let Some((wave, why)) = failure.take()
+                && let Some((wave, refused)) = failure.take()
             {
-                quiet.push((branch.clone(), wave, why));
+                quiet.push((branch.clone(), wave, refused));
             }
         }
         quiet

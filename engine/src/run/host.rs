@@ -5,6 +5,7 @@
 //! [`HostError::Lost`]: the executor locks again, reads the node again, and decides from what it
 //! sees. Everything here is stated in the engine's words; SSH and containerd are not known.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::action::{Action, Peer};
 use crate::plan::graph::{Graph, Probe};
 use crate::plan::ledger::Head;
-use crate::plan::names::{NodeName, PodId, Tenant};
+use crate::plan::names::{NodeName, PodId, Tenant, WorkloadName};
 use crate::plan::observation::NodeObservation;
 
 /// What the engine asks of the nodes. All verbs may run at once for different nodes; at most one
@@ -138,6 +139,21 @@ pub trait Host: Send + Sync + 'static {
         bytes: &[u8],
     ) -> impl Future<Output = Result<(), HostError>> + Send;
 
+    /// Leaves a word on the keeper for whoever applies, without its lock; it takes the place of an earlier one.
+    fn ask(
+        &self,
+        keeper: &NodeName,
+        tenant: &Tenant,
+        ask: &Ask,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+
+    /// Reads the last word that was left on the keeper for whoever applies; what is none is no word.
+    fn asked(
+        &self,
+        keeper: &NodeName,
+        tenant: &Tenant,
+    ) -> impl Future<Output = Result<Option<Ask>, HostError>> + Send;
+
     /// Removes the tenant's ledger, or a copy, and what the node remembers of it: the last write of a
     /// destroy. Needs the node's lock.
     fn ledger_remove(
@@ -188,6 +204,20 @@ impl LockClaim {
             lines: head.lines,
         }
     }
+}
+
+/// What somebody asks of the apply that is under way: to take back what it is rolling out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ask {
+    /// The hash of the ledger's line with which that apply began: no other is meant.
+    pub apply: String,
+    /// Which rollouts.
+    pub workloads: BTreeSet<WorkloadName>,
+    /// Who asks: a login and a machine.
+    pub who: String,
+    /// Why, in a person's words; may be empty.
+    pub why: String,
 }
 
 /// Where a probe goes.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::host::{Host, HostError, Layer, LockClaim, ProbeTarget, Ran, Refusal};
+use super::host::{Ask, Host, HostError, Layer, LockClaim, ProbeTarget, Ran, Refusal};
 use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, Peer, PodSpec, Reflex, Write};
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
 use crate::plan::observation::{Foreign, NodeObservation, Pressure, Requests, VolumeSpec};
@@ -25,20 +25,22 @@ const READ: Duration = Duration::from_millis(5);
 /// How long a write takes.
 const WRITE: Duration = Duration::from_millis(40);
 /// Calls that need no room on a disk.
-const READS: [&str; 8] =
-    ["observe", "lock", "probe", "run", "fetch", "connections", "logs", "ledger read"];
+const READS: [&str; 9] =
+    ["observe", "lock", "probe", "run", "fetch", "connections", "logs", "ledger read", "asked"];
 /// The call that appends to a ledger.
 const APPEND: &str = "ledger append";
 /// How long an image takes to travel.
 const PUSH: Duration = Duration::from_millis(700);
 
 /// Calls that go past containerd: to the node's shell, the network, or the ledger's file.
-const BESIDE: [&str; 14] = [
+const BESIDE: [&str; 16] = [
     "lock",
     "probe",
     "fetch",
     "connections",
     "ledger read",
+    "ask",
+    "asked",
     APPEND,
     "ledger replace",
     "ledger remove",
@@ -161,6 +163,8 @@ struct TwinNode {
     /// How often its lock was taken.
     grants: u64,
     ledger: Vec<u8>,
+    /// A word for whoever applies.
+    asked: Option<Ask>,
     /// What it remembers of the ledger: epoch, lines, keeper.
     mark: Option<(u64, u64, NodeName)>,
 }
@@ -615,11 +619,30 @@ impl Host for Twin {
         self.after(fault, node, "ledger replace").await
     }
 
+    async fn ask(&self, keeper: &NodeName, _tenant: &Tenant, ask: &Ask) -> Result<(), HostError> {
+        let fault = self.call(keeper, "ask", READ).await?;
+        if let Some(node) = self.world().nodes.get_mut(keeper) {
+            node.asked = Some(ask.clone());
+        }
+        self.after(fault, keeper, "ask").await
+    }
+
+    /// Counts as a call only where there is a word: histories without one stay what they are.
+    async fn asked(&self, keeper: &NodeName, _: &Tenant) -> Result<Option<Ask>, HostError> {
+        let asked = self.world().nodes.get(keeper).and_then(|node| node.asked.clone());
+        if asked.is_some() {
+            let fault = self.call(keeper, "asked", READ).await?;
+            self.after(fault, keeper, "asked").await?;
+        }
+        Ok(asked)
+    }
+
     async fn ledger_remove(&self, keeper: &NodeName, _tenant: &Tenant) -> Result<(), HostError> {
         let fault = self.call(keeper, "ledger remove", WRITE).await?;
         self.write(keeper, |world| {
             if let Some(node) = world.nodes.get_mut(keeper) {
                 node.ledger.clear();
+                node.asked = None;
                 node.mark = None;
             }
             Ok(())

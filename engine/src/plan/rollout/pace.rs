@@ -1,6 +1,6 @@
 //! What a strategy allows: who starts first, how many are replaced at once, and how many have to serve.
 
-use crate::plan::graph::{Strategy, Workload};
+use crate::plan::graph::{Rollout, Strategy, Workload};
 
 /// Says whether a replica's successor starts before it stops.
 pub(super) fn starts_first(strategy: &Strategy) -> bool {
@@ -17,6 +17,18 @@ pub fn shares(strategy: &Strategy) -> bool {
         Strategy::Canary { .. } | Strategy::BlueGreen => true,
         Strategy::Rolling { .. } | Strategy::Recreate | Strategy::Ordered => false,
     }
+}
+
+/// Says whether a new release is watched before it counts as reached; the steps of a canary are only where
+/// it runs beside an older one.
+pub(super) fn watched(rollout: &Rollout, beside: bool) -> bool {
+    let steps = match &rollout.strategy {
+        Strategy::Canary { steps, surge: _ } => beside && steps.iter().any(|s| s.bake_ms > 0),
+        Strategy::Rolling { .. } | Strategy::Recreate | Strategy::Ordered | Strategy::BlueGreen => {
+            false
+        }
+    };
+    rollout.bake_ms > 0 || !rollout.checks.is_empty() || steps
 }
 
 /// How many replicas may be replaced at once: the surge if there is one; else as many as can be

@@ -4,7 +4,7 @@
 //! A node that does not answer for a moment says nothing about a release: it is asked again, and only a
 //! whole time without an answer ends the branch, as a failure that is not the release's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -12,15 +12,15 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::{End, Executor, millis};
-use crate::plan::body::{Gate, PlanBody, Step};
+use super::{End, Executor, Refused, millis};
+use crate::plan::body::{Gate, PlanBody, Step, Work};
 use crate::plan::change;
 use crate::plan::graph::{Metric, Probe};
 use crate::plan::names::{PodId, WorkloadName};
 use crate::plan::observation::PodStatus;
 use crate::run::clock::Clock;
 use crate::run::event::Event;
-use crate::run::host::{Host, ProbeTarget, Ran};
+use crate::run::host::{Ask, Host, ProbeTarget, Ran};
 
 /// Pause between two questions to Prometheus, at most; a tenth of the whole time if that is less.
 const METRIC_PAUSE: Duration = Duration::from_secs(10);
@@ -145,11 +145,13 @@ async fn steady<H: Host, C: Clock>(
     }
 }
 
-/// The branches of which nothing further happens: nobody watches their replicas any longer. Those who
-/// wait are told in the order in which they began to, so that a history is the same each time.
+/// The branches of which nothing further happens: nobody watches their replicas any longer; and those that
+/// somebody asked to be taken back, whose next gate fails. Those who wait are told in the order in which
+/// they began to, so that a history is the same each time.
 #[derive(Debug, Default)]
 pub(super) struct Halt {
     branches: Mutex<BTreeSet<WorkloadName>>,
+    refused: Mutex<BTreeMap<WorkloadName, Refused>>,
     changed: Notify,
 }
 
@@ -160,6 +162,27 @@ impl Halt {
         self.changed.notify_waiters();
     }
 
+    /// Takes note of what somebody asked for.
+    pub(super) fn ask(&self, ask: &Ask) {
+        let why = if ask.why.is_empty() { "taken back in the midst of it" } else { &ask.why };
+        let why = why.to_owned();
+        let refused = Refused { why, who: Some(ask.who.clone()) };
+        let all = ask.workloads.iter().map(|workload| (workload.clone(), refused.clone()));
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).extend(all);
+        self.changed.notify_waiters();
+    }
+
+    /// Why the branch of a step that is a gate goes back, if somebody asked for it. Only a gate is a place to turn back at:
+    /// a plan says what is undone then, and in which order.
+    pub(super) fn refused(&self, step: &Step) -> Option<Refused> {
+        let is_gate = match &step.work {
+            Work::AwaitReady { .. } | Work::Ask(_) => true,
+            Work::Act(_) | Work::AwaitDrained { .. } => false,
+        };
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get(step.branch.as_ref()?).filter(|_| is_gate && !self.is_halted(step)).cloned()
+    }
+
     fn is_halted(&self, step: &Step) -> bool {
         let branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
         step.branch.as_ref().is_some_and(|branch| branches.contains(branch))
@@ -167,11 +190,14 @@ impl Halt {
 
     /// How a watch ends before its time, if it does: what waits for minutes keeps nobody.
     fn asked<H: Host, C: Clock>(&self, executor: &Executor<'_, H, C>, step: &Step) -> Option<End> {
+        if let Some(refused) = self.refused(step) {
+            return Some(End::Asked(refused));
+        }
         let stopped = executor.stop.load(std::sync::atomic::Ordering::Relaxed);
         (stopped || self.is_halted(step)).then_some(End::GivenUp)
     }
 
-    /// Sleeps until the time is over, or the branch is halted.
+    /// Sleeps until the time is over, or the branch is halted or goes back.
     async fn sleep<H: Host, C: Clock>(
         &self,
         executor: &Executor<'_, H, C>,
@@ -181,7 +207,7 @@ impl Halt {
         let halted = async {
             loop {
                 let changed = self.changed.notified();
-                if self.is_halted(step) {
+                if self.is_halted(step) || self.refused(step).is_some() {
                     return;
                 }
                 changed.await;
