@@ -10,6 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use berth_engine::plan::action::{Action, Peer, Write};
+use berth_engine::plan::ledger::Mark;
 use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::NodeObservation;
 use berth_engine::run::host::{Ask, Host, HostError, Layer, LockClaim, ProbeTarget, Ran};
@@ -278,6 +279,15 @@ impl Host for SshHost {
             }
         })
         .await
+    }
+
+    async fn ledger_mark(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+    ) -> Result<Option<Mark>, HostError> {
+        let link = self.link(node)?;
+        self.reading(link, ledger::mark(link, tenant)).await
     }
 
     async fn ledger_read(&self, node: &NodeName, tenant: &Tenant) -> Result<Vec<u8>, HostError> {

@@ -2,11 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use berth_engine::plan::ledger::Mark;
 use berth_engine::plan::names::Tenant;
 use berth_engine::run::host::{Ask, Refusal};
 
 use crate::fault::Fault;
-use crate::link::{Live, Writer, said};
+use crate::link::{Link, Live, Writer, said};
+use crate::observe::kernel::parse_mark;
 use crate::session::quote::Call;
 
 /// The most that one read asks for, in bytes: what a session carries in one answer has a limit.
@@ -29,6 +31,12 @@ pub(crate) async fn read(live: &Live, tenant: &Tenant) -> Result<Vec<u8>, Fault>
             return Ok(bytes);
         }
     }
+}
+
+/// Reads what a node remembers of the ledger.
+pub(crate) async fn mark(link: &Link, tenant: &Tenant) -> Result<Option<Mark>, Fault> {
+    let output = link.without_containerd(&Call::new("ledger_mark").arg(tenant.namespace())).await?;
+    Ok(parse_mark(&output.text))
 }
 
 /// Appends if the ledger's length and last line are still what they were.

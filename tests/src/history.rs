@@ -17,6 +17,8 @@ use berth_engine::plan::overrides::{self, Override, Subject};
 use berth_engine::plan::render;
 use berth_engine::plan::unreachable;
 use berth_engine::run::clock::SimulatedClock;
+use berth_engine::run::host::{Ask, Host as _};
+use berth_engine::run::ledger;
 use berth_engine::run::observe::{Survey, survey};
 use berth_engine::run::record;
 use berth_engine::run::relocate::{Wish, relocate};
@@ -244,10 +246,19 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
         }
         let engine = Engine::new(twin.another_engine(), bug);
         let clock = clock(Some(seed), dice.0);
+        let asks = async {
+            if is_asked(seed) {
+                let after = Dice(dice.0).roll(60_000);
+                tokio::time::sleep(std::time::Duration::from_millis(after)).await;
+                ask(&twin, &graph, "ben@laptop", "too slow").await;
+            }
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             biased;
             _ = take_turn(&engine, &graph, true, &clock) => {}
             () = engine.killed() => {}
+            () = asks => {}
         }
         twin.world().plan_floors(BTreeMap::new());
         twin.world().clear_faults();
@@ -277,6 +288,23 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     let seen = survey(&twin, &graph).await.map_err(|fault| fault.to_string())?;
     let (hash, world) = (seen.ledger.head.hash, twin.world());
     Ok(Ended { hash, calls: world.calls(), met: world.met().clone() })
+}
+
+/// In which histories somebody asks for what is rolled out to be taken back.
+fn is_asked(seed: u64) -> bool {
+    seed % 13 == 10
+}
+
+/// Asks whoever applies to take back all that is rolled out, as another engine does; whether anybody applies.
+pub async fn ask(twin: &Twin, graph: &Graph, who: &str, why: &str) -> bool {
+    let other = twin.another_engine();
+    let Ok(now) = ledger::read(&other, &graph.keeper, &graph.tenant).await else { return false };
+    let begins = now.lines.iter().rfind(|line| matches!(line.entry, Entry::Begin { .. }));
+    let (Some(begins), Some(flight)) = (begins, &now.head.in_flight) else { return false };
+    let workloads: BTreeSet<_> = flight.plan.branches.keys().cloned().collect();
+    tell(|| format!("{who} asks for {workloads:?} to be taken back\n"));
+    let (apply, who, why) = (begins.hash.clone(), who.to_owned(), why.to_owned());
+    other.ask(&graph.keeper, &graph.tenant, &Ask { apply, workloads, who, why }).await.is_ok()
 }
 
 /// One random history of two engines at once, each with a text of its own: the second begins while the first is at work,

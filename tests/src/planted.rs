@@ -532,6 +532,15 @@ impl Host for Engine {
         self.twin.logs(node, tenant, pod, limit).await
     }
 
+    async fn ledger_mark(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+    ) -> Result<Option<Mark>, HostError> {
+        let mark = self.twin.ledger_mark(node, tenant).await?;
+        Ok(mark.filter(|_| !self.has(Bug::FencesAreForced)))
+    }
+
     async fn ledger_read(&self, keeper: &NodeName, tenant: &Tenant) -> Result<Vec<u8>, HostError> {
         let mut bytes = self.twin.ledger_read(keeper, tenant).await?;
         let late = std::mem::take(&mut self.kept().late);

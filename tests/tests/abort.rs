@@ -1,18 +1,15 @@
 //! A rollout that somebody else asks to be taken back, in the midst of it.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::graph::{Graph, OnFail, Strategy};
-use berth_engine::plan::ledger::{Entry, Outcome};
+use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::names::WorkloadName;
 use berth_engine::run::apply::Applied;
-use berth_engine::run::host::{Ask, Host as _};
-use berth_engine::run::ledger;
 use berth_engine::run::twin::{Behaviour, Twin};
 use berth_tests::drive::{apply, plan, simulate, turn};
-use berth_tests::history::{canary, shop_by};
+use berth_tests::history::{ask, canary, shop_by};
 use berth_tests::project::{ROLLING, image, world};
 
 const BEN: &str = "ben@laptop";
@@ -24,26 +21,12 @@ async fn started(graph: &Graph) -> Twin {
     twin
 }
 
-/// Leaves a word for the apply that is under way, as another engine does.
-async fn ask(twin: &Twin, graph: &Graph) {
-    let other = twin.another_engine();
-    let now = ledger::read(&other, &graph.keeper, &graph.tenant).await.expect("a ledger");
-    let begins = now.lines.iter().rfind(|line| matches!(line.entry, Entry::Begin { .. }));
-    let ask = Ask {
-        apply: begins.expect("an apply").hash.clone(),
-        workloads: BTreeSet::from([WorkloadName::new("web")]),
-        who: BEN.to_owned(),
-        why: "too slow".to_owned(),
-    };
-    other.ask(&graph.keeper, &graph.tenant, &ask).await.expect("a keeper");
-}
-
 /// Applies a text, and asks for it to be taken back after a while.
 async fn aborted(twin: &Twin, graph: &Graph, after: Duration) -> Applied {
     let (seen, body) = plan(twin, graph, Goal::Converge).await;
     let asks = async {
         tokio::time::sleep(after).await;
-        ask(twin, graph).await;
+        ask(twin, graph, BEN, "too slow").await;
     };
     let (applied, ()) = tokio::join!(apply(twin, graph, &seen, &body), asks);
     applied.expect("an outcome")
@@ -120,7 +103,16 @@ fn a_word_of_yesterday_is_none() {
     simulate(async {
         let of = |letter| shop_by(image(letter), canary(&[1000], 60_000));
         let twin = started(&of('a')).await;
-        ask(&twin, &of('a')).await;
+        let (seen, body) = plan(&twin, &of('b'), Goal::Converge).await;
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(ask(&twin, &of('b'), BEN, "too slow").await);
+        };
+        // The engine is gone before it looks.
+        let graph = of('b');
+        let stopped = apply(&twin, &graph, &seen, &body);
+        let stopped = tokio::time::timeout(Duration::from_millis(1500), stopped);
+        assert!(tokio::join!(stopped, late).0.is_err());
         let turn = turn(&twin, &of('b'), Goal::Converge).await;
         let applied = turn.applied.expect("an apply").expect("an outcome");
         assert_eq!(applied.outcome, Outcome::Done);

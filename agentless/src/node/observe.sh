@@ -18,13 +18,7 @@ observe() {
   for name in ptp static; do
     [ -x /usr/lib/cni/$name ] || [ -x /opt/cni/bin/$name ] || [ -x /usr/libexec/cni/$name ] || printf 'missing cni-%s\n' "$name"
   done
-  file=/etc/berth/ledger/$1
-  if [ -r "$file.mark" ] && read -r value <"$file.mark"; then
-    line=$(stat -c %s "$file.log" 2>/dev/null || echo 0)
-    # A first line that was being written when the node lost power never counted.
-    case $value in *' 0 '*) [ "$(head -n 1 "$file.log" 2>/dev/null | wc -l)" != 0 ] || line=0 ;; esac
-    printf 'mark %s %s\n' "$line" "$value"
-  fi
+  ledger_mark "$1"
   [ -r /etc/berth/node/network.json ] && IFS= read -r line </etc/berth/node/network.json && printf 'network %s\n' "$line"
   for file in /etc/berth/reflexes/*/version; do
     [ -r "$file" ] || continue
@@ -50,4 +44,14 @@ observe() {
   done
   stat -c 'started %.3Y %n' /run/containerd/io.containerd.runtime.v2.task/"$1"/*/init.pid 2>/dev/null
   printf 'end\n'
+}
+
+# ledger_mark NAMESPACE: what is remembered of the ledger, as `observe` says it.
+ledger_mark() {
+  local file=/etc/berth/ledger/$1 value size
+  [ -r "$file.mark" ] && read -r value <"$file.mark" || return 0
+  size=$(stat -c %s "$file.log" 2>/dev/null || echo 0)
+  # A first line that was being written when the node lost power never counted.
+  case $value in *' 0 '*) [ "$(head -n 1 "$file.log" 2>/dev/null | wc -l)" != 0 ] || size=0 ;; esac
+  printf 'mark %s %s\n' "$size" "$value"
 }

@@ -199,6 +199,11 @@ fn listening(input: &str) -> IResult<&str, NodePort> {
     .parse(input)
 }
 
+/// Reads what a node remembers of the ledger, alone.
+pub(crate) fn parse_mark(text: &str) -> Option<Mark> {
+    preceded(tag("mark "), mark).parse(text.trim_end()).ok().map(|(_, mark)| mark)
+}
+
 /// What is remembered of the ledger: `BYTES EPOCH LINES KEEPER`.
 fn mark(input: &str) -> IResult<&str, Mark> {
     let space = || char(' ');

@@ -19,6 +19,9 @@ use super::names::{ImageDigest, NodeName, PodId, SpecDigest, VolumeId, WorkloadN
 pub struct Observation {
     /// One view a node of the graph.
     pub nodes: BTreeMap<NodeName, NodeView>,
+    /// What nodes remember of our tenant's ledger that could not be read otherwise. No plan depends on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub marks: BTreeMap<NodeName, Mark>,
 }
 
 /// A node seen, or not.
@@ -283,6 +286,12 @@ impl Facts {
 }
 
 impl Observation {
+    /// What the nodes remember of our tenant's ledger.
+    pub fn marks(&self) -> impl Iterator<Item = &Mark> {
+        let seen = self.nodes.keys().filter_map(|node| self.seen(node));
+        seen.filter_map(|seen| seen.ledger.as_ref()).chain(self.marks.values())
+    }
+
     /// Looks a reachable node up.
     pub fn seen(&self, node: &NodeName) -> Option<&NodeObservation> {
         match self.nodes.get(node)? {

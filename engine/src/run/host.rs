@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::action::{Action, Peer};
 use crate::plan::graph::{Graph, Probe};
-use crate::plan::ledger::Head;
+use crate::plan::ledger::{Head, Mark};
 use crate::plan::names::{NodeName, PodId, Tenant, WorkloadName};
 use crate::plan::observation::NodeObservation;
 
@@ -106,6 +106,13 @@ pub trait Host: Send + Sync + 'static {
         pod: &PodId,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<u8>, HostError>> + Send;
+
+    /// Reads what a node remembers of the tenant's ledger, also while its containerd does not answer.
+    fn ledger_mark(
+        &self,
+        node: &NodeName,
+        tenant: &Tenant,
+    ) -> impl Future<Output = Result<Option<Mark>, HostError>> + Send;
 
     /// Reads the tenant's ledger, or its copy, from a node; empty if there is none.
     fn ledger_read(

@@ -107,18 +107,15 @@ pub async fn read_all<H: Host>(
 /// left that was killed before its first line does not count, if its keeper shows that it has none.
 pub fn newest(observation: &Observation) -> Option<&Mark> {
     let some = is_somewhere(observation);
-    let seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
-    let marks = seen.filter_map(|seen| seen.ledger.as_ref());
     let counts = |mark: &&Mark| {
         some || (mark.epoch, mark.lines) != (0, 0) || observation.seen(&mark.keeper).is_none()
     };
-    marks.filter(counts).max_by_key(|mark| (mark.epoch, mark.lines))
+    observation.marks().filter(counts).max_by_key(|mark| (mark.epoch, mark.lines))
 }
 
-/// Whether a node that answered has the ledger or a copy.
+/// Whether a node that says so has the ledger or a copy.
 pub fn is_somewhere(observation: &Observation) -> bool {
-    let seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
-    seen.filter_map(|seen| seen.ledger.as_ref()).any(|mark| mark.bytes > 0)
+    observation.marks().any(|mark| mark.bytes > 0)
 }
 
 /// Says whether a ledger that was read is the one that the nodes know, whole, from whom they know.

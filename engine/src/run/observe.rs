@@ -15,20 +15,29 @@ use crate::plan::observation::{NodeView, Observation};
 use crate::plan::planner::{self, Inputs};
 
 /// Reads every node of the graph, all at once. A node that does not answer is unknown, with its
-/// reason; nothing here fails.
+/// reason; what it remembers of the ledger it may say nevertheless. Nothing here fails.
 pub async fn observe<H: Host>(host: &H, graph: &Graph) -> Observation {
     let reads = graph.nodes.keys().map(|name| async move {
+        let mut mark = None;
         let view = match host.observe(name, &graph.tenant).await {
             Ok(seen) => NodeView::Seen(Box::new(seen)),
-            Err(HostError::Unreachable { node: _, layer, why }) => NodeView::Unknown {
-                why: format!("{layer}: {why}"),
-                silent: matches!(layer, Layer::Dns | Layer::Tcp),
-            },
+            Err(HostError::Unreachable { node: _, layer, why }) => {
+                if matches!(layer, Layer::Containerd | Layer::Forwarding | Layer::Permission) {
+                    mark = host.ledger_mark(name, &graph.tenant).await.ok().flatten();
+                }
+                let silent = matches!(layer, Layer::Dns | Layer::Tcp);
+                NodeView::Unknown { why: format!("{layer}: {why}"), silent }
+            }
             Err(error) => NodeView::Unknown { why: error.to_string(), silent: false },
         };
-        (name.clone(), view)
+        (name, view, mark)
     });
-    Observation { nodes: join_all(reads).await.into_iter().collect() }
+    let mut observation = Observation::default();
+    for (name, view, mark) in join_all(reads).await {
+        observation.marks.extend(mark.map(|mark| (name.clone(), mark)));
+        observation.nodes.insert(name.clone(), view);
+    }
+    observation
 }
 
 /// The world as it was read: nodes and ledger.

@@ -394,9 +394,7 @@ async fn go_on<H: Host>(
 
 /// Whether the nodes know of lines that a ledger does not have.
 fn lacks_lines(observation: &Observation, head: &Head) -> bool {
-    let seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
-    let mut marks = seen.filter_map(|seen| seen.ledger.as_ref());
-    marks.any(|mark| mark.epoch >= head.epoch && mark.lines > head.lines)
+    observation.marks().any(|mark| mark.epoch >= head.epoch && mark.lines > head.lines)
 }
 
 fn claim(graph: &Graph, wish: &Wish, epoch: u64, lines: u64) -> LockClaim {

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::host::{Ask, Host, HostError, Layer, LockClaim, ProbeTarget, Ran, Refusal};
 use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, Peer, PodSpec, Reflex, Write};
+use crate::plan::ledger::Mark;
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
 use crate::plan::observation::{Foreign, NodeObservation, Pressure, Requests, VolumeSpec};
 use crate::plan::peers;
@@ -563,6 +564,16 @@ impl Host for Twin {
         let fault = self.call(node, "logs", READ).await?;
         self.after(fault, node, "logs").await?;
         Ok(format!("{pod}: starting\n{pod}: waiting for the database\n").into_bytes())
+    }
+
+    /// Counts as no call of its own: it is a part of looking at a node.
+    async fn ledger_mark(
+        &self,
+        node: &NodeName,
+        _tenant: &Tenant,
+    ) -> Result<Option<Mark>, HostError> {
+        let world = self.world();
+        Ok(world.nodes.get(node).filter(|node| !node.cut).and_then(TwinNode::mark))
     }
 
     async fn ledger_read(&self, keeper: &NodeName, _tenant: &Tenant) -> Result<Vec<u8>, HostError> {

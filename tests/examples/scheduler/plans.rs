@@ -54,7 +54,7 @@ fn project(nodes: usize, replicas: usize) -> (Graph, Observation) {
     let view =
         |(number, name): (usize, &NodeName)| (name.clone(), NodeView::Seen(Box::new(seen(number))));
     let nodes: BTreeMap<_, _> = graph.nodes.keys().enumerate().map(view).collect();
-    (graph, Observation { nodes })
+    (graph, Observation { nodes, ..Observation::default() })
 }
 
 /// Nodes and replicas of each point of the curve.

@@ -559,16 +559,17 @@ impl World {
                 listens: node.listens.clone(),
                 clock_skew_ms: 0,
             },
-            ledger: node.mark.clone().map(|(epoch, lines, keeper)| Mark {
-                epoch,
-                lines,
-                keeper,
-                bytes: match node.ledger.contains(&b'\n') {
-                    true => node.ledger.len() as u64,
-                    false => 0,
-                },
-            }),
+            ledger: node.mark(),
         })
+    }
+}
+
+impl TwinNode {
+    /// What it remembers of the ledger.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        let (epoch, lines, keeper) = self.mark.clone()?;
+        let bytes = if self.ledger.contains(&b'\n') { self.ledger.len() as u64 } else { 0 };
+        Some(Mark { epoch, lines, keeper, bytes })
     }
 }
 
