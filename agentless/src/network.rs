@@ -5,6 +5,10 @@
 //! netfilter. The rules of the table are constant; services are elements of its maps (see
 //! [`crate::endpoint`]). Endpoint addresses are local to every node (an AnyIP route), which gives
 //! the node's own connections a route before they are translated, for both families.
+//!
+//! A range that covers the way back to us would cut us off. So a change is made at run time first, and kept once another
+//! connection has come in since; if none does, or nothing is heard any more, the node takes it back by itself, also when it
+//! boots (`network_undo` in `agentless/src/node/wiring.sh`).
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -12,6 +16,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use berth_engine::plan::action::{NodeNetwork, Peer};
 use berth_engine::plan::peers::named;
 use berth_engine::run::host::Refusal;
+use russh::Disconnect;
 
 use crate::endpoint::{MARK, SLOTS};
 use crate::fault::Fault;
@@ -42,7 +47,11 @@ pub(crate) async fn ensure(
         .arg(routes(network, peers));
     let output = writer.run(&call).await?;
     match output.status {
-        0 => Ok(()),
+        0 => confirm(writer).await,
+        82 => Err(Fault::failed(
+            "set up the network",
+            "with that change the node could not hear this machine any more, twice, and took it back; does a range of `network` cover this machine's address, or one on the way?",
+        )),
         77 => Err(Refusal::Missing {
             what: output.text.split(" is missing").next().unwrap_or_default().to_owned(),
             mend: "apt-get install nftables iproute2 util-linux containernetworking-plugins"
@@ -50,6 +59,27 @@ pub(crate) async fn ensure(
         }
         .into()),
         status => Err(Fault::failed("set up the network", &said(status, &output.text))),
+    }
+}
+
+/// Comes in anew, and has the change kept; or taken back, if the door is shut.
+async fn confirm(writer: &Writer<'_>) -> Result<(), Fault> {
+    match writer.link.dial().await {
+        Ok(dialed) => {
+            let _ = dialed.handle.disconnect(Disconnect::ByApplication, "", "en").await;
+            writer.must("keep the network", &Call::new("network_keep")).await.map(drop)
+        }
+        Err(fault) => {
+            let why = match fault {
+                Fault::Unreachable { layer, why } => format!("{layer}: {why}"),
+                other => other.at(writer.link.node()).to_string(),
+            };
+            writer.must("take the network back", &Call::new("network_undo")).await?;
+            let words = format!(
+                "after that change the node could not be reached anew, so it was taken back: {why}"
+            );
+            Err(Fault::failed("set up the network", &words))
+        }
     }
 }
 

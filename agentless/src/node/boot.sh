@@ -2,6 +2,7 @@
 
 # Brings the network and every pod's namespaces back, before containerd starts the pods.
 boot_net() {
+  network_undo
   [ -f /etc/berth/node/network ] || return 0
   net_base
   for pod in /etc/berth/tenants/*/pods/*/pod; do

@@ -72,8 +72,9 @@ put_mark() {
 }
 
 give_lock() {
+  network_left
   tidy
-  rm -f /run/berth/lock.claim
+  rm -f /run/berth/lock.claim /run/berth/network.undone
   exec 9>&-
 }
 
@@ -93,6 +94,7 @@ tidy() {
 # the engine was not heard for too long, and a late call of its must not arrive.
 abandon() {
   local pid=$$ key value name
+  network_left
   while [ "$pid" -gt 1 ]; do
     # A parent that ended meanwhile has no file, and no parent.
     value=1
@@ -119,10 +121,13 @@ serve() {
     heard=$?
     # Above 128 is a time-out; anything else is the engine's end of the channel.
     [ "$heard" -gt 128 ] && abandon
-    [ "$heard" -eq 0 ] || exit 0
+    [ "$heard" -eq 0 ] || id=bye
     case $id in
       beat) ;;
-      bye) exit 0 ;;
+      bye)
+        network_left
+        exit 0
+        ;;
       lock)
         eval "take_lock $rest"
         emit "$length" "$answer" "$?"

@@ -1,13 +1,19 @@
 # What the engine's verbs need of the node's shell, one function a verb.
 
-# network_up NETWORK-JSON NETWORK-LINE TABLE ROUTES
+# network_up NETWORK-JSON NETWORK-LINE TABLE ROUTES: at run time, until network_keep; 82 if that has cut us off twice.
 network_up() {
-  local tool
+  local tool tried
   for tool in nft ip unshare flock; do
     command -v "$tool" >/dev/null || { echo "$tool is missing"; return 77; }
   done
   cni_dir >/dev/null || { cni_dir; return 77; }
+  tried=$(grep -cxFs -- "$(network_try "$2")" /run/berth/network.undone)
+  [ "${tried:-0}" -lt 2 ] || return 82
   mkdir -p /etc/berth/node /etc/berth/claims /etc/berth/tenants /run/berth || return
+  if [ ! -d /etc/berth/node.before ]; then
+    rm -rf /etc/berth/node.copy
+    cp -a /etc/berth/node /etc/berth/node.copy && sync && mv /etc/berth/node.copy /etc/berth/node.before || return
+  fi
   put /etc/berth/node/network "$2" && put /etc/berth/node/base.nft "$3" && printf '%s' "$4" >/etc/berth/node/routes || return
   net_base && net_routes || return
   # What the prune reflex changed is in the table no more.
@@ -21,32 +27,35 @@ network_up() {
   put /etc/berth/node/network.json "$1"
 }
 
+# Who tries which network: network_try NETWORK-LINE.
+network_try() { printf '%s %s' "$(cksum </run/berth/lock.claim)" "$1"; }
+
+# network_keep: the engine has come in anew, so the change stays.
+network_keep() {
+  rm -rf /etc/berth/node.before && rm -f /run/berth/network.undone && sync /etc/berth
+}
+
+# What was not confirmed by whoever holds the lock goes back when they leave, or are not heard any more; what runs for
+# them ends first, or has ten seconds.
+network_left() {
+  local tries=0
+  [ -d /etc/berth/node.before ] && [ -e /proc/self/fd/9 ] || return 0
+  while [ -n "$(jobs -pr)" ] && [ "$tries" -lt 50 ]; do
+    tries=$((tries + 1))
+    sleep 0.2
+  done
+  [ ! -f /etc/berth/node/network ] || printf '%s\n' "$(network_try "$(cat /etc/berth/node/network)")" >>/run/berth/network.undone
+  network_undo >/dev/null 2>&1
+}
+
 network_down() {
-  local family range via gateway4 gateway6 range4 range6 endpoints4 endpoints6 file value
   local left
   left=$(ls -A /etc/berth/tenants 2>/dev/null)
   [ -z "$left" ] || { printf '%s' "${left//$'\n'/, }"; return 78; }
-  nft delete table inet berth 2>/dev/null
   nft delete table inet berth_ports 2>/dev/null
-  [ -f /etc/berth/node/routes ] && while read -r family range via; do
-    ip "-$family" route del "$range" via "$via" 2>/dev/null
-  done </etc/berth/node/routes
-  if [ -f /etc/berth/node/network ]; then
-    read -r gateway4 gateway6 range4 range6 endpoints4 endpoints6 </etc/berth/node/network
-    ip -force -batch - 2>/dev/null <<EOF
-route del local $endpoints4 dev lo
-route del local $endpoints6 dev lo
-route del unreachable $range4
-route del unreachable $range6
-addr del $gateway4/32 dev lo
-addr del $gateway6/128 dev lo
-EOF
-  fi
-  # In reverse: what was set last goes back first.
-  [ -f /etc/berth/node/found ] && tac /etc/berth/node/found | while read -r file value; do
-    [ -e "$file" ] && printf '%s' "$value" >"$file"
-  done
-  rm -rf /etc/berth/node /etc/berth/claims /etc/berth/tenants /run/berth/pods
+  net_unset
+  settings_back /dev/null
+  rm -rf /etc/berth/node /etc/berth/node.before /etc/berth/claims /etc/berth/tenants /run/berth/pods
   rmdir /etc/berth/reflexes /etc/berth/ledger /etc/berth 2>/dev/null
   return 0
 }

@@ -109,6 +109,48 @@ net_routes() {
   return "$lost"
 }
 
+# Takes out of the kernel what net_base and net_routes have set, as the files say.
+net_unset() {
+  nft delete table inet berth 2>/dev/null
+  [ -f /etc/berth/node/routes ] && while read -r family range via; do
+    ip "-$family" route del "$range" via "$via" 2>/dev/null
+  done </etc/berth/node/routes
+  [ -f /etc/berth/node/network ] || return 0
+  read -r gateway4 gateway6 range4 range6 endpoints4 endpoints6 </etc/berth/node/network
+  ip -force -batch - 2>/dev/null <<EOF
+route del local $endpoints4 dev lo
+route del local $endpoints6 dev lo
+route del unreachable $range4
+route del unreachable $range6
+addr del $gateway4/32 dev lo
+addr del $gateway6/128 dev lo
+EOF
+  return 0
+}
+
+# Gives back the settings that were found, but those that another file notes as well: the last one first.
+settings_back() {
+  [ -f /etc/berth/node/found ] && tac /etc/berth/node/found | while read -r file value; do
+    [ -e "$file" ] && ! grep -qs "^$file " "$1" && printf '%s' "$value" >"$file"
+  done
+  return 0
+}
+
+# Takes back a change of the network that nobody confirmed: what was before it is beside it until then.
+network_undo() {
+  [ -d /etc/berth/node.before ] || return 0
+  net_unset
+  settings_back /etc/berth/node.before/found
+  rm -rf /etc/berth/node && mv /etc/berth/node.before /etc/berth/node || return
+  if [ -f /etc/berth/node/network ]; then
+    net_base
+    net_routes
+    ports_set
+  else
+    rm -rf /etc/berth/node
+  fi
+}
+
 # Pins a pod's network, IPC and host-name namespaces, and wires the first: pod_wire NAMESPACE ID.
 # Its runtime specification sets the host name.
 pod_wire() {

@@ -135,7 +135,7 @@ pub enum Reflex {
 impl Reflex {
     /// Every reflex, with the version that this Berth installs.
     pub const CURRENT: [(Self, u32); 5] =
-        [(Self::Boot, 2), (Self::Rotate, 2), (Self::Live, 1), (Self::Prune, 1), (Self::Backoff, 1)];
+        [(Self::Boot, 3), (Self::Rotate, 2), (Self::Live, 1), (Self::Prune, 1), (Self::Backoff, 1)];
 
     /// The name that files, units and people use.
     pub fn name(self) -> &'static str {
