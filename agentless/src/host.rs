@@ -10,12 +10,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use berth_engine::plan::action::{Action, Peer, Write};
+use berth_engine::plan::etcd;
 use berth_engine::plan::ledger::Mark;
 use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::NodeObservation;
 use berth_engine::run::host::{Ask, Host, HostError, Layer, LockClaim, ProbeTarget, Ran};
 
 use crate::connect::dial::{Dialer, Options, Target};
+use crate::etcd::Cluster;
 use crate::fault::Fault;
 use crate::link::{Link, Writer, said};
 use crate::record::{Record, Recorded};
@@ -30,6 +32,7 @@ const LEDGER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The fleet's nodes over SSH.
 pub struct SshHost {
     links: BTreeMap<NodeName, Arc<Link>>,
+    etcd: Option<Cluster>,
     options: Options,
     record: Record,
 }
@@ -46,7 +49,9 @@ impl SshHost {
                 (node, Arc::new(link))
             })
             .collect();
-        Self { links, options, record }
+        let cluster = options.etcd.clone();
+        let etcd = cluster.map(|(etcd, login)| Cluster::new(etcd, login, &options.project_root));
+        Self { links, etcd, options, record }
     }
 
     /// Every mutating call and command that was sent, in order.
@@ -56,6 +61,9 @@ impl SshHost {
 
     /// Gives back every lock and ends every connection.
     pub async fn close(&self) {
+        if let Some(etcd) = &self.etcd {
+            etcd.unlock().await;
+        }
         let mut closing = tokio::task::JoinSet::new();
         for link in self.links.values() {
             let link = link.clone();
@@ -71,9 +79,18 @@ impl SshHost {
     pub(crate) fn link(&self, node: &NodeName) -> Result<&Arc<Link>, HostError> {
         self.links.get(node).ok_or_else(|| HostError::Unreachable {
             node: node.clone(),
-            layer: Layer::Dns,
-            why: "no node of this name is in the fleet".to_owned(),
+            layer: if etcd::keeps(node) { Layer::Etcd } else { Layer::Dns },
+            why: if etcd::keeps(node) {
+                "the ledger is there, and the text's `project` names no `etcd`".to_owned()
+            } else {
+                "no node of this name is in the fleet".to_owned()
+            },
         })
+    }
+
+    /// The cluster, if it is meant.
+    fn cluster(&self, keeper: &NodeName) -> Option<&Cluster> {
+        self.etcd.as_ref().filter(|_| etcd::keeps(keeper))
     }
 
     /// Runs a read with the time that reads have.
@@ -166,11 +183,17 @@ impl Host for SshHost {
     }
 
     async fn lock(&self, node: &NodeName, claim: &LockClaim) -> Result<(), HostError> {
+        if let Some(etcd) = self.cluster(node) {
+            return etcd.lock(claim).await.map_err(|fault| fault.at(node));
+        }
         let link = self.link(node)?;
         self.reading(link, link.lock(claim)).await
     }
 
     async fn unlock(&self, node: &NodeName) {
+        if let Some(etcd) = self.cluster(node) {
+            return etcd.unlock().await;
+        }
         if let Ok(link) = self.link(node) {
             link.unlock().await;
         }
@@ -286,11 +309,17 @@ impl Host for SshHost {
         node: &NodeName,
         tenant: &Tenant,
     ) -> Result<Option<Mark>, HostError> {
+        if let Some(etcd) = self.cluster(node) {
+            return etcd.mark(tenant).await.map_err(|fault| fault.at(node));
+        }
         let link = self.link(node)?;
         self.reading(link, ledger::mark(link, tenant)).await
     }
 
     async fn ledger_read(&self, node: &NodeName, tenant: &Tenant) -> Result<Vec<u8>, HostError> {
+        if let Some(etcd) = self.cluster(node) {
+            return etcd.read(tenant).await.map_err(|fault| fault.at(node));
+        }
         let link = self.link(node)?;
         self.reading(link, async {
             let live = link.live().await?;
@@ -300,6 +329,9 @@ impl Host for SshHost {
     }
 
     async fn ask(&self, keeper: &NodeName, tenant: &Tenant, ask: &Ask) -> Result<(), HostError> {
+        if let Some(etcd) = self.cluster(keeper) {
+            return etcd.ask(tenant, ask).await.map_err(|fault| fault.at(keeper));
+        }
         let link = self.link(keeper)?;
         self.reading(link, async {
             let live = link.live().await?;
@@ -309,6 +341,9 @@ impl Host for SshHost {
     }
 
     async fn asked(&self, keeper: &NodeName, tenant: &Tenant) -> Result<Option<Ask>, HostError> {
+        if let Some(etcd) = self.cluster(keeper) {
+            return etcd.asked(tenant).await.map_err(|fault| fault.at(keeper));
+        }
         let link = self.link(keeper)?;
         self.reading(link, async {
             let live = link.live().await?;
@@ -325,6 +360,9 @@ impl Host for SshHost {
         prev: &str,
         bytes: &[u8],
     ) -> Result<(), HostError> {
+        if let Some(etcd) = self.cluster(node) {
+            return etcd.append(tenant, (at, prev), bytes).await.map_err(|fault| fault.at(node));
+        }
         self.ledger_write(node, tenant, "append to the ledger", |writer| async move {
             ledger::append(&writer, tenant, (at, prev), bytes).await
         })
@@ -337,6 +375,9 @@ impl Host for SshHost {
         tenant: &Tenant,
         bytes: &[u8],
     ) -> Result<(), HostError> {
+        if let Some(etcd) = self.cluster(node) {
+            return etcd.replace(tenant, bytes).await.map_err(|fault| fault.at(node));
+        }
         self.ledger_write(node, tenant, "write the ledger", |writer| async move {
             ledger::replace(&writer, tenant, bytes).await
         })
@@ -344,6 +385,9 @@ impl Host for SshHost {
     }
 
     async fn ledger_remove(&self, node: &NodeName, tenant: &Tenant) -> Result<(), HostError> {
+        if let Some(etcd) = self.cluster(node) {
+            return etcd.remove(tenant).await.map_err(|fault| fault.at(node));
+        }
         self.ledger_write(node, tenant, "remove the ledger", |writer| async move {
             ledger::remove(&writer, tenant).await
         })

@@ -18,6 +18,7 @@ mod care;
 mod connect;
 mod containerd;
 mod endpoint;
+pub mod etcd;
 mod fault;
 mod fetch;
 mod host;

@@ -9,6 +9,7 @@ use berth_engine::run::ledger::LedgerFault;
 use berth_engine::run::record::RecordError;
 use berth_engine::run::relocate::MoveError;
 
+use crate::commands::ledger::written;
 use crate::replicas::ChoiceError;
 use crate::saved::SavedError;
 
@@ -183,7 +184,8 @@ fn mend(error: &(dyn Error + 'static)) -> Option<String> {
     match fault {
         Some(LedgerFault::Elsewhere { named, keeper, .. }) => {
             return Some(format!(
-                "`berth ledger move` brings it to {named}; `keeper: {keeper}` in the text leaves it there"
+                "`berth ledger move` brings it to {named}; {} in the text leaves it there",
+                written(keeper)
             ));
         }
         Some(LedgerFault::Behind { .. } | LedgerFault::Unfinished { .. }) => {

@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use berth_agentless::etcd::Login;
 use berth_agentless::{Options, SshConfig, SshHost, Target};
 use berth_engine::plan::graph::{Graph, Node};
 use berth_engine::plan::names::NodeName;
@@ -67,6 +68,7 @@ pub(crate) fn host(project: &Project, global: &Global) -> SshHost {
 /// How all nodes are talked to.
 pub(crate) fn options(project: &Project, global: &Global) -> Options {
     let mut options = Options::for_project(project.root.clone(), project.registries.clone());
+    options.etcd = project.etcd.clone().map(|etcd| (etcd, login()));
     options.known_hosts.extend(global.known_hosts.clone());
     options.identity.clone_from(&global.identity);
     options.ssh_config = match &global.ssh_config {
@@ -81,6 +83,15 @@ pub(crate) fn options(project: &Project, global: &Global) -> Options {
         }));
     }
     options
+}
+
+/// How this machine logs in to etcd. What is not there is not offered.
+fn login() -> Login {
+    let file = |name| std::env::var_os(name).and_then(|path| std::fs::read(path).ok());
+    Login {
+        password: std::env::var("BERTH_ETCD_PASSWORD").ok(),
+        certificate: file("BERTH_ETCD_CERT").zip(file("BERTH_ETCD_KEY")),
+    }
 }
 
 /// What every node says of itself, for commands that only look.

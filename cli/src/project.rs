@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use berth_agentless::image::Registries;
 use berth_engine::plan::canon::digest_of;
+use berth_engine::plan::etcd::Etcd;
 use berth_engine::plan::graph::Graph;
 use berth_engine::plan::lockfile::LockfileError;
 use berth_engine::plan::lower;
@@ -39,6 +40,8 @@ pub(crate) struct Project {
     pub(crate) snapshot: Snapshot,
     /// Where images come from that are not beside it.
     pub(crate) registries: Arc<Registries>,
+    /// The cluster that keeps the ledger, if no node does.
+    pub(crate) etcd: Option<Etcd>,
     /// Whether only signed commits of it are to be applied.
     pub(crate) signed: bool,
     /// Which files it was read from, those of packages included.
@@ -214,6 +217,7 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
     let digest =
         digest_of("berth-program/2", &(&program.digest()[..], environment, images, packages));
     let signed = lower::signed(&program);
+    let etcd = lower::etcd(&program);
     let files = program.paths().map(str::to_owned).collect();
     let Program { resources, waived, .. } = program;
     let text = snapshot.clone();
@@ -224,6 +228,7 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
         resources,
         snapshot: text,
         registries,
+        etcd,
         signed,
         files,
     });

@@ -5,36 +5,14 @@
 #   registry_put NAME LAYOUT IMAGE TAG      puts an OCI layout's image there, without asking the registry
 #   registry_log NAME PATTERN               how many requests it answered whose log line has it
 
-CACHE=${BERTH_LAB_CACHE:-/var/cache/berth-lab}
+# shellcheck source=tests/lab/program.sh
+source "$LAB_HERE/program.sh"
 declare -A REGISTRIES=()
-
-# Prints where the program is, fetched once; nothing of it is installed.
-registry_program() {
-  local program=$CACHE/docker-registry/docker-registry lock tmp
-  if [[ ! -x $program ]]; then
-    mkdir -p "$CACHE"
-    exec {lock}>"$CACHE/docker-registry.lock"
-    flock "$lock"
-    if [[ ! -x $program ]]; then
-      tmp=$(mktemp -d "$CACHE/docker-registry.XXXXXX")
-      chmod 0755 "$tmp"
-      chown _apt "$tmp" 2>/dev/null || true
-      (cd "$tmp" && apt-get download -qq docker-registry) || return 1
-      dpkg-deb -x "$tmp"/*.deb "$tmp/root"
-      mkdir "$tmp/done"
-      mv "$tmp/root/usr/bin/docker-registry" "$tmp/done/"
-      mv -T "$tmp/done" "$CACHE/docker-registry"
-      rm -rf "$tmp"
-    fi
-    exec {lock}>&-
-  fi
-  printf '%s\n' "$program"
-}
 
 registry_up() {
   local name=$1 address=$2 program line
   shift 2
-  program=$(registry_program) || return 1
+  program=$(debian_program docker-registry /usr/bin/docker-registry) || return 1
   mkdir -p "$WORK/$name"
   {
     printf 'version: 0.1\nlog: { level: warn, accesslog: { disabled: false } }\n'

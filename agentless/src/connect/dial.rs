@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use berth_engine::plan::etcd::Etcd;
 use berth_engine::run::host::Layer;
 use russh::client::{Config, Handle, Handler, Session};
 use russh::keys::{HashAlg, PublicKeyOrCertificate};
@@ -43,6 +44,8 @@ pub struct Options {
     pub project_root: PathBuf,
     /// Where images come from that are not beside the project.
     pub registries: Arc<Registries>,
+    /// The cluster that keeps the ledger, if no node does, and how this machine logs in there.
+    pub etcd: Option<(Etcd, crate::etcd::Login)>,
     /// Files of trusted host keys; those that are not there are skipped.
     pub known_hosts: Vec<PathBuf>,
     /// Which ssh configuration says more of hosts.
@@ -67,6 +70,7 @@ impl Options {
         Self {
             project_root,
             registries,
+            etcd: None,
             known_hosts,
             ssh_config: SshConfig::Usual,
             identity: None,

@@ -1,6 +1,7 @@
 //! `berth ledger`: where the ledger is and who has copies; its way to another keeper.
 
 use berth_agentless::SshHost;
+use berth_engine::plan::etcd;
 use berth_engine::plan::ledger::Ledger;
 use berth_engine::plan::names::NodeName;
 use berth_engine::plan::observation::{NodeView, Observation};
@@ -78,7 +79,9 @@ async fn show(host: &SshHost, project: &Project) -> Ended {
             say!("{}  {}", graph.tenant, paint::error(&format!("{newest}: {fault}")));
             exit = Exit::Partial;
         }
-        None if held.is_empty() && observation.seen(&newest).is_some() => {
+        None if held.is_empty()
+            && (observation.seen(&newest).is_some() || etcd::keeps(&newest)) =>
+        {
             say!("{}  no ledger yet: the first apply begins one", graph.tenant);
         }
         None => {
@@ -89,8 +92,9 @@ async fn show(host: &SshHost, project: &Project) -> Ended {
     }
     if newest != graph.keeper {
         say!(
-            "! the text names {} as keeper: `berth ledger move` brings it there, or write `keeper: {newest}`",
-            graph.keeper
+            "! the text names {} as keeper: `berth ledger move` brings it there, or write {}",
+            graph.keeper,
+            written(&newest)
         );
         exit = Exit::Partial;
     }
@@ -111,6 +115,15 @@ async fn show(host: &SshHost, project: &Project) -> Ended {
         }
     }
     Ok(exit)
+}
+
+/// How a text says who keeps the ledger.
+pub(crate) fn written(keeper: &NodeName) -> String {
+    if etcd::keeps(keeper) {
+        "`etcd: { endpoints: … }`".to_owned()
+    } else {
+        format!("`keeper: {keeper}`")
+    }
 }
 
 /// How a copy stands to the ledger.

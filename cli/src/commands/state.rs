@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use berth_agentless::SshHost;
+use berth_engine::plan::etcd;
 use berth_engine::plan::ledger::{self, Entry, Ledger};
 use berth_engine::run::fold::fold;
 use berth_engine::run::journal;
@@ -111,7 +112,9 @@ async fn verify(host: &SshHost, project: &Project) -> Ended {
             bad(format!("ledger on {keeper}: {fault}"));
             None
         }
-        None if newest(&observation).is_none() && observation.seen(&graph.keeper).is_some() => {
+        None if newest(&observation).is_none()
+            && (observation.seen(&graph.keeper).is_some() || etcd::keeps(&graph.keeper)) =>
+        {
             say!("{} no ledger yet: the first apply begins one", paint::good("ok "));
             None
         }

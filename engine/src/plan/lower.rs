@@ -11,13 +11,14 @@ mod place;
 mod registry;
 mod volume;
 
-pub use registry::{registries, signed};
+pub use registry::{etcd, registries, signed};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_lang::{Diagnostic, Label, Program, Resource, ResourceKind, Severity, Span, Value};
 
 use super::action::{ImageSource, NodePort, Protocol};
+use super::etcd;
 use super::graph::{
     CanaryStep, Check, Graph, Liveness, Metric, Node, OnFail, OnUnreachable, PodTemplate, Pools,
     Port, Probe, ProbeKind, Rollout, Scale, Strategy, Workload,
@@ -136,7 +137,8 @@ impl Lowering {
             Some(Value::Ref { kind: _, name }) => Some(NodeName::new(&**name)),
             _ => None,
         };
-        let Some(keeper) = named.or(first) else {
+        let cluster = self.etcd(program, project).then(etcd::keeper);
+        let Some(keeper) = first.map(|first| cluster.or(named).unwrap_or(first)) else {
             let span = project.span();
             self.report(
                 "E0503",

@@ -11,6 +11,7 @@ pub mod companion;
 pub mod container;
 pub mod drift;
 pub mod eta;
+pub mod etcd;
 pub mod explain;
 pub mod freshness;
 pub mod graph;

@@ -310,6 +310,8 @@ pub enum Layer {
     Containerd,
     /// The node's shell, or the guarded session in it.
     Session,
+    /// The cluster that keeps the ledger.
+    Etcd,
 }
 
 impl std::fmt::Display for Layer {
@@ -324,6 +326,7 @@ impl std::fmt::Display for Layer {
             Self::Permission => "socket permission",
             Self::Containerd => "containerd",
             Self::Session => "guarded session",
+            Self::Etcd => "etcd",
         })
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 
 use super::host::{Host, HostError, LockClaim, Refusal};
+use crate::plan::etcd;
 use crate::plan::graph::Graph;
 use crate::plan::ledger::{self, Entry, Head, Ledger, LedgerError, Line, Mark};
 use crate::plan::names::{NodeName, Tenant};
@@ -87,7 +88,7 @@ pub async fn read<H: Host>(
     Ok(ledger::parse(&bytes)?)
 }
 
-/// Reads the ledger and its copies from every node that answered and has one.
+/// Reads the ledger and its copies from every node that answered and has one, and from etcd if that keeps it.
 pub async fn read_all<H: Host>(
     host: &H,
     graph: &Graph,
@@ -97,10 +98,15 @@ pub async fn read_all<H: Host>(
         let mark = observation.seen(node).and_then(|seen| seen.ledger.as_ref());
         mark.is_some_and(|mark| mark.bytes > 0)
     };
-    let nodes = graph.nodes.keys().filter(|node| has(node));
+    let cluster = Some(&graph.keeper).filter(|keeper| etcd::keeps(keeper));
+    let nodes = graph.nodes.keys().filter(|node| has(node)).chain(cluster);
     let reads =
         nodes.map(|node| async move { (node.clone(), read(host, node, &graph.tenant).await) });
-    join_all(reads).await
+    let mut all = join_all(reads).await;
+    all.retain(|(node, read)| {
+        !etcd::keeps(node) || read.as_ref().map_or(true, |ledger| ledger.head.lines > 0)
+    });
+    all
 }
 
 /// What the nodes remember of the ledger under its highest epoch: the newest of it. What a first apply

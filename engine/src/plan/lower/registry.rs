@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use berth_lang::{Program, ResourceKind, Value};
+use berth_lang::{Program, Resource, ResourceKind, Value};
 
 use super::{Lowering, list, of_kind, origin, text};
+use crate::plan::etcd::Etcd;
 use crate::plan::registry::{Access, Puller};
 
 /// Whether only signed commits of the text are to be applied.
@@ -33,7 +34,47 @@ pub fn registries(program: &Program) -> BTreeMap<String, Access> {
     entries.iter().map(|(host, value)| (host.to_string(), access(value))).collect()
 }
 
+/// The etcd cluster that keeps the ledger, if the text names one.
+pub fn etcd(program: &Program) -> Option<Etcd> {
+    let project = of_kind(program, ResourceKind::Project).next()?;
+    let value = project.value().get("etcd").filter(|value| matches!(value, Value::Record(_)))?;
+    let (ca, user) = (text(value, "ca"), text(value, "user"));
+    Some(Etcd { endpoints: list(value.get("endpoints")), ca, user })
+}
+
 impl Lowering {
+    /// Reports what is no way to an etcd; whether there is one.
+    pub(super) fn etcd(&mut self, program: &Program, project: &Resource) -> bool {
+        let Some(Etcd { endpoints, ca, user: _ }) = etcd(program) else { return false };
+        let mut report = |message: String, help: &str| {
+            self.report("E0558", origin(project, "etcd"), message, help);
+        };
+        if matches!(project.value().get("keeper"), Some(Value::Ref { .. })) {
+            let words = "a ledger is kept by a node or by etcd, and this project names both";
+            report(words.to_owned(), "leave `keeper` out, or `etcd`");
+        }
+        if endpoints.is_empty() {
+            let help = "write `endpoints: [\"https://10.0.0.5:2379\"]`, each member's URL";
+            report("this etcd has no member".to_owned(), help);
+        }
+        for endpoint in endpoints {
+            let host = endpoint.strip_prefix("https://");
+            let is_tls = host.is_some();
+            match host.or_else(|| endpoint.strip_prefix("http://")) {
+                Some(host) if is_host(host) => {}
+                Some(_) | None => report(
+                    format!("`{}` is no URL of an etcd member", endpoint.escape_debug()),
+                    "write `https://`, its host and its port: `https://10.0.0.5:2379`",
+                ),
+            }
+            if is_tls && ca.is_none() {
+                let help = "name the file of certificates to trust: `ca: \"etcd-ca.pem\"`";
+                report(format!("nothing says whom to trust as `{endpoint}`"), help);
+            }
+        }
+        true
+    }
+
     /// Reports what names no registry.
     pub(super) fn registries(&mut self, program: &Program) {
         let Some(project) = of_kind(program, ResourceKind::Project).next() else { return };
