@@ -3,6 +3,7 @@
 //! A saved plan's case is beside its code, in the command line.
 
 use berth_engine::plan::body::{Goal, StepId};
+use berth_engine::plan::canon::digest_of;
 use berth_engine::plan::graph::Strategy;
 use berth_engine::plan::ledger;
 use berth_engine::plan::names::WorkloadName;
@@ -107,4 +108,15 @@ fn an_earlier_ledger_is_read() {
         assert_eq!(web.template.image, project::image('b'));
         assert_eq!(found.head.placed.len(), placed);
     }
+}
+
+/// Journals of before version 2 had a line for each record.
+#[test]
+fn a_journal_of_before_is_read() {
+    let record = Record::Intent { step: StepId(3) };
+    let hash = digest_of("berth-journal/1", &("anchor", &record));
+    let line = serde_json::json!({ "prev": "anchor", "record": record, "hash": hash });
+    let bytes = format!("{line}\n").into_bytes();
+    assert_eq!(read(&bytes, "anchor"), (vec![record], false));
+    assert_eq!(read(&bytes, "another"), (Vec::new(), true));
 }

@@ -2,7 +2,7 @@
 //!
 //! An append-only file of lines, each naming the hash of the line before; the first names the
 //! ledger line that began the apply, which is its anchor. It is written before a step starts and
-//! after it ends; what happens at the same moment shares one write and one fsync. It serves
+//! after it ends; what happens at the same moment shares one line, one write and one fsync. It serves
 //! people and history: resuming never believes it over the nodes.
 
 use std::fs::{File, OpenOptions};
@@ -61,11 +61,28 @@ pub trait Journal: Send {
     fn append(&mut self, records: &[Record]) -> io::Result<()>;
 }
 
-#[derive(Serialize, Deserialize)]
-struct Line {
+/// What was made durable at once.
+#[derive(Serialize)]
+struct Line<'a> {
+    prev: &'a str,
+    records: &'a [Record],
+    hash: &'a str,
+}
+
+/// A line as it is read: those of before version 2 have one record each.
+#[derive(Deserialize)]
+struct Read {
     prev: String,
-    record: Record,
+    #[serde(default)]
+    record: Option<Record>,
+    #[serde(default)]
+    records: Vec<Record>,
     hash: String,
+}
+
+/// The hash of a line.
+fn hash(prev: &str, records: &[Record]) -> String {
+    digest_of("berth-journal/2", &(prev, records))
 }
 
 /// The journal on disk: one file for each apply, named by its anchor.
@@ -103,14 +120,10 @@ impl Journal for FileJournal {
         let Some(file) = &mut self.file else {
             return Err(io::Error::other("the journal was not begun"));
         };
-        let mut bytes = Vec::new();
-        for record in records {
-            let hash = digest_of("berth-journal/1", &(&self.last, record));
-            let line = Line { prev: self.last.clone(), record: record.clone(), hash: hash.clone() };
-            serde_json::to_writer(&mut bytes, &line)?;
-            bytes.push(b'\n');
-            self.last = hash;
-        }
+        let hash = hash(&self.last, records);
+        let mut bytes = serde_json::to_vec(&Line { prev: &self.last, records, hash: &hash })?;
+        bytes.push(b'\n');
+        self.last = hash;
         file.write_all(&bytes)?;
         file.sync_data()
     }
@@ -122,13 +135,16 @@ pub fn read(bytes: &[u8], anchor: &str) -> (Vec<Record>, bool) {
     let mut records = Vec::new();
     let mut last = anchor.to_owned();
     for raw in bytes.split_inclusive(|&byte| byte == b'\n') {
-        let Ok(line) = serde_json::from_slice::<Line>(raw) else { return (records, true) };
-        let hash = digest_of("berth-journal/1", &(&last, &line.record));
+        let Ok(line) = serde_json::from_slice::<Read>(raw) else { return (records, true) };
+        let hash = match &line.record {
+            Some(record) => digest_of("berth-journal/1", &(&last, record)),
+            None => hash(&last, &line.records),
+        };
         if line.prev != last || line.hash != hash || !raw.ends_with(b"\n") {
             return (records, true);
         }
         last = hash;
-        records.push(line.record);
+        records.extend(line.record.into_iter().chain(line.records));
     }
     (records, false)
 }
