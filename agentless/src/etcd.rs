@@ -131,14 +131,14 @@ fn unreachable(error: &Error) -> Fault {
 /// Whether nobody may have answered, so that it may be asked again.
 fn is_unanswered(error: &Error) -> bool {
     match error {
-        Error::GRpcStatus(status) => match status.code() {
+        Error::GRpcStatus(status) => matches!(
+            status.code(),
             tonic::Code::Unavailable
-            | tonic::Code::DeadlineExceeded
-            | tonic::Code::Cancelled
-            | tonic::Code::Unknown
-            | tonic::Code::Internal => true,
-            _ => false,
-        },
+                | tonic::Code::DeadlineExceeded
+                | tonic::Code::Cancelled
+                | tonic::Code::Unknown
+                | tonic::Code::Internal
+        ),
         Error::TransportError(_) | Error::IoError(_) => true,
         _ => false,
     }

@@ -7,11 +7,11 @@ use std::process::{Command, Output};
 
 /// Runs `./dev`'s loop over tests that are these scripts, the first of them alone.
 fn run(scripts: &[(&str, &str)]) -> Output {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in scripts {
         let path = folder.path().join(name);
-        fs::write(&path, format!("#!/bin/bash\n{text}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(&path, format!("#!/bin/bash\n{text}\n")).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a file");
     }
     Command::new("bash")
         .args(["-c", "script=$1; shift; tests=(\"$@\"); set -- help; source \"$script\" >/dev/null; run_lab_tests \"${tests[@]}\""])
@@ -20,7 +20,7 @@ fn run(scripts: &[(&str, &str)]) -> Output {
         .args(scripts.iter().map(|(name, _)| folder.path().join(name)))
         .env("LOAD", folder.path().join("load"))
         .output()
-        .unwrap()
+        .expect("bash")
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn one_that_fails_is_named_and_exits_with_1() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("/test-a: FAILED (3)"), "{said}");
-    let last = said.lines().last().unwrap();
+    let last = said.lines().last().expect("a line");
     assert!(
         last.contains("failed: ") && last.contains("/test-a") && !last.contains("test-b"),
         "{said}"

@@ -280,9 +280,11 @@ pub fn check(
             steps.entry(branch).or_default().push(step);
         }
     }
+    let standing = shares::standing(observation);
     for (workload, branch) in &body.branches {
         let steps = steps.get(workload).map(Vec::as_slice).unwrap_or_default();
-        shares::shares((workload, branch), steps, (&ancestry, observation), &mut violations);
+        let stands = standing.get(workload).copied().unwrap_or(0);
+        shares::shares((workload, branch), steps, (&ancestry, stands), &mut violations);
         if !branch.undo {
             continue;
         }

@@ -336,7 +336,10 @@ impl Planning<'_, '_> {
         self.body.blocked.extend(too_large.values().cloned());
         let tables: Arc<[NodeName]> = self.seen().map(|(name, _)| name.clone()).collect();
         let decisions = self.decide(wanted, &tables, &fleet);
-        let mut builder = Builder::default();
+        // A start and a wait for each replica that moves: a list of millions that grows is copied as it does.
+        let branches = decisions.values().filter_map(|decision| decision.branch.as_ref());
+        let moves = branches.flat_map(|branch| &branch.waves).map(|wave| wave.moves.len());
+        let mut builder = Builder::with_room_for(2 * moves.sum::<usize>());
         let prepared = self.prepare(&mut builder);
         let images = self.images(wanted, &decisions, &prepared, &mut builder);
         let volumes = self.volumes(wanted, &decisions, (&prepared, &too_large), &mut builder);

@@ -32,6 +32,11 @@ impl Builder {
         Self { first: first.0, ..Self::default() }
     }
 
+    /// Has room for about so many steps.
+    pub fn with_room_for(steps: usize) -> Self {
+        Self { steps: Vec::with_capacity(steps + steps / 16), ..Self::default() }
+    }
+
     /// Adds a step for a node itself.
     pub fn node(&mut self, node: &NodeName, action: Action, after: After) -> StepId {
         self.push(node, None, None, Work::Act(action), after)

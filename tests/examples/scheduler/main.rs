@@ -15,6 +15,10 @@ mod packing;
 mod plans;
 mod speed;
 
+/// The one that `berth` has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let part = std::env::args().nth(1);
     if let Some(one) = std::env::args().nth(2) {

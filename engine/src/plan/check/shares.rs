@@ -13,23 +13,35 @@ use crate::plan::body::{Branch, Gate, Step, Work};
 use crate::plan::canon::template_digest;
 use crate::plan::graph::{Check, Strategy};
 use crate::plan::names::{PodId, WorkloadName};
-use crate::plan::observation::Observation;
+use crate::plan::observation::{NodeView, Observation};
 
 /// All of the traffic, in hundredths of a percent.
 const ALL: u32 = 10_000;
 
-/// Judges a branch's swaps, given all its steps and what must be done before which.
+/// The largest share that some table gives to each workload's new release already.
+pub(super) fn standing(observation: &Observation) -> BTreeMap<&WorkloadName, u32> {
+    let seen = observation.nodes.values().filter_map(|view| match view {
+        NodeView::Seen(seen) => Some(seen),
+        NodeView::Unknown { .. } => None,
+    });
+    let mut standing = BTreeMap::new();
+    for (workload, table) in seen.flat_map(|seen| &seen.spec.endpoints) {
+        if let Some(split) = &table.split {
+            let most: &mut u32 = standing.entry(workload).or_default();
+            *most = split.share.max(*most);
+        }
+    }
+    standing
+}
+
+/// Judges a branch's swaps, given all its steps, what must be done before which, and the share that it has already and may
+/// keep.
 pub(super) fn shares(
     (workload, branch): (&WorkloadName, &Branch),
     steps: &[&Step],
-    (ancestry, observation): (&Ancestry, &Observation),
+    (ancestry, stands): (&Ancestry, u32),
     violations: &mut Vec<Violation>,
 ) {
-    // What it has already it may keep.
-    let seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
-    let tables = seen.filter_map(|seen| seen.spec.endpoints.get(workload));
-    let stands = tables.filter_map(|table| table.split.as_ref()).map(|split| split.share).max();
-    let stands = stands.unwrap_or(0);
     let moves = || branch.waves.iter().flat_map(|wave| &wave.moves);
     let old = branch.before.as_ref().map(|before| template_digest(&before.template));
     let comes = moves().filter_map(|one| one.into.as_ref()).map(|(_, spec)| spec);
