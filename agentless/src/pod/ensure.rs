@@ -24,6 +24,7 @@ use containerd_client::types::v1::Status as TaskStatus;
 use prost_types::Any;
 use tonic::Code;
 
+use super::cdi;
 use super::confine;
 use super::labels;
 use super::part::Part;
@@ -308,6 +309,7 @@ async fn contain(
     let mut looked = Looked {
         user: known.clone().unwrap_or_default(),
         devices: devices(writer, part).await?,
+        named: of_vendors(writer, part).await?,
         disks: disks(writer, part).await?,
         machine: writer.live.shell.machine.clone(),
     };
@@ -419,16 +421,37 @@ pub(crate) async fn look_up(
 
 /// Looks up what devices of the node are.
 async fn devices(writer: &Writer<'_>, part: &Part<'_>) -> Result<Vec<confine::Device>, Fault> {
-    let Some(settings) = part.settings().filter(|settings| !settings.devices.is_empty()) else {
-        return Ok(Vec::new());
-    };
-    let call = settings.devices.iter().fold(Call::new("devices_find"), Call::arg);
-    let output = writer.live.read(&call).await?;
-    let found: Vec<_> = output.text.lines().filter_map(confine::device).collect();
-    match settings.devices.iter().find(|path| found.iter().all(|known| known.path != **path)) {
+    let devices = part.settings().into_iter().flat_map(|settings| &settings.devices);
+    let paths: Vec<&str> = devices.map(String::as_str).filter(|d| !cdi::is_name(d)).collect();
+    let found = at_paths(writer, &paths).await?;
+    match paths.into_iter().find(|path| found.iter().all(|known| known.path != *path)) {
         None => Ok(found),
         Some(path) => Err(Fault::failed(&format!("find device {path}"), "its node has none there")),
     }
+}
+
+/// Asks the node for the numbers of devices; those that are not there are left out.
+async fn at_paths(writer: &Writer<'_>, paths: &[&str]) -> Result<Vec<confine::Device>, Fault> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let call = paths.iter().fold(Call::new("devices_find"), Call::arg);
+    let output = writer.live.read(&call).await?;
+    Ok(output.text.lines().filter_map(confine::device).collect())
+}
+
+/// Looks up what devices take that are named by their vendors.
+async fn of_vendors(writer: &Writer<'_>, part: &Part<'_>) -> Result<cdi::Found, Fault> {
+    let devices = part.settings().into_iter().flat_map(|settings| &settings.devices);
+    let names: Vec<&String> = devices.filter(|device| cdi::is_name(device)).collect();
+    let Some(first) = names.first() else { return Ok(cdi::Found::default()) };
+    let output = writer.live.read(&Call::new("cdi_find")).await?;
+    let failed = |why: String| Fault::failed(&format!("find device {first}"), &why);
+    let mut found = cdi::find(&cdi::files(&output.text), names.iter().copied()).map_err(failed)?;
+    let unknown: Vec<&str> = found.unknown().into_iter().collect();
+    let known = at_paths(writer, &unknown).await?;
+    found.learn(&known).map_err(failed)?;
+    Ok(found)
 }
 
 /// Looks up the disks that a container reads and writes, if that is limited.

@@ -1,5 +1,6 @@
 //! Pods: one replica's namespaces, addresses, snapshot, container and task, made and removed.
 
+pub(crate) mod cdi;
 pub(crate) mod confine;
 pub(crate) mod connections;
 pub(crate) mod ensure;

@@ -11,6 +11,7 @@ use berth_engine::plan::container::Settings;
 use berth_engine::plan::names::PodId;
 use serde_json::{Value, json};
 
+use super::cdi::Found;
 use super::confine::{self, Device, Disk};
 use super::part::Part;
 use crate::image::oci::RunConfig;
@@ -48,10 +49,12 @@ pub(crate) struct User {
 }
 
 /// What only the node knows of what a specification names.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Looked {
     pub(crate) user: User,
     pub(crate) devices: Vec<Device>,
+    /// What devices take that are named by their vendors.
+    pub(crate) named: Found,
     /// The disks that it is on, by their numbers, where what it reads and writes is limited.
     pub(crate) disks: Vec<Disk>,
     /// The processor, as `uname -m` says it.
@@ -144,7 +147,7 @@ pub(crate) fn runtime(part: &Part<'_>, image: &RunConfig, looked: &Looked) -> Va
     let usual = Settings::default();
     let settings = part.settings().unwrap_or(&usual);
     let of_pod = pod.settings.as_deref().unwrap_or(&usual);
-    let Looked { user, devices, disks, machine } = looked;
+    let Looked { user, devices, named: by_vendor, disks, machine } = looked;
     let (devices, allowed) = confine::devices(devices);
     let namespace = pod.tenant.namespace();
     let name = format!("{namespace}-{}", pod.id);
@@ -212,6 +215,7 @@ pub(crate) fn runtime(part: &Part<'_>, image: &RunConfig, looked: &Looked) -> Va
     if let Some(profile) = &settings.apparmor {
         spec["process"]["apparmorProfile"] = json!(profile);
     }
+    by_vendor.apply(&mut spec);
     spec
 }
 

@@ -214,12 +214,13 @@ impl Lowering {
         let devices = list(at.value.get("devices"));
         for (index, path) in devices.iter().enumerate() {
             let odd = |c: char| c.is_control() || c.is_whitespace();
-            if !path.starts_with("/dev/") || path.contains(odd) || path.contains("/..") {
+            let is_path = path.starts_with("/dev/") && !path.contains(odd) && !path.contains("/..");
+            if !is_path && !is_of_vendor(path) {
                 self.setting(
                     at,
                     &format!("devices.{index}"),
                     format!("`{}` is no device", path.escape_debug()),
-                    "name it by its path on the node: \"/dev/fuse\"",
+                    "name it by its path on the node, \"/dev/fuse\", or as its vendor does: \"nvidia.com/gpu=all\"",
                 );
             }
         }
@@ -298,4 +299,17 @@ fn io(value: &Value) -> Io {
         reads: number(value, "reads"),
         writes: number(value, "writes"),
     }
+}
+/// Whether a device is named as the Container Device Interface has it: `vendor.com/class=name`.
+fn is_of_vendor(name: &str) -> bool {
+    let part = |text: &str, more: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
+        let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        text.chars().all(plain) && ends(text.chars().next()) && ends(text.chars().last())
+    };
+    let parts =
+        name.split_once('/').and_then(|(vendor, rest)| Some((vendor, rest.split_once('=')?)));
+    parts.is_some_and(|(vendor, (class, name))| {
+        part(vendor, "._-") && part(class, "_-") && part(name, "._-:")
+    })
 }
