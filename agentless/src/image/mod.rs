@@ -13,6 +13,7 @@ pub(crate) mod push;
 mod registry;
 mod signature;
 pub(crate) mod source;
+mod unpack;
 
 pub use oci::ImageError;
 pub use registry::{Registries, RegistryError};

@@ -11,13 +11,13 @@ use std::io::{Cursor, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use berth_engine::plan::names::ImageDigest;
-use sha2::{Digest as _, Sha256};
 
 use super::archive::{self, Extent, TarError};
 use super::oci::{
     DOCUMENT_LIMIT, Descriptor, Document, ImageConfig, ImageError, Index, LAYER_LIMIT, Manifest,
-    digest_of, is_digest, is_index, spell,
+    digest_of, is_digest, is_index,
 };
+use super::unpack;
 
 /// What the CLI needs to know of an image beside the project.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub fn read_archive(path: &Path) -> Result<ImageFacts, ImageError> {
     facts(&Source::archive(path)?)
 }
 
-/// Reads every byte of an OCI layout's image and checks each blob's digest.
+/// Reads every byte of an OCI layout's image, and checks each blob's digest and what each layer unpacks to.
 ///
 /// # Errors
 /// As [`read_layout`], and the first blob whose bytes are not what its digest says.
@@ -62,7 +62,7 @@ pub fn verify_layout(path: &Path) -> Result<ImageFacts, ImageError> {
     Source::layout(path).verify()
 }
 
-/// Reads every byte of an OCI archive's image and checks each blob's digest.
+/// The same of an archive's image.
 ///
 /// # Errors
 /// As [`read_archive`], and the first blob whose bytes are not what its digest says.
@@ -147,18 +147,34 @@ impl Source {
 
     fn verify(&self) -> Result<ImageFacts, ImageError> {
         let found = self.find()?;
-        for layer in found.images.iter().flat_map(|image| &image.manifest.layers) {
-            let mut bytes = self.open(&layer.digest)?.limited();
-            let mut hash = Sha256::new();
-            let io = |source| ImageError::Io { path: self.path.clone(), source };
-            std::io::copy(&mut bytes, &mut hash).map_err(io)?;
-            let actual = spell(&hash.finalize());
-            if actual != layer.digest {
-                return Err(ImageError::BadBlob {
+        let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
+        for image in &found.images {
+            for (layer, named) in image.manifest.layers.iter().zip(&image.config.rootfs.diff_ids) {
+                let bad = |why| ImageError::BadBlob {
                     path: self.path.clone(),
                     digest: layer.digest.clone(),
-                    why: format!("is damaged: its bytes have the digest {actual}"),
-                });
+                    why,
+                };
+                let unpacked = match known.get(layer.digest.as_str()) {
+                    Some(unpacked) => unpacked.clone(),
+                    None => {
+                        let io = |source| ImageError::Io { path: self.path.clone(), source };
+                        let found =
+                            unpack::look(self.open(&layer.digest)?.limited()).map_err(io)?;
+                        if found.digest != layer.digest {
+                            let actual = found.digest;
+                            let why = format!("is damaged: its bytes have the digest {actual}");
+                            return Err(bad(why));
+                        }
+                        let unpacked = found.unpacked.map_err(bad)?;
+                        known.insert(&layer.digest, unpacked.clone());
+                        unpacked
+                    }
+                };
+                if let Some(unpacked) = unpacked.filter(|unpacked| unpacked != named) {
+                    let words = "unpacks to what its configuration does not name";
+                    return Err(bad(format!("{words}: {unpacked}, and not {named}")));
+                }
             }
         }
         Ok(found.facts())

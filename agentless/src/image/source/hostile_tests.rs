@@ -1,8 +1,11 @@
 //! Images that somebody damaged, or made to do harm: each is refused, with words, and nothing is written.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use super::*;
@@ -326,6 +329,39 @@ fn extended(table: &mut Table) {
     }
 }
 
+/// Layers that are of their digests, and whose contents are not what they should be.
+fn layers(table: &mut Table) {
+    let of = |layer: Vec<u8>, named: &[u8]| {
+        let mut made = Made::new();
+        let (digest, size) = (digest_of(&layer), layer.len());
+        made.manifest["layers"] = json!([{ "mediaType": "l", "digest": digest, "size": size }]);
+        made.config["rootfs"]["diff_ids"] = json!([digest_of(named)]);
+        made.layer = layer;
+        made.linked().entries()
+    };
+    let packed = |text: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        (0..300).for_each(|_| encoder.write_all(text).expect("room"));
+        encoder.finish().expect("room")
+    };
+    let text = b"a file system";
+    table.both("what it holds is not named".to_owned(), &of(text.to_vec(), b"another"));
+    table.both("what it unpacks to is not named".to_owned(), &of(packed(text), text));
+    let mut cut = packed(text);
+    cut.truncate(cut.len() - 5);
+    table.both("a part of a gzip".to_owned(), &of(cut, &text.repeat(300)));
+    let mut damaged = packed(text);
+    damaged[20] ^= 8;
+    table.both("a damaged gzip".to_owned(), &of(damaged, &text.repeat(300)));
+    let zeros = vec![0; 1 << 20];
+    table.both("a bomb".to_owned(), &of(packed(&zeros), &zeros.repeat(300)));
+    // And one that is good, so that it is not the packing that is refused.
+    let good = of(packed(text), &text.repeat(300));
+    let path = table.folder.path().join("image.tar");
+    fs::write(&path, tar(&good)).expect("write");
+    verify_archive(&path).expect("a layer in gzip");
+}
+
 fn limits(table: &mut Table) {
     let mut made = Made::new();
     let layer = made.manifest[&LAYER[1..7]][0].clone();
@@ -442,7 +478,7 @@ fn docker(table: &mut Table) {
 fn every_bad_image_is_refused_and_nothing_is_written() {
     let folder = tempfile::tempdir().expect("tempdir");
     let mut table = Table { folder, tried: 0, taken: Vec::new() };
-    for part in [fields, digests, blobs, headers, extended, limits, others, docker] {
+    for part in [fields, digests, blobs, headers, extended, limits, layers, others, docker] {
         part(&mut table);
     }
     assert_eq!(table.taken, Vec::<String>::new(), "of {} that were tried", table.tried);
