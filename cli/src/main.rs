@@ -82,6 +82,10 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum NodeCommand {
+    /// Add a server: to the text, to those that are trusted, and what it lacks to itself
+    Add(commands::node::AddArgs),
+    /// Take a server out of the text that nothing of this environment is on
+    Remove(commands::node::RemoveArgs),
     /// Forget a node that is gone for good, or whose machine was replaced: what was there starts elsewhere
     Forget(commands::overrides::ForgetArgs),
 }
@@ -140,7 +144,7 @@ enum Command {
     Fence(commands::overrides::DrainArgs),
     /// Take back that nodes are switched off
     Unfence(commands::overrides::UncordonArgs),
-    /// Nodes that leave: berth node forget n3
+    /// Nodes that come, leave, or are gone: berth node add n4 10.0.0.14
     #[command(subcommand)]
     Node(NodeCommand),
     /// Keep services at their release, whatever the text says
@@ -236,6 +240,8 @@ fn main() -> ExitCode {
         Command::Uncordon(args) => commands::overrides::uncordon(&global, &args),
         Command::Fence(args) => commands::overrides::fence(&global, &args),
         Command::Unfence(args) => commands::overrides::unfence(&global, &args),
+        Command::Node(NodeCommand::Add(args)) => commands::node::add(&global, &args),
+        Command::Node(NodeCommand::Remove(args)) => commands::node::remove(&global, &args),
         Command::Node(NodeCommand::Forget(args)) => commands::overrides::forget(&global, &args),
         Command::Pause(args) => commands::overrides::pause(&global, &args),
         Command::Resume(args) => commands::overrides::resume(&global, &args),

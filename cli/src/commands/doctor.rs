@@ -72,7 +72,13 @@ pub(crate) fn bootstrap(global: &Global, args: &BootstrapArgs) -> Ended {
     })?
 }
 
-async fn mend(host: &SshHost, project: &Project, nodes: &[NodeName], yes: bool) -> Ended {
+/// Shows what would mend what nodes lack, runs it if somebody agrees, and looks again.
+pub(crate) async fn mend(
+    host: &SshHost,
+    project: &Project,
+    nodes: &[NodeName],
+    yes: bool,
+) -> Ended {
     let pools = &project.graph.pools;
     let seen = host.examine(nodes, pools).await;
     let plan: BTreeMap<&NodeName, &[String]> = seen

@@ -23,6 +23,7 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod ledger;
 pub(crate) mod logs;
+pub(crate) mod node;
 pub(crate) mod overrides;
 pub(crate) mod package;
 pub(crate) mod plan;

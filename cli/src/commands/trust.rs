@@ -22,6 +22,13 @@ pub(crate) struct Args {
     yes: bool,
 }
 
+impl Args {
+    /// For a node that another command has named.
+    pub(crate) fn new(node: &str, yes: bool) -> Self {
+        Self { node: node.to_owned(), yes }
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let project = Project::load(global, Pins::Keep)?;

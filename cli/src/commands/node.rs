@@ -1,0 +1,270 @@
+//! `berth node add` and `node remove`: a server comes into the text, or leaves it.
+//!
+//! The text is the truth, so it is what these change: one item, at the end of the file that has the other nodes; the rest of it is
+//! as it was. Nothing on a server changes by that but what is asked for: its host key is trusted, and what it lacks is installed.
+
+use std::path::{Path, PathBuf};
+
+use berth_engine::plan::names::NodeName;
+use berth_lang::{Resource, ResourceKind, format as styled};
+
+use super::Ended;
+use super::{doctor, trust};
+use crate::exit::Exit;
+use crate::pins::Pins;
+use crate::project::Project;
+use crate::{Global, fleet, paint};
+
+/// A server that comes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AddArgs {
+    /// What the text is to call it
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Its address, or its host name
+    #[arg(value_name = "HOST")]
+    host: String,
+    /// Who logs in, if not root
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// The SSH port, if not 22
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// A label: zone=a
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+    /// Do not ask: its fingerprint was compared already, and what it lacks may be installed
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// A server that leaves.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RemoveArgs {
+    /// Which
+    #[arg(value_name = "NODE")]
+    node: String,
+}
+
+/// What the text cannot say so.
+#[derive(Debug, thiserror::Error)]
+enum NodeError {
+    #[error("`{}` is no name: write a letter, and then letters, digits and `_`", .0.escape_debug())]
+    Name(String),
+    #[error("there is a node {0} already; `berth doctor {0}` looks at it")]
+    There(NodeName),
+    #[error("`{}` is no label: write `zone=a`", .0.escape_debug())]
+    Label(String),
+    #[error("the text says no `node` yet, so there is no file to put it into; write `{0}` in one")]
+    NoFile(String),
+    #[error("{0} is not an item of its own ({1}): take it out there")]
+    Made(NodeName, String),
+    #[error("{count} of this environment's replicas are on {node}: `berth drain {node}` first")]
+    InUse { node: NodeName, count: usize },
+    #[error("{0} keeps the ledger: name another `keeper` in the text, then `berth ledger move`")]
+    Keeps(NodeName),
+    #[error("{path}: {error}")]
+    File { path: PathBuf, error: std::io::Error },
+}
+
+/// A file that is changed, and changed back unless all goes well.
+struct Edit {
+    path: PathBuf,
+    before: String,
+    keep: bool,
+}
+
+impl Edit {
+    fn new(path: PathBuf, change: impl FnOnce(&str) -> String) -> Result<Self, NodeError> {
+        let fail = |error| NodeError::File { path: path.clone(), error };
+        let before = std::fs::read_to_string(&path).map_err(fail)?;
+        std::fs::write(&path, change(&before)).map_err(fail)?;
+        Ok(Self { path, before, keep: false })
+    }
+}
+
+impl Drop for Edit {
+    fn drop(&mut self) {
+        if !self.keep && std::fs::write(&self.path, &self.before).is_err() {
+            hint!("{} could not be put back as it was", self.path.display());
+        }
+    }
+}
+
+fn nodes(project: &Project) -> impl Iterator<Item = &Resource> {
+    project.resources.iter().filter(|resource| resource.kind == ResourceKind::Node)
+}
+
+/// Adds a server: to the text, to those that are trusted, and what it lacks to itself.
+pub(crate) fn add(global: &Global, args: &AddArgs) -> Ended {
+    let project = Project::load(global, Pins::Keep)?;
+    let name = NodeName::new(&*args.name);
+    let mut letters = args.name.chars();
+    let is_name = letters.next().is_some_and(|c| c.is_ascii_lowercase())
+        && letters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if !is_name {
+        return Err(NodeError::Name(args.name.clone()).into());
+    }
+    if project.graph.nodes.contains_key(&name) {
+        return Err(NodeError::There(name).into());
+    }
+    let item = item(args)?;
+    let last = nodes(&project).last().map(|node| node.span().file.to_string());
+    let file = last.ok_or_else(|| NodeError::NoFile(item.trim().to_owned()))?;
+    let mut edit = Edit::new(project.root.join(&file), |before| {
+        let end = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
+        format!("{before}{end}{item}")
+    })?;
+    let project = Project::load(global, Pins::Keep)?;
+    say!("{file}  {} {}", paint::good("+"), item.trim());
+    let known = trust::Args::new(&args.name, args.yes);
+    if trust::run(global, &known)? != Exit::Done {
+        say!("{file} is as it was");
+        return Ok(Exit::Mistake);
+    }
+    edit.keep = true;
+    drop(edit);
+    let ended = fleet::block_on(async {
+        let host = fleet::host(&project, global);
+        let ended = doctor::mend(&host, &project, std::slice::from_ref(&name), args.yes).await;
+        host.close().await;
+        ended
+    })??;
+    say!("`berth plan` shows what comes to {name}; `berth bootstrap {name}` mends what is left");
+    Ok(ended)
+}
+
+/// The item that says it, in the one style.
+fn item(args: &AddArgs) -> Result<String, NodeError> {
+    let text = |text: &str| serde_json::Value::from(text).to_string().replace("${", "\\${");
+    let mut fields = vec![format!("host: {}", text(&args.host))];
+    let ssh = [
+        args.user.as_ref().map(|user| format!("user: {}", text(user))),
+        args.port.map(|port| format!("port: {port}")),
+    ];
+    let ssh: Vec<String> = ssh.into_iter().flatten().collect();
+    if !ssh.is_empty() {
+        fields.push(format!("ssh: {{ {} }}", ssh.join(", ")));
+    }
+    let mut labels = Vec::new();
+    for label in &args.labels {
+        let (key, value) = label.split_once('=').ok_or_else(|| NodeError::Label(label.clone()))?;
+        let is_plain = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let key = if is_plain { key.to_owned() } else { text(key) };
+        labels.push(format!("{key}: {}", text(value)));
+    }
+    if !labels.is_empty() {
+        fields.push(format!("labels: {{ {} }}", labels.join(", ")));
+    }
+    let item = format!("node {} {{ {} }}\n", args.name, fields.join(", "));
+    Ok(styled(&item).text)
+}
+
+/// Takes a server out of the text.
+pub(crate) fn remove(global: &Global, args: &RemoveArgs) -> Ended {
+    let project = Project::load(global, Pins::Keep)?;
+    let name = fleet::node(&project, &args.node)?;
+    if project.graph.keeper == name {
+        return Err(NodeError::Keeps(name).into());
+    }
+    let resource = nodes(&project).find(|node| *node.name == *name.as_str());
+    let span = resource
+        .map(Resource::span)
+        .ok_or_else(|| NodeError::Made(name.clone(), "no text of its own says it".to_owned()))?;
+    let observation = fleet::seen(&project, global)?;
+    let there = observation.seen(&name).map_or(0, |seen| seen.spec.pods.len());
+    if there > 0 {
+        return Err(NodeError::InUse { node: name, count: there }.into());
+    }
+    let path = project.root.join(Path::new(&*span.file));
+    let made = || NodeError::Made(name.clone(), format!("{}", span.file));
+    let before = std::fs::read_to_string(&path);
+    let before = before.map_err(|error| NodeError::File { path: path.clone(), error })?;
+    let (from, to) = extent(&before, span.start as usize).ok_or_else(made)?;
+    let gone = before.get(from..to).unwrap_or_default().trim().to_owned();
+    let mut edit = Edit::new(path, |before| {
+        let (head, rest) = (before.get(..from), before.get(to..));
+        format!("{}{}", head.unwrap_or_default(), rest.unwrap_or_default())
+    })?;
+    let after = Project::load(global, Pins::Keep)?;
+    // One item may be several nodes.
+    if project.graph.nodes.len() != after.graph.nodes.len() + 1 {
+        return Err(made().into());
+    }
+    edit.keep = true;
+    drop(edit);
+    say!("{}  {} {gone}", span.file, paint::error("-"));
+    say!(
+        "`berth apply` goes on without it; what Berth installed there stays until `berth destroy`"
+    );
+    Ok(Exit::Done)
+}
+
+/// The lines of the item whose name is at a place: from its keyword to the brace that ends its record.
+fn extent(text: &str, name: usize) -> Option<(usize, usize)> {
+    let from = text.get(..name)?.rfind('\n').map_or(0, |end| end + 1);
+    if !text.get(from..name)?.trim_start().starts_with("node ") {
+        return None;
+    }
+    let (mut depth, mut quoted, mut escaped, mut comment) = (0_u32, false, false, false);
+    for (at, c) in text.get(name..)?.char_indices() {
+        match c {
+            '\n' => comment = false,
+            _ if comment => {}
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '#' if !quoted => comment = true,
+            '{' if !quoted => depth += 1,
+            '}' if !quoted => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    let end = name + at + 1;
+                    let rest = text.get(end..)?;
+                    let line = rest.find('\n').map_or(rest.len(), |end| end + 1);
+                    return Some((from, end + line));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_items_lines_are_found() {
+        let text = "# the fleet\nnode a { host: \"10.0.0.1\", labels: { x: \"}\" } } # first\nnode b {\n  host: \"b\\\"}\" # }\n}\nnode c { host: \"c\" }";
+        let of = |name: &str| {
+            let at = text.find(&format!("node {name}")).expect("it") + 5;
+            extent(text, at).map(|(from, to)| &text[from..to])
+        };
+        assert_eq!(of("a"), Some("node a { host: \"10.0.0.1\", labels: { x: \"}\" } } # first\n"));
+        assert_eq!(of("b"), Some("node b {\n  host: \"b\\\"}\" # }\n}\n"));
+        assert_eq!(of("c"), Some("node c { host: \"c\" }"));
+        assert_eq!(extent("x node a {", 7), None);
+        assert_eq!(extent("node a { host: \"", 5), None);
+    }
+
+    #[test]
+    fn what_is_written_is_text_in_the_one_style() {
+        let mut args = AddArgs {
+            name: "n4".to_owned(),
+            host: "10.0.0.4".to_owned(),
+            user: Some("deploy".to_owned()),
+            port: Some(2222),
+            labels: vec!["zone=a".to_owned(), "what=a\"${b}".to_owned()],
+            yes: false,
+        };
+        let written = item(&args).expect("a node");
+        assert_eq!(
+            written,
+            "node n4 {\n  host: \"10.0.0.4\"\n  ssh: { user: \"deploy\", port: 2222 }\n  labels: { zone: \"a\", what: \"a\\\"\\${b}\" }\n}\n"
+        );
+        args.labels = vec!["zone".to_owned()];
+        assert!(matches!(item(&args), Err(NodeError::Label(_))));
+    }
+}
