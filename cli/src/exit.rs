@@ -167,7 +167,7 @@ pub(crate) fn report(error: &(dyn Error + 'static)) {
     };
     if let Some(HostError::Locked { claim, .. }) = locked {
         hint!(
-            "  since {}; it is free when that apply ends, or 15 s after its engine is gone",
+            "  since {}; it is free when that apply ends, or 15 s after its engine is gone; `berth abort` takes back what it rolls out",
             crate::paint::time(claim.since_ms)
         );
     }
