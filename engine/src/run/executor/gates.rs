@@ -164,9 +164,12 @@ impl Halt {
 
     /// Takes note of what somebody asked for.
     pub(super) fn ask(&self, ask: &Ask) {
+        // It comes from a node: nothing in it moves a terminal's cursor.
+        let plain = |text: &str| -> String {
+            text.chars().filter(|c| !c.is_control()).take(LONGEST_WORDS).collect()
+        };
         let why = if ask.why.is_empty() { "taken back in the midst of it" } else { &ask.why };
-        let why = why.to_owned();
-        let refused = Refused { why, who: Some(ask.who.clone()) };
+        let refused = Refused { why: plain(why), who: Some(plain(&ask.who)) };
         let all = ask.workloads.iter().map(|workload| (workload.clone(), refused.clone()));
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).extend(all);
         self.changed.notify_waiters();
@@ -350,6 +353,22 @@ mod tests {
     fn what_a_program_printed_is_bounded_and_moves_no_cursor() {
         assert_eq!(shown(" \u{1b}[2Jgone\t\r"), "\\u{1b}[2Jgone");
         assert_eq!(shown(&"x".repeat(5000)).len(), LONGEST_WORDS);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_bounded_and_moves_no_cursor() {
+        let halt = Halt::default();
+        let ask = Ask {
+            apply: String::new(),
+            workloads: BTreeSet::from([WorkloadName::new("web")]),
+            who: "ben\u{1b}[2J".to_owned(),
+            why: format!("it's\r\n{}", "x".repeat(5000)),
+        };
+        halt.ask(&ask);
+        let refused = halt.refused.lock().expect("nobody panicked").clone();
+        let refused = &refused[&WorkloadName::new("web")];
+        assert_eq!(refused.who.as_deref(), Some("ben[2J"));
+        assert!(refused.why.starts_with("it'sxxx") && refused.why.len() == LONGEST_WORDS);
     }
 
     #[test]
