@@ -111,7 +111,6 @@ struct Hook {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Found(Vec<Edits>);
 
-/// A device file with what only the node knows.
 impl Node {
     fn host(&self) -> &str {
         self.host_path.as_deref().unwrap_or(&self.path)
@@ -134,9 +133,16 @@ pub(super) fn find<'a>(
         |file: &File| file.path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
     let mut known: BTreeMap<String, (usize, Edits)> = BTreeMap::new();
     let mut twice: BTreeMap<String, [String; 2]> = BTreeMap::new();
-    let mut specs = Vec::new();
+    let (mut specs, mut bad) = (BTreeMap::new(), None);
     for (index, file) in files.iter().enumerate() {
-        let spec = read(file)?;
+        let spec = match read(file) {
+            Ok(spec) => spec,
+            // It concerns nobody whose device is in another.
+            Err(why) => {
+                bad.get_or_insert(why);
+                continue;
+            }
+        };
         for device in &spec.devices {
             let name = format!("{}={}", spec.kind, device.name);
             let edits = device.container_edits.clone();
@@ -149,7 +155,7 @@ pub(super) fn find<'a>(
                 Some(_) | None => drop(twice.remove(&name)),
             }
         }
-        specs.push(spec);
+        specs.insert(index, spec);
     }
     let (mut found, mut used) = (Vec::new(), BTreeSet::new());
     for name in names {
@@ -157,6 +163,9 @@ pub(super) fn find<'a>(
             return Err(format!("both {one} and {two} have it"));
         }
         let Some((index, edits)) = known.get(name) else {
+            if let Some(bad) = bad {
+                return Err(bad);
+            }
             let mut there: Vec<_> = known.keys().map(String::as_str).take(20).collect();
             if there.is_empty() {
                 there.push("none");
@@ -167,7 +176,7 @@ pub(super) fn find<'a>(
             ));
         };
         if used.insert(*index) {
-            found.extend(specs.get(*index).map(|spec| spec.container_edits.clone()));
+            found.extend(specs.get(index).map(|spec| spec.container_edits.clone()));
         }
         found.push(edits.clone());
     }
@@ -447,6 +456,15 @@ kind: nvidia.com/gpu
         let why = found(&[file("/etc/cdi/nvidia.yaml", NVIDIA)], &["a.b/c=d"])
             .expect_err("nobody has it");
         assert!(why.ends_with("there is nvidia.com/gpu=0, nvidia.com/gpu=all"), "{why}");
+    }
+
+    #[test]
+    fn a_bad_file_concerns_nobody_whose_device_is_in_another() {
+        let newer = one("x.y/z", "d", json!({})).replace("0.6.0", "2.0.0");
+        let files = [file("/etc/cdi/bad.json", &newer), file("/etc/cdi/nvidia.yaml", NVIDIA)];
+        assert_eq!(found(&files, &["nvidia.com/gpu=0"]).expect("it is there").0.len(), 2);
+        let why = found(&files, &["x.y/z=d"]).expect_err("it is newer");
+        assert!(why.starts_with("/etc/cdi/bad.json"), "{why}");
     }
 
     #[test]
