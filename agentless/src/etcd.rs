@@ -56,8 +56,8 @@ const PAUSE: Duration = Duration::from_millis(700);
 pub struct Login {
     /// The password of the text's `user`.
     pub password: Option<String>,
-    /// A certificate and its key, as PEM.
-    pub certificate: Option<(Vec<u8>, Vec<u8>)>,
+    /// A certificate and its key, as PEM; or why they could not be read.
+    pub certificate: Option<Result<(Vec<u8>, Vec<u8>), String>>,
 }
 
 impl std::fmt::Debug for Login {
@@ -197,7 +197,9 @@ impl Cluster {
         if let Some(ca) = &self.ca {
             let ca = ca.as_ref().map_err(|why| Fault::failed("read etcd's certificates", why))?;
             let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(ca));
-            if let Some((certificate, key)) = &self.login.certificate {
+            if let Some(certificate) = &self.login.certificate {
+                let bad = |why: &String| Fault::failed("read this machine's certificate", why);
+                let (certificate, key) = certificate.as_ref().map_err(bad)?;
                 tls = tls.identity(Identity::from_pem(certificate, key));
             }
             options = options.with_tls(tls);
@@ -402,6 +404,10 @@ impl Cluster {
     /// Gives every lock back.
     pub(crate) async fn unlock(&self) {
         let held: Vec<_> = self.held().drain().map(|(_, held)| held.lease).collect();
+        // Who has none asks nobody.
+        if held.is_empty() {
+            return;
+        }
         let Ok(client) = self.client().await else { return };
         for lease in held {
             let _ = client.lease_client().revoke(lease).await;

@@ -85,13 +85,24 @@ pub(crate) fn options(project: &Project, global: &Global) -> Options {
     options
 }
 
-/// How this machine logs in to etcd. What is not there is not offered.
+/// How this machine logs in to etcd.
 fn login() -> Login {
-    let file = |name| std::env::var_os(name).and_then(|path| std::fs::read(path).ok());
-    Login {
-        password: std::env::var("BERTH_ETCD_PASSWORD").ok(),
-        certificate: file("BERTH_ETCD_CERT").zip(file("BERTH_ETCD_KEY")),
-    }
+    let file = |name: &str| {
+        let path = std::env::var_os(name)?;
+        let read = std::fs::read(&path);
+        Some(read.map_err(|error| format!("{name} is {}: {error}", path.display())))
+    };
+    let certificate = match (file("BERTH_ETCD_CERT"), file("BERTH_ETCD_KEY")) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(certificate.and_then(|cert| Ok((cert, key?)))),
+        (Some(_), None) => {
+            Some(Err("BERTH_ETCD_CERT is set, and BERTH_ETCD_KEY is not".to_owned()))
+        }
+        (None, Some(_)) => {
+            Some(Err("BERTH_ETCD_KEY is set, and BERTH_ETCD_CERT is not".to_owned()))
+        }
+    };
+    Login { password: std::env::var("BERTH_ETCD_PASSWORD").ok(), certificate }
 }
 
 /// What every node says of itself, for commands that only look.

@@ -246,4 +246,13 @@ async fn nobody_there_is_said() {
     let read = engine.read(&tenant()).await;
     let Err(Fault::Refused(Refusal::Failed { why, .. })) = read else { panic!("{read:?}") };
     assert!(why.contains("BERTH_ETCD_PASSWORD is not set"), "{why}");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("ca.pem"), "").expect("a file");
+    let endpoints = vec!["https://127.0.0.1:1".to_owned()];
+    let etcd = Etcd { endpoints, ca: Some("ca.pem".to_owned()), user: None };
+    let certificate = Some(Err("BERTH_ETCD_CERT is /none: not there".to_owned()));
+    let login = Login { password: None, certificate };
+    let read = Cluster::new(etcd, login, folder.path()).read(&tenant()).await;
+    let Err(Fault::Refused(Refusal::Failed { why, .. })) = read else { panic!("{read:?}") };
+    assert!(why.contains("BERTH_ETCD_CERT is /none"), "{why}");
 }
