@@ -55,7 +55,7 @@ network_down() {
   nft delete table inet berth_ports 2>/dev/null
   net_unset
   settings_back /dev/null
-  rm -rf /etc/berth/node /etc/berth/node.before /etc/berth/claims /etc/berth/tenants /run/berth/pods
+  rm -rf /etc/berth/node /etc/berth/node.before /etc/berth/node.copy /etc/berth/claims /etc/berth/tenants /run/berth/pods
   rmdir /etc/berth/reflexes /etc/berth/ledger /etc/berth 2>/dev/null
   return 0
 }

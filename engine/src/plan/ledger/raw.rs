@@ -4,6 +4,8 @@
 //! do, most was this. What is here is only quicker; a line that it does not take is read in the ordinary way, and
 //! refused with words.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -12,7 +14,6 @@ use crate::plan::body::{Placed, PlanBody};
 use crate::plan::canon::hex;
 use crate::plan::graph::Workload;
 use crate::plan::names::{PodId, VolumeId, WorkloadName};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// What hashes of lines are made with.
 pub(super) const LABEL: &str = "berth-ledger/1";
