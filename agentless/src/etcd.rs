@@ -51,13 +51,16 @@ const TRIES: u32 = 6;
 /// Pause between two of them: a cluster that lost its leader has another one within a second or two.
 const PAUSE: Duration = Duration::from_millis(700);
 
+/// A certificate and its key, as PEM.
+pub type Certified = (Vec<u8>, Vec<u8>);
+
 /// How this machine logs in: from its environment, never from the project.
 #[derive(Clone, Default)]
 pub struct Login {
     /// The password of the text's `user`.
     pub password: Option<String>,
-    /// A certificate and its key, as PEM; or why they could not be read.
-    pub certificate: Option<Result<(Vec<u8>, Vec<u8>), String>>,
+    /// Its certificate; or why that could not be read.
+    pub certificate: Option<Result<Certified, String>>,
 }
 
 impl std::fmt::Debug for Login {
