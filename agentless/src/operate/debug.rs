@@ -123,7 +123,7 @@ impl SshHost {
                 env: &command.env,
                 user,
                 directory: command.directory.as_deref(),
-                terminal: command.terminal.as_ref().map(|(kind, _)| &**kind),
+                terminal: command.terminal.as_ref().map(|(kind, size)| (&**kind, *size)),
                 machine: &writer.live.shell.machine,
             };
             let call = Call::new("visit_up")

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use berth_engine::plan::names::{ContainerId, NodeName, Tenant};
 use berth_engine::run::host::{HostError, Refusal};
+use serde_json::{Value, json};
 
 use super::channel::{Ending, Heard, Input, Running, Size};
-use super::inspect::task_pid;
+use super::inspect::running;
 use crate::fault::{Fault, words};
 use crate::host::SshHost;
 use crate::link::Live;
@@ -20,6 +21,8 @@ use crate::link::Live;
 const REFUSED: [&str; 2] = ["exec failed: ", "runc run failed: "];
 /// The longest line with the process's number; a login's own greeting may come before it.
 const GREETING_LIMIT: usize = 4096;
+/// The longest description of a process that is sent as a word: Linux takes 128 KiB.
+const DESCRIPTION_LIMIT: usize = 100_000;
 
 /// What to run in a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +55,19 @@ impl Exec {
         words: Vec<String>,
         command: &Command,
     ) -> Result<Self, Fault> {
+        Self::start_with(live, "exec \"$@\"", words, command).await
+    }
+
+    /// As [`Self::start`], through a script whose last act is to become the program.
+    async fn start_with(
+        live: Arc<Live>,
+        script: &str,
+        words: Vec<String>,
+        command: &Command,
+    ) -> Result<Self, Fault> {
         // A shell that says its number and becomes the program, which passes signals on.
-        let shell = ["sh", "-c", "echo berth-exec $$; exec \"$@\"", "sh"].map(str::to_owned);
+        let script = format!("echo berth-exec $$; {script}");
+        let shell = ["sh", "-c", &script, "sh"].map(str::to_owned);
         let words: Vec<String> = shell.into_iter().chain(words).collect();
         let terminal = command.terminal.as_ref().map(|(kind, size)| (&**kind, *size));
         let running = Running::start(live, &words, terminal).await?;
@@ -147,19 +161,62 @@ impl SshHost {
         let namespace = tenant.namespace();
         self.reading(link, async {
             let live = link.live().await?;
-            task_pid(&live, &namespace, container).await?;
-            Exec::start(live, line(&namespace, container, command), command).await
+            let (_, spec) = running(&live, &namespace, container).await?;
+            match described(&spec, command) {
+                Some(process) => {
+                    let script = format!("exec 4<<'BERTH'\n{process}\nBERTH\nexec \"$@\"");
+                    let line = line_of_described(&namespace, container);
+                    Exec::start_with(live, &script, line, command).await
+                }
+                None => Exec::start(live, line(&namespace, container, command), command).await,
+            }
         })
         .await
     }
 }
 
+/// The process at a terminal, as runc takes it from a file, if it has one and is not too long: its options know no size of a
+/// terminal, so that a program which asks at once would be told 0 by 0.
+fn described(spec: &Value, command: &Command) -> Option<String> {
+    let Command { argv, env, user, directory, terminal } = command;
+    let (kind, size) = terminal.as_ref()?;
+    let mut process = spec.get("process").filter(|process| process.is_object())?.clone();
+    process["args"] = json!(argv);
+    process["terminal"] = json!(true);
+    process["consoleSize"] = json!({ "width": size.columns, "height": size.rows });
+    let more = env.iter().map(|(key, value)| json!(format!("{key}={value}")));
+    let all = process["env"].as_array().cloned().unwrap_or_default();
+    process["env"] = all.into_iter().chain([json!(format!("TERM={kind}"))]).chain(more).collect();
+    if let Some(user) = user {
+        let (uid, gid) = user.split_once(':').map_or((&**user, None), |(u, g)| (u, Some(g)));
+        process["user"]["uid"] = json!(uid.parse::<u32>().ok()?);
+        if let Some(gid) = gid {
+            process["user"]["gid"] = json!(gid.parse::<u32>().ok()?);
+        }
+    }
+    if let Some(directory) = directory {
+        process["cwd"] = json!(directory);
+    }
+    let process = process.to_string();
+    (process.len() <= DESCRIPTION_LIMIT).then_some(process)
+}
+
+/// The argv: runc's, for a process that file descriptor 4 describes.
+fn line_of_described(namespace: &str, container: &ContainerId) -> Vec<String> {
+    let mut line = runc_exec(namespace);
+    line.extend(["--process".to_owned(), "/dev/fd/4".to_owned(), container.to_string()]);
+    line
+}
+
+fn runc_exec(namespace: &str) -> Vec<String> {
+    let root = format!("/run/containerd/runc/{namespace}");
+    ["runc", "--log", "/dev/null", "--root", &root, "exec"].map(str::to_owned).into()
+}
+
 /// The argv: runc's.
 fn line(namespace: &str, container: &ContainerId, command: &Command) -> Vec<String> {
     let Command { argv, env, user, directory, terminal } = command;
-    let mut line: Vec<String> = ["runc", "--log", "/dev/null", "--root"].map(str::to_owned).into();
-    line.push(format!("/run/containerd/runc/{namespace}"));
-    line.push("exec".to_owned());
+    let mut line = runc_exec(namespace);
     if terminal.is_some() {
         line.push("--tty".to_owned());
     }
@@ -182,4 +239,50 @@ fn line(namespace: &str, container: &ContainerId, command: &Command) -> Vec<Stri
 /// A container that does not run, in words.
 pub(super) fn not_running(container: &ContainerId, state: &str) -> Fault {
     Refusal::InUse(format!("{container} {state}; `berth ps` shows what runs")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_terminal(user: Option<&str>) -> Command {
+        Command {
+            argv: vec!["sh".to_owned()],
+            env: vec![("A".to_owned(), "it's".to_owned())],
+            user: user.map(str::to_owned),
+            directory: Some("/tmp".to_owned()),
+            terminal: Some(("xterm".to_owned(), Size { columns: 101, rows: 33 })),
+        }
+    }
+
+    #[test]
+    fn a_process_at_a_terminal_is_the_containers_with_what_the_command_asks() {
+        let spec = json!({ "process": {
+            "args": ["/web"], "env": ["B=1"], "cwd": "/", "noNewPrivileges": true,
+            "user": { "uid": 5, "gid": 6, "additionalGids": [7] },
+        } });
+        let process = |user| described(&spec, &at_terminal(user));
+        let read = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        let expected = json!({
+            "args": ["sh"], "env": ["B=1", "TERM=xterm", "A=it's"], "cwd": "/tmp",
+            "noNewPrivileges": true, "terminal": true,
+            "consoleSize": { "width": 101, "height": 33 },
+            "user": { "uid": 1000, "gid": 6, "additionalGids": [7] },
+        });
+        assert_eq!(read(&process(Some("1000")).expect("one")), expected);
+        let both = read(&process(Some("1000:1001")).expect("one"));
+        assert_eq!(both["user"]["gid"], json!(1001));
+        // runc says what is wrong with a user that is no number.
+        assert_eq!(process(Some("web")), None);
+    }
+
+    #[test]
+    fn what_a_shell_would_not_take_goes_as_options() {
+        let long = "x".repeat(DESCRIPTION_LIMIT);
+        let spec = json!({ "process": { "args": [], "env": [format!("A={long}")], "user": {} } });
+        assert_eq!(described(&spec, &at_terminal(None)), None);
+        assert_eq!(described(&json!({}), &at_terminal(None)), None);
+        let without = Command { terminal: None, ..at_terminal(None) };
+        assert_eq!(described(&json!({ "process": {} }), &without), None);
+    }
 }

@@ -78,10 +78,22 @@ pub(super) async fn task_pid(
     namespace: &str,
     container: &ContainerId,
 ) -> Result<u32, Fault> {
-    let (_, task) = found(live, namespace, container).await?;
+    running(live, namespace, container).await.map(|(pid, _)| pid)
+}
+
+/// The number of a container's process on its node, and the OCI runtime specification that it was started by.
+pub(super) async fn running(
+    live: &Live,
+    namespace: &str,
+    container: &ContainerId,
+) -> Result<(u32, serde_json::Value), Fault> {
+    let (record, task) = found(live, namespace, container).await?;
     let task = task.as_ref().map(seen);
     match task {
-        Some(Task { pid, state: "running", .. }) => Ok(pid),
+        Some(Task { pid, state: "running", .. }) => {
+            let spec = record.spec.map(|any| any.value).unwrap_or_default();
+            Ok((pid, serde_json::from_slice(&spec).unwrap_or_default()))
+        }
         Some(Task { exit_code: Some(code), .. }) => {
             Err(not_running(container, &format!("has stopped with exit code {code}")))
         }

@@ -15,6 +15,7 @@ use super::cdi::Found;
 use super::confine::{self, Device, Disk};
 use super::part::Part;
 use crate::image::oci::RunConfig;
+use crate::operate::channel::Size;
 use crate::volume;
 
 /// The search path if an image sets none.
@@ -266,8 +267,8 @@ pub(crate) struct Visitor<'a> {
     pub(crate) env: &'a [(String, String)],
     pub(crate) user: User,
     pub(crate) directory: Option<&'a str>,
-    /// What its terminal is named, if it has one.
-    pub(crate) terminal: Option<&'a str>,
+    /// What its terminal is named, and its size, if it has one.
+    pub(crate) terminal: Option<(&'a str, Size)>,
     pub(crate) machine: &'a str,
 }
 
@@ -281,7 +282,7 @@ pub(crate) fn visiting(visitor: &Visitor<'_>, image: &RunConfig) -> Value {
     mounts.extend(["hosts", "hostname", "resolv.conf"].map(|file| named(&files, file)));
     let mut env = vec![format!("PATH={PATH}"), format!("HOSTNAME={}", pod.replica())];
     env.extend(image.env.iter().cloned());
-    env.extend(visitor.terminal.map(|kind| format!("TERM={kind}")));
+    env.extend(visitor.terminal.map(|(kind, _)| format!("TERM={kind}")));
     env.extend(visitor.env.iter().map(|(key, value)| format!("{key}={value}")));
     let line = || image.entrypoint.iter().chain(&image.cmd).cloned().collect();
     let argv: Vec<String> = if visitor.argv.is_empty() { line() } else { visitor.argv.to_vec() };
@@ -314,6 +315,10 @@ pub(crate) fn visiting(visitor: &Visitor<'_>, image: &RunConfig) -> Value {
     });
     if let Some(profile) = confine::seccomp(&settings, visitor.machine) {
         spec["linux"]["seccomp"] = profile;
+    }
+    // From the start: runc tells its own terminal's size only once the program runs.
+    if let Some((_, Size { columns, rows })) = visitor.terminal {
+        spec["process"]["consoleSize"] = json!({ "width": columns, "height": rows });
     }
     spec
 }
