@@ -52,3 +52,25 @@ fn one_that_fails_is_named_and_exits_with_1() {
         "{said}"
     );
 }
+
+#[test]
+fn one_that_fails_beside_another_and_not_by_itself_is_said() {
+    let output = run(&[
+        ("selftest", "true"),
+        ("test-a", "[[ -e $0.was ]] && exit 0; touch $0.was; exit 3"),
+        ("test-b", "true"),
+    ]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("/test-a: FAILED (3)"), "{said}");
+    let last = said.lines().last().expect("a line");
+    assert!(last.contains("not at first: ") && last.contains("/test-a"), "{said}");
+    assert!(!last.contains("test-b"), "{said}");
+}
+
+#[test]
+fn where_many_fail_none_is_tried_again() {
+    let fails = "echo x >> $0.runs; (( $(wc -l <$0.runs) > 1 )) && exit 0; exit 1";
+    let output = run(&[("selftest", "true"), ("test-a", fails), ("test-b", fails), ("test-c", fails)]);
+    assert_eq!(output.status.code(), Some(1));
+}
