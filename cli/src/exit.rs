@@ -208,6 +208,9 @@ fn mend(error: &(dyn Error + 'static)) -> Option<String> {
                 "if {node} is lost for good, name another keeper in the text, then `berth ledger move --take-over`"
             ));
         }
+        Some(LedgerFault::Copy(_)) => {
+            return Some("everything else is gone; `berth destroy` goes on with this".to_owned());
+        }
         Some(LedgerFault::Keeper(_) | LedgerFault::Content(_)) | None => {}
     }
     Some(match error.downcast_ref::<MoveError>()? {

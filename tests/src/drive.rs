@@ -8,7 +8,7 @@ use berth_engine::plan::graph::Graph;
 use berth_engine::plan::planner::{self, EVERYTHING, Inputs};
 use berth_engine::plan::render;
 use berth_engine::run::apply::{Applied, Apply, ApplyError, Planned};
-use berth_engine::run::clock::SimulatedClock;
+use berth_engine::run::clock::{Clock, SimulatedClock};
 use berth_engine::run::event::Event;
 use berth_engine::run::host::Host;
 use berth_engine::run::journal::MemoryJournal;
@@ -115,8 +115,8 @@ pub async fn apply<H: Host>(
 ///
 /// # Errors
 /// As [`Apply::apply`].
-pub async fn apply_by<H: Host>(
-    clock: &SimulatedClock,
+pub async fn apply_by<H: Host, C: Clock>(
+    clock: &C,
     twin: &H,
     graph: &Graph,
     survey: &Survey,

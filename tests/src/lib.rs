@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod drive;
+pub mod fake;
 pub mod fleets;
 pub mod history;
 pub mod nesting;

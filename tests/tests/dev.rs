@@ -71,6 +71,7 @@ fn one_that_fails_beside_another_and_not_by_itself_is_said() {
 #[test]
 fn where_many_fail_none_is_tried_again() {
     let fails = "echo x >> $0.runs; (( $(wc -l <$0.runs) > 1 )) && exit 0; exit 1";
-    let output = run(&[("selftest", "true"), ("test-a", fails), ("test-b", fails), ("test-c", fails)]);
+    let output =
+        run(&[("selftest", "true"), ("test-a", fails), ("test-b", fails), ("test-c", fails)]);
     assert_eq!(output.status.code(), Some(1));
 }

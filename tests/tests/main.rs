@@ -26,3 +26,4 @@ mod sim;
 mod stdlib;
 mod story;
 mod unreachable;
+mod wire;

@@ -150,6 +150,7 @@ fn assemble(
             network: kernel.network,
             reflexes: kernel.reflexes,
             tenant: burst.tenant && kernel.tenant,
+            tenant_remains: burst.tenant != kernel.tenant,
             pods,
             endpoints: kernel.endpoints,
             images,

@@ -599,6 +599,15 @@ impl PlanBody {
             && self.reaches.is_empty()
             && self.unpinned.is_empty()
             && self.silent.is_none()
+            && !self.leaves_nothing()
+    }
+
+    /// Whether nothing of the tenant is left once it is carried out, so that its ledger goes last.
+    pub fn leaves_nothing(&self) -> bool {
+        match self.goal {
+            Goal::Converge => false,
+            Goal::Destroy => self.deferred.is_empty() && !self.parent.is_empty(),
+        }
     }
 
     /// Takes out what it says of pods of a node that is gone.

@@ -96,8 +96,11 @@ pub struct NodeSpec {
     pub network: Option<NodeNetwork>,
     /// Installed reflexes and their versions.
     pub reflexes: BTreeMap<Reflex, u32>,
-    /// Whether our tenant's namespace is there.
+    /// Whether our tenant's namespace and folders are there.
     pub tenant: bool,
+    /// Whether only a part of them is: what is left of a removal that was cut off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tenant_remains: bool,
     /// Our tenant's pods, whatever their state.
     pub pods: BTreeMap<PodId, PodSeen>,
     /// Our tenant's endpoints, as their files and tables say.

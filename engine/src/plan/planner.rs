@@ -722,7 +722,7 @@ impl Planning<'_, '_> {
             if !images.is_empty() {
                 last = After::of(images);
             }
-            if seen.spec.tenant {
+            if seen.spec.tenant || seen.spec.tenant_remains {
                 let action = Action::RemoveTenant { tenant: tenant.clone() };
                 last = After::of([builder.node(name, action, last)]);
             }

@@ -48,6 +48,9 @@ pub fn text_with_places(body: &PlanBody, observation: &Observation, places: &Pla
         change_and_waves(&mut out, change, body, places);
     }
     nodes(&mut out, body);
+    if body.leaves_nothing() && body.steps.is_empty() {
+        let _ = writeln!(out, "- ledger  all that is left");
+    }
     for blocked in &body.blocked {
         self::blocked(&mut out, blocked);
     }

@@ -34,7 +34,7 @@ pub fn is_satisfied(action: &Action, node: &NodeObservation) -> bool {
         }
         Action::RemoveEndpoint { tenant: _, endpoint } => !spec.endpoints.contains_key(endpoint),
         Action::RemoveImage { tenant: _, image } => !spec.images.contains(image),
-        Action::RemoveTenant { tenant: _ } => !spec.tenant,
+        Action::RemoveTenant { tenant: _ } => !spec.tenant && !spec.tenant_remains,
         Action::RemoveReflex { reflex } => !spec.reflexes.contains_key(reflex),
         Action::RemoveNetwork => spec.network.is_none(),
     }

@@ -127,7 +127,14 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
     ) -> Result<Vec<NodeName>, ApplyError> {
         let keeper = &planned.body.keeper;
         let mut locked: Vec<NodeName> = Vec::new();
-        let rest = planned.body.nodes();
+        let mut rest = planned.body.nodes();
+        if planned.body.leaves_nothing() {
+            // What a node remembers of the ledger goes with it.
+            let knows = |node: &&NodeName| {
+                planned.observation.seen(node).is_some_and(|seen| seen.ledger.is_some())
+            };
+            rest.extend(planned.observation.nodes.keys().filter(knows).cloned());
+        }
         let rest = rest.iter().filter(|node| *node != keeper);
         for node in std::iter::once(keeper).chain(rest) {
             if let Err(error) = self.host.lock(node, claim).await {

@@ -70,6 +70,9 @@ pub enum LedgerFault {
     /// Its keeper did not answer, or answered no.
     #[error("the ledger's keeper: {0}")]
     Keeper(#[source] HostError),
+    /// A copy, or what a node remembers, could not be removed. The ledger itself is still there.
+    #[error("a copy of the ledger was not removed, so the ledger stays: {0}")]
+    Copy(#[source] HostError),
     /// It cannot be believed.
     #[error(transparent)]
     Content(#[from] LedgerError),
@@ -312,11 +315,13 @@ impl<'a, H: Host> Writer<'a, H> {
     /// Removes the ledger, from the copies and other nodes that are locked first: the tenant has left.
     ///
     /// # Errors
-    /// If the keeper did not.
+    /// If one of them did not: the keeper's stays then, so that somebody knows of it. Else if the keeper did not.
     pub async fn remove(self, others: &[NodeName]) -> Result<(), LedgerFault> {
         let (host, tenant) = (self.host, &self.tenant);
         let others: BTreeSet<&NodeName> = others.iter().filter(|n| **n != self.keeper).collect();
-        join_all(others.into_iter().map(|node| host.ledger_remove(node, tenant))).await;
+        let removed =
+            join_all(others.into_iter().map(|node| host.ledger_remove(node, tenant))).await;
+        removed.into_iter().collect::<Result<(), _>>().map_err(LedgerFault::Copy)?;
         host.ledger_remove(&self.keeper, tenant).await.map_err(LedgerFault::Keeper)
     }
 }

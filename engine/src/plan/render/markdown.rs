@@ -28,6 +28,9 @@ pub fn markdown(body: &PlanBody, observation: &Observation, places: &Places) -> 
     }
     let _ = writeln!(out, "**{}**\n", counts(body));
     destroyed(&mut out, body);
+    if body.leaves_nothing() && body.steps.is_empty() {
+        out.push_str("- `ledger`: all that is left\n\n");
+    }
     let blocked = body.blocked.iter().map(|blocked| {
         let mut words = String::new();
         super::blocked(&mut words, blocked);

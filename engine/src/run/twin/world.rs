@@ -543,6 +543,7 @@ impl World {
                 network: node.network.clone(),
                 reflexes: node.reflexes.clone(),
                 tenant: node.tenants.contains(&tenant.namespace()),
+                tenant_remains: false,
                 pods: pods.collect(),
                 endpoints: node.endpoints.clone(),
                 images: node.images.clone(),

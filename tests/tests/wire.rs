@@ -1,0 +1,303 @@
+//! The real agentless over nodes in this process: at every call something goes wrong, and the next engine goes on from there.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use berth_engine::plan::body::Goal;
+use berth_engine::plan::graph::{Graph, Strategy};
+use berth_engine::plan::ledger::Outcome;
+use berth_engine::plan::names::ImageDigest;
+use berth_engine::plan::render;
+use berth_engine::run::apply::{Applied, ApplyError};
+use berth_engine::run::observe::survey;
+use berth_tests::drive::{agreed, apply_by, tell};
+use berth_tests::fake::{Behaviour, FastClock, Fleet, Mishap, State};
+use berth_tests::project::{ROLLING, fleet, sidecar, web, with};
+
+/// Runs a future on a runtime of its own, with real time.
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    runtime.block_on(async {
+        let ended = tokio::time::timeout(Duration::from_secs(120), future).await;
+        ended.expect("an end within two minutes")
+    })
+}
+
+/// Surveys, plans and applies with an engine of its own; nothing was to be done if there is no outcome.
+async fn turn(fleet: &Fleet, graph: &Graph, goal: Goal) -> Result<Option<Applied>, String> {
+    let host = fleet.host();
+    let turned = async {
+        let seen = survey(&host, graph).await.map_err(|error| error.to_string())?;
+        let body = agreed(&seen, graph, goal);
+        if body.is_empty() {
+            return Ok(None);
+        }
+        tell(|| render::text(&body, &seen.observation));
+        let applied = apply_by(&FastClock::default(), &host, graph, &seen, &body).await;
+        applied.map(Some).map_err(|error| said(&error))
+    };
+    let turned = turned.await;
+    host.close().await;
+    tell(|| format!("-- {:?}", turned.as_ref().map(|one| one.as_ref().map(|one| &one.outcome))));
+    turned
+}
+
+fn said(error: &ApplyError) -> String {
+    format!("{error}: {error:?}")
+}
+
+/// Applies until there is nothing left to do.
+async fn settle(fleet: &Fleet, graph: &Graph, goal: Goal) -> Result<(), String> {
+    let mut how = Vec::new();
+    for _ in 0..5 {
+        match turn(fleet, graph, goal).await {
+            Ok(None) => return Ok(()),
+            // After a destroy there is no ledger that could say that nothing is to be done.
+            Ok(Some(applied)) => {
+                how.push(format!("{:?} {:?}", applied.outcome, applied.report.problems))
+            }
+            Err(error) => how.push(error),
+        }
+    }
+    Err(format!("it did not settle: {how:#?}"))
+}
+
+/// What is not as the graph says, one line each.
+fn wrong(fleet: &Fleet, graph: &Graph) -> Vec<String> {
+    let mut wrong = fleet.breaches();
+    let space = graph.tenant.namespace();
+    let images: BTreeSet<&ImageDigest> =
+        graph.workloads.values().map(|workload| &workload.template.image).collect();
+    let mut running = 0;
+    for (name, node) in &fleet.nodes {
+        let state = node.state();
+        if state.lock.is_some() {
+            wrong.push(format!("{name}: the lock is held"));
+        }
+        if state.files.before.is_some() {
+            wrong.push(format!("{name}: a network that nobody confirmed"));
+        }
+        let Some(here) = state.namespaces.get(&space) else { continue };
+        let own =
+            here.containers.values().filter(|one| !one.labels.contains_key("berth.dev/beside"));
+        for container in own {
+            running += 1;
+            let wired = state.wired.contains(&format!("{space}-{}", container.id));
+            let files = &state.files.tenants[&space].pods;
+            if !here.tasks.contains_key(&container.id) || !wired || !files.contains(&container.id) {
+                wrong.push(format!("{name}: {} is half there", container.id));
+            }
+            let image = ImageDigest::new(container.labels["berth.dev/image"].clone());
+            if !images.contains(&image) {
+                wrong.push(format!("{name}: {} is of another release", container.id));
+            }
+        }
+        let tenant = state.files.tenants.get(&space);
+        let pods = tenant.map_or(0, |tenant| tenant.pods.len());
+        let claims = state.files.claims.len();
+        let own = here
+            .containers
+            .values()
+            .filter(|one| !one.labels.contains_key("berth.dev/beside"))
+            .count();
+        if (pods, claims) != (own, own) {
+            wrong.push(format!("{name}: {own} pods, {pods} with files, {claims} claims"));
+        }
+        let layers = here.snapshots.values().filter(|(_, committed)| !committed).count();
+        let leased = here
+            .leases
+            .values()
+            .flatten()
+            .filter(|what| here.snapshots.contains_key(*what))
+            .count();
+        if here.tasks.len() != here.containers.len() || layers > here.containers.len() + leased {
+            wrong.push(format!(
+                "{name}: {} containers, {} tasks, {layers} layers",
+                here.containers.len(),
+                here.tasks.len()
+            ));
+        }
+        for (id, container) in &here.containers {
+            if !here.images.contains_key(&container.image) {
+                wrong.push(format!("{name}: {id} has no image"));
+            }
+        }
+    }
+    let wanted: u32 = graph.workloads.values().map(|workload| workload.replicas).sum();
+    if running != wanted {
+        wrong.push(format!("{running} replicas, and {wanted} are wanted"));
+    }
+    wrong
+}
+
+/// A service of three replicas, with a container beside each.
+fn shop(
+    image: &ImageDigest,
+    beside: &ImageDigest,
+    name: &str,
+    replicas: u32,
+    strategy: Strategy,
+) -> Graph {
+    let mut workload = web(image.clone(), replicas, strategy);
+    workload.template.source =
+        berth_engine::plan::action::ImageSource::Layout(format!("images/{name}"));
+    let mut companion = sidecar(beside.clone());
+    companion.source = berth_engine::plan::action::ImageSource::Layout("images/beside".to_owned());
+    workload.template.companions.push(companion);
+    workload.template.grace_ms = 200;
+    with(fleet(3), "web", workload)
+}
+
+/// A fleet, and the texts that are applied to it one after the other: a release, the next one, nothing.
+struct Story {
+    fleet: Fleet,
+    texts: [(Graph, Goal); 3],
+}
+
+impl Story {
+    async fn new() -> Self {
+        let fleet = Fleet::start(&fleet(3)).await;
+        let a = fleet.image("a", Behaviour::GOOD);
+        let b = fleet.image("b", Behaviour::GOOD);
+        let beside = fleet.image("beside", Behaviour::GOOD);
+        let first = shop(&a, &beside, "a", 3, ROLLING);
+        let second = shop(&b, &beside, "b", 4, ROLLING);
+        let texts =
+            [(first, Goal::Converge), (second.clone(), Goal::Converge), (second, Goal::Destroy)];
+        Self { fleet, texts }
+    }
+
+    /// Applies the texts before one.
+    async fn until(&self, chapter: usize) {
+        for (graph, goal) in self.texts.iter().take(chapter) {
+            settle(&self.fleet, graph, *goal).await.expect("the story before");
+        }
+    }
+
+    /// What is not as it should be once a chapter has been settled, or the one before if it was taken back.
+    fn wrong(&self, chapter: usize, reverted: bool) -> Vec<String> {
+        let (graph, goal) = &self.texts[chapter];
+        if *goal == Goal::Converge {
+            // What is taken back is the release; how many there are is the text's.
+            let mut expected = graph.clone();
+            if reverted {
+                let before =
+                    self.texts[..chapter].last().map(|(before, _)| before.workloads.clone());
+                expected.workloads = before.unwrap_or_default();
+                for workload in expected.workloads.values_mut() {
+                    workload.replicas = 4;
+                }
+            }
+            return wrong(&self.fleet, &expected);
+        }
+        let mut wrong = self.fleet.breaches();
+        for (name, node) in &self.fleet.nodes {
+            let state = node.state();
+            let State { files, namespaces, wired, lock, .. } = &*state;
+            if *files != Default::default()
+                || !namespaces.is_empty()
+                || !wired.is_empty()
+                || lock.is_some()
+            {
+                wrong.push(format!("{name}: {files:?} {namespaces:?} {wired:?} {lock:?}"));
+            }
+        }
+        wrong
+    }
+}
+
+/// Applies a chapter while something goes wrong at a call; the next engines go on. How many calls there were if it did not
+/// come to that one.
+async fn mishap_at(chapter: usize, at: u64, mishap: Mishap) -> Option<u64> {
+    let story = Story::new().await;
+    story.until(chapter).await;
+    let (graph, goal) = &story.texts[chapter];
+    let script = &story.fleet.script;
+    script.plan(at, mishap);
+    let reverted = tokio::select! {
+        biased;
+        () = script.killed() => false,
+        turned = turn(&story.fleet, graph, *goal) => {
+            turned.is_ok_and(|one| one.is_some_and(|one| matches!(one.outcome, Outcome::Reverted { .. })))
+        }
+    };
+    story.fleet.sever();
+    let calls = script.calls();
+    let struck = script.struck();
+    let settled = settle(&story.fleet, graph, *goal).await;
+    let mut wrong = story.wrong(chapter, reverted);
+    wrong.extend(settled.err());
+    assert!(wrong.is_empty(), "chapter {chapter}, {mishap:?} at {struck:?}: {wrong:#?}");
+    struck.is_none().then_some(calls)
+}
+
+#[test]
+fn a_story_is_applied_over_the_wire() {
+    run(async {
+        let story = Story::new().await;
+        for chapter in 0..3 {
+            let (graph, goal) = &story.texts[chapter];
+            let applied =
+                turn(&story.fleet, graph, *goal).await.expect("applied").expect("something to do");
+            assert_eq!(applied.outcome, Outcome::Done, "{:?}", applied.report.problems);
+            assert_eq!(story.wrong(chapter, false), Vec::<String>::new(), "chapter {chapter}");
+            assert!(
+                turn(&story.fleet, graph, *goal).await.expect("a plan").is_none(),
+                "chapter {chapter}"
+            );
+        }
+    });
+}
+
+/// Every so many calls something goes wrong, and which of them first. All of them if `BERTH_CALLS` is 1; a single one if
+/// `BERTH_CALL` is `CHAPTER MISHAP NUMBER`.
+fn stride() -> u64 {
+    std::env::var("BERTH_CALLS").ok().and_then(|every| every.parse().ok()).unwrap_or(23)
+}
+
+#[test]
+fn something_goes_wrong_at_every_call() {
+    if let Ok(one) = std::env::var("BERTH_CALL") {
+        let words: Vec<&str> = one.split(' ').collect();
+        let mishap = Mishap::ALL.into_iter().find(|mishap| format!("{mishap:?}") == words[1]);
+        let at = mishap_at(
+            words[0].parse().expect("a chapter"),
+            words[2].parse().expect("a number"),
+            mishap.expect("a mishap"),
+        );
+        run(at);
+        return;
+    }
+    let stride = stride();
+    let work = (0..3).flat_map(|chapter| Mishap::ALL.map(|mishap| (chapter, mishap)));
+    let work = std::sync::Mutex::new(work.enumerate());
+    let failed = std::sync::Mutex::new(Vec::new());
+    let runs = std::sync::atomic::AtomicU64::new(0);
+    let one = || {
+        loop {
+            let next = work.lock().expect("work").next();
+            let Some((number, (chapter, mishap))) = next else { break };
+            let mut at = number as u64 * 5 % stride;
+            loop {
+                runs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                match std::panic::catch_unwind(|| run(mishap_at(chapter, at, mishap))) {
+                    Ok(None) => {}
+                    Ok(Some(_)) => break,
+                    Err(_) => {
+                        failed.lock().expect("failures").push(format!("{chapter} {mishap:?} {at}"))
+                    }
+                }
+                at += stride;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(one);
+        }
+    });
+    let failed = failed.into_inner().expect("failures");
+    tell(|| format!("{} runs", runs.load(std::sync::atomic::Ordering::Relaxed)));
+    assert!(failed.is_empty(), "{} went wrong: {failed:#?}", failed.len());
+}
