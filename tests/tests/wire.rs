@@ -11,7 +11,7 @@ use berth_engine::plan::render;
 use berth_engine::run::apply::{Applied, ApplyError};
 use berth_engine::run::observe::survey;
 use berth_tests::drive::{agreed, apply_by, tell};
-use berth_tests::fake::{Behaviour, FastClock, Fleet, Mishap, State};
+use berth_tests::fake::{Behaviour, Cut, FastClock, Fleet, Mishap, State};
 use berth_tests::project::{ROLLING, fleet, sidecar, web, with};
 
 /// Runs a future on a runtime of its own, with real time.
@@ -19,8 +19,8 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     runtime.block_on(async {
-        let ended = tokio::time::timeout(Duration::from_secs(120), future).await;
-        ended.expect("an end within two minutes")
+        let ended = tokio::time::timeout(Duration::from_secs(600), future).await;
+        ended.expect("an end within ten minutes")
     })
 }
 
@@ -223,6 +223,7 @@ async fn mishap_at(chapter: usize, at: u64, mishap: Mishap) -> Option<u64> {
         }
     };
     story.fleet.sever();
+    script.over();
     let calls = script.calls();
     let struck = script.struck();
     let settled = settle(&story.fleet, graph, *goal).await;
@@ -300,4 +301,64 @@ fn something_goes_wrong_at_every_call() {
     let failed = failed.into_inner().expect("failures");
     tell(|| format!("{} runs", runs.load(std::sync::atomic::Ordering::Relaxed)));
     assert!(failed.is_empty(), "{} went wrong: {failed:#?}", failed.len());
+}
+
+/// Applies a chapter while one node's connection is cut once so many bytes have passed; the next engine goes on. After how
+/// long somebody connected to that node again, and how many bytes passed over that connection if the cut never came.
+async fn cut_at(chapter: usize, at: u64, cut: Cut) -> Result<Duration, u64> {
+    let story = Story::new().await;
+    story.until(chapter).await;
+    let (graph, goal) = &story.texts[chapter];
+    let node = &story.fleet.nodes[&berth_tests::project::node(1)];
+    node.cut_next(at, cut);
+    let first = turn(&story.fleet, graph, *goal).await;
+    let settled = settle(&story.fleet, graph, *goal).await;
+    let mut wrong = story.wrong(chapter, false);
+    wrong.extend(settled.err());
+    assert!(wrong.is_empty(), "chapter {chapter}, {cut:?} at {at}: {wrong:#?} after {first:?}");
+    if node.was_cut() {
+        Ok(node.noticed_after().expect("somebody came again"))
+    } else {
+        Err(node.passed())
+    }
+}
+
+/// How many offsets a connection is cut at, of each kind: 500 by hand, as `BERTH_CUTS`.
+fn cuts() -> u64 {
+    std::env::var("BERTH_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(12)
+}
+
+/// Where the last cuts are, in bytes: an apply of this story's second text passes some 150 kB over a connection.
+const LAST_CUT: u64 = 140_000;
+
+#[test]
+fn a_connection_is_cut_at_any_byte() {
+    let cuts = cuts();
+    let longest = run(async {
+        let mut all = tokio::task::JoinSet::new();
+        let room = std::sync::Arc::new(tokio::sync::Semaphore::new(256));
+        for number in 0..cuts * 3 {
+            let cut = [Cut::Reset, Cut::Fin, Cut::BlackHole][(number % 3) as usize];
+            // The handshake's 3 kB as often as all that follows.
+            let part = number / 6;
+            let at =
+                if number / 3 % 2 == 0 { part * 6_000 / cuts } else { part * LAST_CUT * 2 / cuts };
+            let room = room.clone();
+            all.spawn(async move {
+                let _room = room.acquire_owned().await;
+                (cut, at, cut_at(1, at, cut).await)
+            });
+        }
+        let mut longest = Duration::ZERO;
+        while let Some(done) = all.join_next().await {
+            let (cut, at, noticed) = done.expect("well");
+            tell(|| format!("{cut:?} at {at}: {noticed:?}"));
+            longest = longest.max(
+                noticed
+                    .unwrap_or_else(|passed| panic!("{passed} bytes passed, and no cut at {at}")),
+            );
+        }
+        longest
+    });
+    assert!(longest <= Duration::from_secs(20), "noticed only after {longest:?}");
 }

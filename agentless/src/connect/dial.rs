@@ -214,13 +214,17 @@ fn explain(verdict: &Verdict, shown: &str, trust: &str) -> Option<String> {
     })
 }
 
+/// Pause between two signs of life. A connection has ended when four of them were not answered: after 16 s, a second after its
+/// node has given it up.
+const KEEPALIVE: Duration = Duration::from_secs(4);
+
 /// Settings of every SSH connection. russh's own defaults have no keepalive, no inactivity
 /// time-out and not the fastest cipher; see "Speed of one SSH connection" in the lab's notes.
 pub(crate) fn config(preferred: Preferred) -> Config {
     Config {
         preferred,
         nodelay: true,
-        keepalive_interval: Some(Duration::from_secs(5)),
+        keepalive_interval: Some(KEEPALIVE),
         keepalive_max: 3,
         inactivity_timeout: Some(Duration::from_secs(60)),
         ..Config::default()

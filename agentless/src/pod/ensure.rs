@@ -1,7 +1,8 @@
 //! A pod from nothing, or from half of it, to a running task with its restart reflex.
 //!
-//! The node's shell wires the namespaces while containerd prepares the snapshot and takes the
-//! container; the task needs both. Then what runs before it runs to its end, what runs beside it
+//! First containerd takes the container, which is how a pod that was cut off is seen, and all that is left
+//! of it goes with it. Then the node's shell wires the namespaces while containerd prepares the snapshot; the
+//! task needs both. Then what runs before it runs to its end, what runs beside it
 //! starts, and it starts last. The restart labels come when there is something to restart: the
 //! monitor must never race the first start. Of a pod that was cut off half-way all is made anew, so
 //! that what runs before it may run again, but never beside itself.
@@ -117,13 +118,14 @@ async fn create(
 ) -> Result<(), Fault> {
     let Some(((own, image), beside)) = parts.split_first() else { return Ok(()) };
     let id = own.id();
+    let taken = take(writer, own, image, namespace).await?;
     // Both to their ends: what is still being wired cannot be taken away again.
-    let (wired, contained) = tokio::join!(
+    let (wired, filled) = tokio::join!(
         wire(writer, pod, image, namespace, &id),
-        contain(writer, own, image, namespace),
+        fill(writer, own, image, namespace, taken),
     );
     wired?;
-    let (mounts, container) = contained?;
+    let (mounts, container) = filled?;
     for (part, image) in beside {
         let (mounts, container) = contain(writer, part, image, namespace).await?;
         match part.companion.map(|companion| companion.role) {
@@ -295,25 +297,39 @@ fn published(pod: &PodSpec) -> String {
     pod.publish.iter().map(line).collect::<Vec<_>>().join(",")
 }
 
+/// Makes a container with its snapshot.
 async fn contain(
     writer: &Writer<'_>,
     part: &Part<'_>,
     image: &ImageConfig,
     namespace: &str,
 ) -> Result<(Vec<Mount>, api::Container), Fault> {
-    // The container comes before its snapshot: containerd's collector, which runs whenever
-    // something was removed, takes a snapshot that nothing refers to.
+    let taken = take(writer, part, image, namespace).await?;
+    fill(writer, part, image, namespace, taken).await
+}
+
+/// The user of a container, as its text or its image names them.
+fn user_of<'a>(part: &'a Part<'_>, image: &'a ImageConfig) -> &'a str {
     let named = part.settings().and_then(|settings| settings.user.as_deref());
-    let name = named.unwrap_or(&image.config.user);
-    let known = numeric_user(name);
-    let mut looked = Looked {
-        user: known.clone().unwrap_or_default(),
+    named.unwrap_or(&image.config.user)
+}
+
+/// Makes a container. It comes before its snapshot: containerd's collector, which runs whenever something was
+/// removed, takes a snapshot that nothing refers to.
+async fn take(
+    writer: &Writer<'_>,
+    part: &Part<'_>,
+    image: &ImageConfig,
+    namespace: &str,
+) -> Result<(Looked, api::Container), Fault> {
+    let looked = Looked {
+        user: numeric_user(user_of(part, image)).unwrap_or_default(),
         devices: devices(writer, part).await?,
         named: of_vendors(writer, part).await?,
         disks: disks(writer, part).await?,
         machine: writer.live.shell.machine.clone(),
     };
-    let mut container = container(part, image, &looked)?;
+    let container = container(part, image, &looked)?;
     let containerd = writer.containerd();
     writer.note("containerd: containers.create")?;
     let create = api::CreateContainerRequest { container: Some(container.clone()) };
@@ -322,8 +338,20 @@ async fn contain(
         .create(within(namespace, create))
         .await
         .map_err(|status| Fault::grpc("containerd: create a container", &status))?;
+    Ok((looked, container))
+}
+
+/// Prepares a container's snapshot, and says in the container who its user is where only the image knows that.
+async fn fill(
+    writer: &Writer<'_>,
+    part: &Part<'_>,
+    image: &ImageConfig,
+    namespace: &str,
+    (mut looked, mut container): (Looked, api::Container),
+) -> Result<(Vec<Mount>, api::Container), Fault> {
     let mounts = prepare(writer, image, namespace, &container.id).await?;
-    if known.is_none() {
+    let name = user_of(part, image);
+    if numeric_user(name).is_none() {
         looked.user = look_up(writer, name, &mounts).await?;
         container = self::container(part, image, &looked)?;
         update(writer, namespace, container.clone(), &["spec", "labels"]).await?;

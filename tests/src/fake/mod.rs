@@ -97,6 +97,14 @@ impl Script {
         *self.planned.lock().expect("a plan") = Some((at, mishap));
     }
 
+    /// Plans nothing any more.
+    ///
+    /// # Panics
+    /// As [`Self::plan`].
+    pub fn over(&self) {
+        *self.planned.lock().expect("a plan") = None;
+    }
+
     /// How many calls there were since the last plan.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
@@ -156,7 +164,7 @@ impl Fleet {
         let script = Arc::new(Script::default());
         let config = Arc::new(ssh::config(key(3)));
         let mut nodes = BTreeMap::new();
-        for (number, name) in (1_u8..).zip(graph.nodes.keys()) {
+        for (number, name) in (1..).zip(graph.nodes.keys()) {
             let node = Node::start(name.clone(), number, &script, &config).await;
             nodes.insert(name.clone(), node);
         }
@@ -165,26 +173,7 @@ impl Fleet {
 
     /// An engine's host: it has connected to none of them yet.
     pub fn host(&self) -> SshHost {
-        let targets = self.nodes.iter().map(|(name, node)| {
-            let target = Target {
-                name: name.to_string(),
-                host: "127.0.0.1".to_owned(),
-                port: Some(node.port),
-                ..Target::default()
-            };
-            (name.clone(), target)
-        });
-        SshHost::new(targets.collect(), self.options())
-    }
-
-    fn options(&self) -> Options {
-        let root = self.folder.path().to_owned();
-        let registries = Arc::new(Registries::new(root.clone(), BTreeMap::default()));
-        let mut options = Options::for_project(root.clone(), registries);
-        options.ssh_config = SshConfig::Nothing;
-        options.known_hosts = vec![root.join("known")];
-        options.identity = Some(root.join("id"));
-        options
+        host(self.nodes.iter().map(|(name, node)| (name.clone(), node.port)), self.root())
     }
 
     /// Builds an image beside the project, at `images/NAME`, that behaves so on every node.
@@ -216,6 +205,25 @@ impl Fleet {
         }
         breaches
     }
+}
+
+/// An engine's host for nodes at ports of the loopback address, whose project is in a folder: for another process than theirs.
+pub fn host(ports: impl Iterator<Item = (NodeName, u16)>, root: &Path) -> SshHost {
+    let targets = ports.map(|(name, port)| {
+        let target = Target {
+            name: name.to_string(),
+            host: "127.0.0.1".to_owned(),
+            port: Some(port),
+            ..Target::default()
+        };
+        (name, target)
+    });
+    let registries = Arc::new(Registries::new(root.to_owned(), BTreeMap::default()));
+    let mut options = Options::for_project(root.to_owned(), registries);
+    options.ssh_config = SshConfig::Nothing;
+    options.known_hosts = vec![root.join("known")];
+    options.identity = Some(root.join("id"));
+    SshHost::new(targets.collect(), options)
 }
 
 /// A clock that is many times as fast as this machine's, for waits that nothing real needs.

@@ -1,12 +1,14 @@
 //! One node: what it has, what is lost when it loses power, and who is connected.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use berth_engine::plan::names::{ContainerId, ImageDigest, NodeName};
 use russh::server::Config;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, watch as value};
+use tokio::time::Instant;
 
 use super::containerd::Namespace;
 use super::image::Behaviour;
@@ -25,17 +27,22 @@ pub struct Node {
     /// Told whenever a task has ended.
     pub(super) exits: Notify,
     /// Counts containerd's restarts.
-    pub(super) restarts: watch::Sender<u64>,
+    pub(super) restarts: value::Sender<u64>,
     lines: Mutex<BTreeMap<u64, Arc<Line>>>,
     /// How many bytes of a connection pass before it is cut, and how.
     planned: Mutex<Option<(u64, Cut)>>,
+    /// When a planned cut came, and the first connection after it.
+    noticed: Mutex<(Option<Instant>, Option<Instant>)>,
 }
+
+/// After how long without a word the guarded session gives up (`agentless/src/node/session.sh`).
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// What a node has.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// Its number, from 1.
-    pub number: u8,
+    pub number: u32,
     /// Its files under `/etc/berth`, `/var/lib/berth` and `/var/log/berth`.
     pub files: Files,
     /// containerd's, by namespace.
@@ -113,6 +120,20 @@ impl State {
     }
 }
 
+/// Notes when a connection is cut; its node notices, too: at once, or when it was silent for too long.
+async fn watch(node: Weak<Node>, connection: u64, line: Arc<Line>) {
+    let cut = line.when_cut().await;
+    if let Some(node) = node.upgrade() {
+        node.noticed().0 = Some(Instant::now());
+    }
+    if cut == Cut::BlackHole {
+        tokio::time::sleep(SILENCE).await;
+    }
+    if let Some(node) = node.upgrade() {
+        node.left(connection);
+    }
+}
+
 /// The name under which a container's pod has its network.
 pub(super) fn pinned(namespace: &str, container: &str) -> String {
     let pod = container.parse::<ContainerId>().map(|id| id.pod.to_string());
@@ -122,7 +143,7 @@ pub(super) fn pinned(namespace: &str, container: &str) -> String {
 impl Node {
     pub(super) async fn start(
         name: NodeName,
-        number: u8,
+        number: u32,
         script: &Arc<Script>,
         config: &Arc<Config>,
     ) -> Arc<Self> {
@@ -134,9 +155,10 @@ impl Node {
             script: Arc::clone(script),
             state: Mutex::new(State { number, ..State::default() }),
             exits: Notify::new(),
-            restarts: watch::Sender::new(0),
+            restarts: value::Sender::new(0),
             lines: Mutex::default(),
             planned: Mutex::default(),
+            noticed: Mutex::default(),
         });
         let (accepting, config) = (Arc::downgrade(&node), Arc::clone(config));
         tokio::spawn(async move {
@@ -147,6 +169,11 @@ impl Node {
                 let planned = node.planned.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let line = Arc::new(Line::new(planned));
                 node.lines().insert(connection, Arc::clone(&line));
+                if planned.is_some() {
+                    tokio::spawn(watch(Arc::downgrade(&node), connection, Arc::clone(&line)));
+                } else if let (Some(_), again @ None) = &mut *node.noticed() {
+                    *again = Some(Instant::now());
+                }
                 let wire = Wire::new(stream, line);
                 tokio::spawn(ssh::serve(node, connection, wire, Arc::clone(&config)));
             }
@@ -157,6 +184,21 @@ impl Node {
     /// What it has.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn noticed(&self) -> MutexGuard<'_, (Option<Instant>, Option<Instant>)> {
+        self.noticed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long after the planned cut somebody connected again; nothing if there was none, or nobody did.
+    pub fn noticed_after(&self) -> Option<Duration> {
+        let (cut, again) = *self.noticed();
+        Some(again?.duration_since(cut?))
+    }
+
+    /// Whether the planned cut came.
+    pub fn was_cut(&self) -> bool {
+        self.noticed().0.is_some()
     }
 
     fn lines(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Line>>> {

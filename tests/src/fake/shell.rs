@@ -296,10 +296,11 @@ impl State {
     /// What the kernel and the files know, as `observe.sh` prints it.
     fn observe(&self, namespace: &str) -> String {
         let Self { number, files, .. } = self;
+        let (high, low) = (77 + number / 250, 1 + number % 250);
         let mut out = format!(
             "machine {number:032x}\nmemory 4194304\ncpus 4\nos Debian GNU/Linux 12 (bookworm)\nnow {}\n\
              disk 1000000 4096\ndisktotal 2000000 4096\npressure 0.00\n\
-             addr lo inet 127.0.0.1/8\naddr eth0 inet 10.77.0.{number}/24\naddr eth0 inet6 fd77::{number:x}/64\n\
+             addr lo inet 127.0.0.1/8\naddr eth0 inet 10.{high}.0.{low}/24\naddr eth0 inet6 fd77::{number:x}/64\n\
              listens tcp 0.0.0.0:22\n",
             now_ms()
         );

@@ -35,6 +35,17 @@ struct Fate {
     /// When so many bytes have passed, both ways together.
     planned: Option<(u64, Cut)>,
     reader: Option<Waker>,
+    /// Who waits for the cut.
+    watcher: Option<Waker>,
+}
+
+impl Fate {
+    fn end(&mut self, cut: Cut) {
+        self.cut.get_or_insert(cut);
+        for waker in self.reader.take().into_iter().chain(self.watcher.take()) {
+            waker.wake();
+        }
+    }
 }
 
 impl Line {
@@ -44,11 +55,22 @@ impl Line {
 
     /// Cuts it now.
     pub(super) fn cut(&self, cut: Cut) {
-        let mut fate = self.fate.lock().expect("a fate");
-        fate.cut.get_or_insert(cut);
-        if let Some(reader) = fate.reader.take() {
-            reader.wake();
-        }
+        self.fate.lock().expect("a fate").end(cut);
+    }
+
+    /// Waits until it is cut.
+    pub(super) async fn when_cut(&self) -> Cut {
+        std::future::poll_fn(|context| {
+            let mut fate = self.fate.lock().expect("a fate");
+            match fate.cut {
+                Some(cut) => Poll::Ready(cut),
+                None => {
+                    fate.watcher = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
     }
 
     pub(super) fn is_cut(&self) -> bool {
@@ -68,10 +90,7 @@ impl Line {
         if before + (bytes as u64) < at {
             return bytes;
         }
-        fate.cut.get_or_insert(cut);
-        if let Some(reader) = fate.reader.take() {
-            reader.wake();
-        }
+        fate.end(cut);
         usize::try_from(at.saturating_sub(before)).unwrap_or(bytes).min(bytes)
     }
 }
