@@ -88,6 +88,7 @@ pub fn random_slot(dice: &mut Dice, number: u32) -> Slot {
     slot.intake = match dice.below(12) {
         0 => Intake::Cordoned,
         1 => Intake::Drained,
+        2 => Intake::Retired,
         _ => Intake::Open,
     };
     slot.reachable = !dice.one_in(12);

@@ -22,6 +22,7 @@ mod place_plans;
 mod place_properties;
 mod plan_cases;
 mod planted;
+mod retired;
 mod sim;
 mod stdlib;
 mod story;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use berth_engine::plan::body::Goal;
-use berth_engine::plan::graph::{Graph, Strategy};
+use berth_engine::plan::graph::{Graph, Intake, Strategy};
 use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::names::ImageDigest;
 use berth_engine::plan::render;
@@ -231,6 +231,23 @@ async fn mishap_at(chapter: usize, at: u64, mishap: Mishap) -> Option<u64> {
     wrong.extend(settled.err());
     assert!(wrong.is_empty(), "chapter {chapter}, {mishap:?} at {struck:?}: {wrong:#?}");
     struck.is_none().then_some(calls)
+}
+
+#[test]
+fn a_retired_node_is_left_as_it_was() {
+    run(async {
+        let story = Story::new().await;
+        story.until(1).await;
+        let (mut graph, _) = story.texts[0].clone();
+        let last = berth_tests::project::node(3);
+        graph.nodes.get_mut(&last).expect("a node").intake = Intake::Retired;
+        settle(&story.fleet, &graph, Goal::Converge).await.expect("settled");
+        assert_eq!(wrong(&story.fleet, &graph), Vec::<String>::new());
+        let state = story.fleet.nodes[&last].state();
+        let State { files, namespaces, wired, .. } = &*state;
+        assert_eq!(*files, Default::default());
+        assert!(namespaces.is_empty() && wired.is_empty(), "{namespaces:?} {wired:?}");
+    });
 }
 
 #[test]

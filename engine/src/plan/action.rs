@@ -432,6 +432,26 @@ impl Action {
         }
     }
 
+    /// Whether it takes something off its node.
+    pub fn removes(&self) -> bool {
+        match self {
+            Self::EnsureNetwork { .. }
+            | Self::InstallReflex { .. }
+            | Self::EnsureTenant { .. }
+            | Self::EnsureImage { .. }
+            | Self::EnsureVolume { .. }
+            | Self::EnsurePod { .. }
+            | Self::SwapEndpoint { .. } => false,
+            Self::RemovePod { .. }
+            | Self::RemoveEndpoint { .. }
+            | Self::RemoveImage { .. }
+            | Self::RemoveVolume { .. }
+            | Self::RemoveTenant { .. }
+            | Self::RemoveReflex { .. }
+            | Self::RemoveNetwork => true,
+        }
+    }
+
     /// Names everything that performing the action may change on its node.
     pub fn writes(&self) -> BTreeSet<Write> {
         let one = match self {

@@ -262,7 +262,7 @@ pub fn check(
     let mut violations = Vec::new();
     overrides::overrides(body, graph, head, &mut violations);
     let graph = &super::overrides::in_force(graph, &head.overrides, body.now_ms);
-    let start = Model::of(observation, head);
+    let start = Model::of(body, graph, observation, head);
     order(&body.steps, observation, &mut violations);
     let ancestry = Ancestry::of(&body.steps);
     play::play(body, &start, &body.steps, &ancestry, &mut violations);

@@ -140,6 +140,7 @@ fn held(standing: &Standing) -> (String, String) {
                 Intake::Open => "open",
                 Intake::Cordoned => "cordoned",
                 Intake::Drained => "drained",
+                Intake::Retired => "retired",
             };
             (format!("node/{node}"), state.to_owned())
         }

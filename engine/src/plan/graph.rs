@@ -632,6 +632,8 @@ pub enum Intake {
     Cordoned,
     /// It takes none; what is there leaves.
     Drained,
+    /// As drained; once nothing is there any more, Berth takes off what it installed there.
+    Retired,
 }
 
 impl Toleration {
@@ -674,8 +676,10 @@ impl Placement {
     /// taints that evict, draining, and the nodes that are named. Nothing if it is; else why not.
     pub fn unwelcome(&self, name: &NodeName, node: &Node) -> Option<String> {
         let label = |key: &str| node.labels.get(key).map(String::as_str);
-        if node.intake == Intake::Drained {
-            return Some(format!("{name} is drained"));
+        match node.intake {
+            Intake::Open | Intake::Cordoned => {}
+            Intake::Drained => return Some(format!("{name} is drained")),
+            Intake::Retired => return Some(format!("{name} is retired")),
         }
         if !self.at.is_empty() && !self.at.contains(name) {
             return Some(format!("{name} is none of the nodes that it may run on"));

@@ -140,6 +140,7 @@ impl fmt::Display for Override {
             Self::Intake { node, intake: Intake::Open } => write!(f, "node/{node} open"),
             Self::Intake { node, intake: Intake::Cordoned } => write!(f, "node/{node} cordoned"),
             Self::Intake { node, intake: Intake::Drained } => write!(f, "node/{node} drained"),
+            Self::Intake { node, intake: Intake::Retired } => write!(f, "node/{node} retired"),
             Self::Pause { workload } => write!(f, "service/{workload} paused"),
             Self::Replicas { workload, replicas: 0 } => write!(f, "service/{workload} stopped"),
             Self::Replicas { workload, replicas: 1 } => write!(f, "service/{workload} 1 replica"),

@@ -6,6 +6,7 @@
 
 mod claim;
 mod decide;
+mod leave;
 mod volumes;
 
 use std::borrow::Cow;
@@ -19,8 +20,8 @@ use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId}
 use super::canon::{release_digest, template_digest};
 use super::change;
 use super::freshness;
-use super::graph::{Graph, Placement, Workload};
-use super::ledger::{Claims, Head, NodeAddresses};
+use super::graph::{Graph, Intake, Placement, Workload};
+use super::ledger::{Head, NodeAddresses};
 use super::names::{ImageDigest, NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use super::observation::{NodeObservation, NodeView, Observation};
 use super::overrides::{self, Standing};
@@ -98,8 +99,18 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
     }
     body.blocked.extend(volume::blocked(graph, &meant, &world.volumes));
     if may_plan {
-        let yielding = BTreeMap::new();
-        Planning { inputs, world: &world, body: &mut body, yielding }.run(&wanted);
+        let left = leave::left(inputs, &world);
+        if !left.is_empty() {
+            let mut quiet = body.clone();
+            let yielding = BTreeMap::new();
+            Planning { inputs, world: &world, body: &mut quiet, yielding, left }.run(&wanted);
+            // Else the tables there have to follow what the replicas do.
+            if quiet.branches.is_empty() && quiet.blocked.is_empty() {
+                return quiet;
+            }
+        }
+        let (yielding, left) = (BTreeMap::new(), BTreeSet::new());
+        Planning { inputs, world: &world, body: &mut body, yielding, left }.run(&wanted);
     }
     body
 }
@@ -218,7 +229,9 @@ fn note_nodes(inputs: &Inputs<'_>, body: &mut PlanBody) {
             }
             Some(NodeView::Seen(seen)) => {
                 let facts = &seen.facts;
-                if !facts.missing.is_empty() && inputs.goal == Goal::Converge {
+                let stays =
+                    inputs.graph.nodes.get(name).is_some_and(|n| n.intake != Intake::Retired);
+                if !facts.missing.is_empty() && inputs.goal == Goal::Converge && stays {
                     let missing = facts.missing.iter();
                     body.blocked.push(Blocked::NodeLacks {
                         node: name.clone(),
@@ -298,6 +311,8 @@ struct Planning<'a, 'b> {
     body: &'b mut PlanBody,
     /// Pods that make room, and for whom.
     yielding: BTreeMap<PodId, WorkloadName>,
+    /// Nodes that Berth leaves now.
+    left: BTreeSet<NodeName>,
 }
 
 /// By node, the steps by which pods leave that make room for a workload, or that hold a port of
@@ -334,7 +349,8 @@ impl Planning<'_, '_> {
             too_large.retain(|id, _| meant.contains(id));
         }
         self.body.blocked.extend(too_large.values().cloned());
-        let tables: Arc<[NodeName]> = self.seen().map(|(name, _)| name.clone()).collect();
+        let stays = self.seen().filter(|(name, _)| !self.left.contains(*name));
+        let tables: Arc<[NodeName]> = stays.map(|(name, _)| name.clone()).collect();
         let decisions = self.decide(wanted, &tables, &fleet);
         // A start and a wait for each replica that moves: a list of millions that grows is copied as it does.
         let branches = decisions.values().filter_map(|decision| decision.branch.as_ref());
@@ -370,7 +386,7 @@ impl Planning<'_, '_> {
         }
         match self.inputs.goal {
             Goal::Destroy => self.leave(&mut builder),
-            Goal::Converge => {}
+            Goal::Converge => self.retire(&mut builder),
         }
         self.body.steps = builder.finish();
     }
@@ -424,7 +440,7 @@ impl Planning<'_, '_> {
         let graph = self.inputs.graph;
         let pools = (graph.pools.pods4, graph.pools.pods6);
         let peers = peers::named(&peers::peers(&self.body.claims, pools));
-        for (name, seen) in self.seen() {
+        for (name, seen) in self.seen().filter(|(name, _)| !self.left.contains(*name)) {
             let mut last: Option<StepId> = None;
             let Some(network) = self.network(name, &peers) else { continue };
             if seen.spec.network.as_ref() != Some(&network) {
@@ -680,7 +696,8 @@ impl Planning<'_, '_> {
             return BTreeMap::new();
         }
         let table = |seen: &NodeObservation| seen.spec.endpoints.get(name).cloned().map(Arc::new);
-        self.seen().map(|(node, seen)| (node.clone(), table(seen))).collect()
+        let stays = self.seen().filter(|(name, _)| !self.left.contains(*name));
+        stays.map(|(node, seen)| (node.clone(), table(seen))).collect()
     }
 
     /// Who serves before the first wave: pods that a table leads to and that run.
@@ -701,43 +718,6 @@ impl Planning<'_, '_> {
                 (id.clone(), Backend { pod: id.clone(), ip4, ip6 })
             })
             .collect()
-    }
-
-    /// Takes everything of the tenant, then of Berth, off the nodes.
-    fn leave(&mut self, builder: &mut Builder) {
-        let tenant = &self.inputs.graph.tenant;
-        let mut ends: BTreeMap<NodeName, Vec<StepId>> = BTreeMap::new();
-        for step in builder.since(0) {
-            ends.entry(step.node.clone()).or_default().push(step.id);
-        }
-        for (name, seen) in self.seen() {
-            let mut last = After::of(ends.remove(name).unwrap_or_default());
-            let images = seen
-                .spec
-                .images
-                .iter()
-                .map(|image| Action::RemoveImage { tenant: tenant.clone(), image: image.clone() });
-            let images: Vec<_> =
-                images.map(|action| builder.node(name, action, last.clone())).collect();
-            if !images.is_empty() {
-                last = After::of(images);
-            }
-            if seen.spec.tenant || seen.spec.tenant_remains {
-                let action = Action::RemoveTenant { tenant: tenant.clone() };
-                last = After::of([builder.node(name, action, last)]);
-            }
-            if !seen.spec.others.is_empty() {
-                continue;
-            }
-            for reflex in seen.spec.reflexes.keys() {
-                let action = Action::RemoveReflex { reflex: *reflex };
-                last = After::of([builder.node(name, action, last)]);
-            }
-            if seen.spec.network.is_some() {
-                builder.node(name, Action::RemoveNetwork, last);
-            }
-        }
-        self.body.claims = Claims::default();
     }
 }
 

@@ -211,9 +211,11 @@ fn nodes(out: &mut String, body: &PlanBody) {
                 let words = on.iter().fold(title, |t, suffix| {
                     t.strip_suffix(suffix.as_str()).unwrap_or(&t).to_owned()
                 });
-                let removes = matches!(action, super::action::Action::RemoveVolume { .. });
+                let removes = action.removes();
                 let words = match body.goal {
-                    Goal::Converge if removes => format!("remove {words}"),
+                    Goal::Converge if removes && !words.starts_with("remove ") => {
+                        format!("remove {words}")
+                    }
                     Goal::Converge | Goal::Destroy => words,
                 };
                 lines.entry(&step.node).or_default().push(words);

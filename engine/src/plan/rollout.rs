@@ -244,10 +244,11 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
                     let words = format!("{id} waits for {}: its data is there", pod.node());
                     decision.deferred.push(words);
                 }
-                // A release counts as reached only when somebody has watched it to the end.
+                // A release counts as reached only when somebody has watched it to the end: that it passed its gate once is
+                // not that.
                 let waits = waits.or_else(|| {
                     let words = "was not watched to the end, which waits until that node answers";
-                    (is_new_template && is_watched && !pod.stood).then_some(words)
+                    (is_new_template && is_watched).then_some(words)
                 });
                 if let Some(words) = waits {
                     decision.incomplete = true;

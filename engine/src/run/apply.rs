@@ -112,7 +112,8 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         let since = (self.who, self.clock.now_ms());
         let claim = LockClaim::new(since, &purpose, planned.graph, planned.head);
         let mut locked = self.lock_all(planned, &claim).await?;
-        let copies = lock_copies(self.host, planned.observation, &claim, &mut locked).await;
+        let copies =
+            lock_copies(self.host, planned.graph, planned.observation, &claim, &mut locked).await;
         let result = self.locked(planned, journal, &claim, (&locked, copies)).await;
         for node in &locked {
             self.host.unlock(node).await;
@@ -165,7 +166,7 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         if !changes.is_empty() {
             return Err(ApplyError::Stale { changes });
         }
-        if !writer.is_safe(observation) {
+        if !writer.is_safe(graph, observation) {
             return Err(ApplyError::Uncopied { behind: writer.behind });
         }
         let summary = body.changes.iter().map(crate::plan::render::one_line).collect();
@@ -177,7 +178,7 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             signed: commit.and_then(|commit| commit.signed.clone()),
         };
         writer.append(self.clock.now_ms(), begin).await?;
-        if !writer.is_safe(observation) {
+        if !writer.is_safe(graph, observation) {
             return Err(ApplyError::Uncopied { behind: writer.behind });
         }
         journal.begin(&writer.ledger.head.hash).map_err(ApplyError::Journal)?;
@@ -214,12 +215,27 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         };
         append(&mut writer, &tenure, self.clock.now_ms(), finish).await?;
         let lines = std::mem::take(&mut writer.ledger.lines);
-        let behind = std::mem::take(&mut writer.behind);
+        let mut behind = std::mem::take(&mut writer.behind);
         if leaves {
             writer.remove(locked).await?;
+        } else {
+            for node in retired(body, &report) {
+                if let Err(error) = self.host.ledger_remove(node, &body.tenant).await {
+                    behind.push(format!("{node} still knows the ledger: {error}"));
+                }
+            }
         }
         Ok(Applied { outcome, report, lines, behind })
     }
+}
+
+/// The nodes that the tenant has left.
+fn retired<'a>(body: &'a PlanBody, report: &Report) -> impl Iterator<Item = &'a NodeName> {
+    let left = |step: &&Step| {
+        matches!(step.work, Work::Act(Action::RemoveTenant { .. }))
+            && report.done.contains(&step.id)
+    };
+    body.steps.iter().filter(left).map(|step| &step.node).collect::<Vec<_>>().into_iter()
 }
 
 /// What differs between the world that the plan read and the world under the locks.

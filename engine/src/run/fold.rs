@@ -66,7 +66,7 @@ pub async fn fold<H: Host>(
         return Err(RecordError::Lock(error));
     }
     let mut locked = vec![graph.keeper.clone()];
-    let (copies, behind) = lock_copies(host, &seen.observation, &claim, &mut locked).await;
+    let (copies, behind) = lock_copies(host, graph, &seen.observation, &claim, &mut locked).await;
     let folded = under_locks(host, graph, head, (keep, at_ms, who), &copies).await;
     for node in &locked {
         host.unlock(node).await;

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use super::host::{Host, HostError, LockClaim, Refusal};
 use crate::plan::etcd;
-use crate::plan::graph::Graph;
+use crate::plan::graph::{Graph, Intake};
 use crate::plan::ledger::{self, Entry, Head, Ledger, LedgerError, Line, Mark};
 use crate::plan::names::{NodeName, Tenant};
 use crate::plan::observation::Observation;
@@ -161,8 +161,9 @@ pub fn believed(graph: &Graph, observation: &Observation, head: &Head) -> Result
             if let Some(node) = all.find(is_in_use) {
                 return Err(LedgerFault::Gone { node: node.clone() });
             }
-            let seen = graph.nodes.keys().filter(|node| observation.seen(node).is_some()).count();
-            let of = graph.nodes.len();
+            let parts = || graph.nodes.keys().filter(|node| takes_part(graph, observation, node));
+            let seen = parts().filter(|node| observation.seen(node).is_some()).count();
+            let of = parts().count();
             if seen * 2 > of { Ok(()) } else { Err(LedgerFault::Unseen { seen, of }) }
         }
         Some(_) | None => match &head.keeper {
@@ -172,16 +173,27 @@ pub fn believed(graph: &Graph, observation: &Observation, head: &Head) -> Result
     }
 }
 
+/// Whether a node is one that may have the ledger or a copy: one that is retired, and that Berth has left, is none.
+fn takes_part(graph: &Graph, observation: &Observation, node: &NodeName) -> bool {
+    let retired = graph.nodes.get(node).is_some_and(|node| node.intake == Intake::Retired);
+    let left = observation.seen(node).is_some_and(|seen| {
+        seen.spec.network.is_none() && !seen.spec.tenant && seen.ledger.is_none()
+    });
+    !(retired && left)
+}
+
 /// Chooses who gets copies: the first nodes by name that answered and can be locked, besides the keeper.
 /// Those that are not locked yet are added to `locked`. Which could not be, one line each.
 pub async fn lock_copies<H: Host>(
     host: &H,
+    graph: &Graph,
     observation: &Observation,
     claim: &LockClaim,
     locked: &mut Vec<NodeName>,
 ) -> (Vec<NodeName>, Vec<String>) {
     let (mut copies, mut not) = (Vec::new(), Vec::new());
     let seen = observation.nodes.keys().filter(|node| observation.seen(node).is_some());
+    let seen = seen.filter(|node| takes_part(graph, observation, node));
     for node in seen.filter(|node| **node != claim.keeper) {
         if copies.len() == COPIES {
             break;
@@ -246,8 +258,12 @@ impl<'a, H: Host> Writer<'a, H> {
     }
 
     /// Whether a line gets, or got, a copy, or there is nobody else who could have one.
-    pub fn is_safe(&self, observation: &Observation) -> bool {
-        let seen = |node: &NodeName| observation.seen(node).is_some() && *node != self.keeper;
+    pub fn is_safe(&self, graph: &Graph, observation: &Observation) -> bool {
+        let seen = |node: &NodeName| {
+            observation.seen(node).is_some()
+                && *node != self.keeper
+                && takes_part(graph, observation, node)
+        };
         !self.copies.is_empty() || !observation.nodes.keys().any(seen)
     }
 

@@ -56,7 +56,7 @@ pub async fn record<H: Host>(
         return Err(RecordError::Lock(error));
     }
     let mut locked = vec![keeper.clone()];
-    let copies = lock_copies(host, &seen.observation, &claim, &mut locked).await;
+    let copies = lock_copies(host, graph, &seen.observation, &claim, &mut locked).await;
     let appended = append(host, graph, &claim.holder, copies, lines).await;
     for node in &locked {
         host.unlock(node).await;

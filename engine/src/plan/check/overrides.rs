@@ -27,7 +27,10 @@ pub(super) fn overrides(
     for standing in counting {
         match &standing.what {
             Override::Intake { intake: Intake::Open, .. } | Override::Fenced { .. } => {}
-            Override::Intake { node, intake: Intake::Cordoned | Intake::Drained } => {
+            Override::Intake {
+                node,
+                intake: Intake::Cordoned | Intake::Drained | Intake::Retired,
+            } => {
                 for (_, pod) in created(body).filter(|(on, _)| *on == node) {
                     let (pod, node) = (pod.id.clone(), node.clone());
                     violations.push(Violation::Closed { pod, node });

@@ -12,7 +12,7 @@ use super::Violation;
 use super::ancestry::Ancestry;
 use crate::plan::action::{Action, Backend, Endpoint};
 use crate::plan::body::{Goal, PlanBody, Step, StepId, Work};
-use crate::plan::graph::Strategy;
+use crate::plan::graph::{Graph, Intake, Strategy};
 use crate::plan::ledger::Head;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::Observation;
@@ -30,13 +30,29 @@ pub(super) struct Model<'a> {
     stood: BTreeSet<&'a PodId>,
     /// Whose tables lead to pods of a workload, by the slug that those pods have.
     led_by: BTreeMap<&'a str, BTreeSet<&'a WorkloadName>>,
+    /// Nodes that are retired and have nothing to lose, so that Berth may leave them.
+    empty: BTreeSet<&'a NodeName>,
 }
 
 impl<'a> Model<'a> {
-    pub(super) fn of(observation: &'a Observation, head: &'a Head) -> Self {
+    pub(super) fn of(
+        body: &'a PlanBody,
+        graph: &'a Graph,
+        observation: &'a Observation,
+        head: &'a Head,
+    ) -> Self {
         let mut model = Self { stood: head.proven.iter().collect(), ..Self::default() };
+        let comes = |node: &NodeName| {
+            let comes = |step: &&Step| matches!(step.work, Work::Act(Action::EnsurePod { .. }));
+            body.steps.iter().filter(comes).any(|step| step.node == *node)
+        };
         for name in observation.nodes.keys() {
             let Some(seen) = observation.seen(name) else { continue };
+            let retired = graph.nodes.get(name).is_some_and(|n| n.intake == Intake::Retired);
+            let holds = !seen.spec.pods.is_empty() || !seen.spec.volumes.is_empty();
+            if retired && !holds && graph.keeper != *name && !comes(name) {
+                model.empty.insert(name);
+            }
             for pod in seen.spec.pods.keys() {
                 model.pods.entry(pod).or_default().insert(name);
             }
@@ -284,6 +300,7 @@ impl Judge<'_> {
                     | Action::RemoveReflex { .. },
                 ) => match self.body.goal {
                     Goal::Destroy => {}
+                    Goal::Converge if self.model.empty.contains(&step.node) => {}
                     Goal::Converge => self.violations.push(Violation::Dismantles(step.id.0)),
                 },
                 Work::Act(

@@ -174,6 +174,7 @@ pub(super) fn intake(value: Option<&Value>) -> Intake {
     match value {
         Some(Value::Case { name, fields: _ }) if &**name == "cordoned" => Intake::Cordoned,
         Some(Value::Case { name, fields: _ }) if &**name == "drained" => Intake::Drained,
+        Some(Value::Case { name, fields: _ }) if &**name == "retired" => Intake::Retired,
         Some(_) | None => Intake::Open,
     }
 }

@@ -11,6 +11,6 @@ pub(super) fn check(at: &At<'_>, reach: Reach, no: &mut No) {
     match at.fleet.slot_at(at.node).intake {
         Intake::Open => {}
         Intake::Cordoned => no.because(|| Rejection::Closed { drained: false }),
-        Intake::Drained => no.because(|| Rejection::Closed { drained: true }),
+        Intake::Drained | Intake::Retired => no.because(|| Rejection::Closed { drained: true }),
     }
 }
