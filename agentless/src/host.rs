@@ -19,6 +19,7 @@ use berth_engine::run::host::{Ask, Host, HostError, Layer, LockClaim, ProbeTarge
 use crate::connect::dial::{Dialer, Options, Target};
 use crate::etcd::Cluster;
 use crate::fault::Fault;
+use crate::image::fanout::Fanout;
 use crate::link::{Link, Writer, said};
 use crate::record::{Record, Recorded};
 use crate::session::quote::Call;
@@ -41,11 +42,12 @@ impl SshHost {
     /// Names the nodes; connects to none of them yet.
     pub fn new(targets: BTreeMap<NodeName, Target>, options: Options) -> Self {
         let dialer = Arc::new(Dialer::new(&options));
-        let record = Record::default();
+        let (record, fanout) = (Record::default(), Arc::<Fanout>::default());
         let links = targets
             .into_iter()
             .map(|(node, target)| {
-                let link = Link::new(node.clone(), target, dialer.clone(), record.clone());
+                let shared = (dialer.clone(), fanout.clone());
+                let link = Link::new(node.clone(), target, shared, record.clone());
                 (node, Arc::new(link))
             })
             .collect();

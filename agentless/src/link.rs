@@ -19,6 +19,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::connect::dial::{Checker, Dialed, Dialer, Target, dial};
 use crate::containerd::Containerd;
 use crate::fault::Fault;
+use crate::image::fanout::Fanout;
 use crate::image::oci::ImageConfig;
 use crate::record::Record;
 use crate::session::quote::Call;
@@ -35,6 +36,8 @@ pub(crate) struct Link {
     locked: Mutex<Option<Arc<Live>>>,
     /// Serialises taking and giving the lock.
     locking: AsyncMutex<()>,
+    /// Which nodes have which blobs by now; all links' own.
+    pub(crate) fanout: Arc<Fanout>,
     /// Configurations of images, by manifest digest: content never changes.
     pub(crate) images: Mutex<HashMap<String, Arc<ImageConfig>>>,
 }
@@ -95,12 +98,18 @@ impl Live {
 }
 
 impl Link {
-    pub(crate) fn new(node: NodeName, target: Target, dialer: Arc<Dialer>, record: Record) -> Self {
+    pub(crate) fn new(
+        node: NodeName,
+        target: Target,
+        (dialer, fanout): (Arc<Dialer>, Arc<Fanout>),
+        record: Record,
+    ) -> Self {
         Self {
             node,
             target,
             dialer,
             record,
+            fanout,
             live: AsyncMutex::new(None),
             locked: Mutex::new(None),
             locking: AsyncMutex::new(()),

@@ -84,8 +84,10 @@ pub(crate) struct Global {
 enum NodeCommand {
     /// Add a server: to the text, to those that are trusted, and what it lacks to itself
     Add(commands::node::AddArgs),
-    /// Take a server out of the text that nothing of this environment is on
+    /// Take a server out of the text that nothing of this environment is on, and Berth off it
     Remove(commands::node::RemoveArgs),
+    /// Give the name of a server that is lost to another one, which begins empty
+    Replace(commands::node::ReplaceArgs),
     /// Forget a node that is gone for good, or whose machine was replaced: what was there starts elsewhere
     Forget(commands::overrides::ForgetArgs),
 }
@@ -242,6 +244,7 @@ fn main() -> ExitCode {
         Command::Unfence(args) => commands::overrides::unfence(&global, &args),
         Command::Node(NodeCommand::Add(args)) => commands::node::add(&global, &args),
         Command::Node(NodeCommand::Remove(args)) => commands::node::remove(&global, &args),
+        Command::Node(NodeCommand::Replace(args)) => commands::node::replace(&global, &args),
         Command::Node(NodeCommand::Forget(args)) => commands::overrides::forget(&global, &args),
         Command::Pause(args) => commands::overrides::pause(&global, &args),
         Command::Resume(args) => commands::overrides::resume(&global, &args),

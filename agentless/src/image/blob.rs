@@ -31,18 +31,24 @@ impl Push<'_> {
         descriptor: &Descriptor,
         labels: HashMap<String, String>,
     ) -> Result<(), Fault> {
-        let info = api::InfoRequest { digest: descriptor.digest.clone() };
-        match self.containerd.content().info(within(self.namespace, info)).await {
-            Ok(_) if labels.is_empty() => return Ok(()),
-            // The labels of a blob that another image brought may lack this one's.
-            Ok(_) => return self.label(&descriptor.digest, labels).await,
-            Err(status) if status.code() == Code::NotFound => {}
-            Err(status) => return Err(Fault::read("containerd: look at content", &status)),
+        let there = self.has(&descriptor.digest).await?;
+        let sending = if there { None } else { self.from_a_node(descriptor).await? };
+        if sending.is_none() {
+            self.fanout.has(self.writer.link.node(), &self.writer.live, descriptor);
+            // The labels of a blob that another image brought, or another node, may lack this one's.
+            return if labels.is_empty() {
+                Ok(())
+            } else {
+                self.label(&descriptor.digest, labels).await
+            };
         }
         self.writer.note("containerd: content.write")?;
         let name = format!("berth-{}", descriptor.digest);
         let failed = match self.send(source, descriptor, labels.clone(), &name).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => {
+                self.fanout.has(self.writer.link.node(), &self.writer.live, descriptor);
+                return Ok(());
+            }
             Err(failed) => failed,
         };
         if let Sent::Status(status) = &failed
@@ -67,6 +73,16 @@ impl Push<'_> {
             }
             Sent::Status(status) => Fault::grpc("containerd: write content", &status),
         })
+    }
+
+    /// Whether the node has a blob.
+    pub(super) async fn has(&self, digest: &str) -> Result<bool, Fault> {
+        let info = api::InfoRequest { digest: digest.to_owned() };
+        match self.containerd.content().info(within(self.namespace, info)).await {
+            Ok(_) => Ok(true),
+            Err(status) if status.code() == Code::NotFound => Ok(false),
+            Err(status) => Err(Fault::read("containerd: look at content", &status)),
+        }
     }
 
     /// Streams a blob without waiting for each message's answer. What an earlier attempt left is

@@ -7,6 +7,7 @@
 pub(crate) mod archive;
 mod blob;
 mod credentials;
+pub(crate) mod fanout;
 pub(crate) mod oci;
 mod pull;
 pub(crate) mod push;

@@ -18,6 +18,7 @@ use oci_client::Reference;
 use tonic::Code;
 
 use super::blob::chain;
+use super::fanout::Fanout;
 use super::oci::{Descriptor, chain_ids};
 use super::pull;
 use super::registry::{self, Registries};
@@ -105,7 +106,8 @@ pub(crate) async fn ensure(
     let bulk = writer.live.bulk().await;
     let remote = remote.as_ref().map(|reference| (registries, reference));
     let (containerd, namespace, lease) = (&bulk, &*namespace, &*lease);
-    let push = Push { writer, containerd, namespace, lease, digest, remote };
+    let fanout = &*writer.link.fanout;
+    let push = Push { writer, containerd, namespace, lease, digest, fanout, remote };
     let result = push.all(&source, &image).await;
     // What failed half-way is held by the lease alone: without it, the collector takes it.
     writer.note("containerd: leases.delete")?;
@@ -177,6 +179,8 @@ pub(super) struct Push<'a> {
     pub(super) namespace: &'a str,
     pub(super) lease: &'a str,
     pub(super) digest: &'a ImageDigest,
+    /// Which nodes have which blobs by now.
+    pub(super) fanout: &'a Fanout,
     /// Where blobs come from that are not on this machine yet.
     pub(super) remote: Option<(&'a Registries, &'a Reference)>,
 }

@@ -1,18 +1,27 @@
-//! `berth node add` and `node remove`: a server comes into the text, or leaves it.
+//! `berth node add`, `node remove` and `node replace`: a server comes into the text, leaves it, or takes the place of another.
 //!
-//! The text is the truth, so it is what these change: one item, at the end of the file that has the other nodes; the rest of it is
-//! as it was. Nothing on a server changes by that but what is asked for: its host key is trusted, and what it lacks is installed.
+//! The text is the truth, so it is what these change: one item, or an item's `host`; the rest of it is as it was. Nothing on a
+//! server changes by that but what is asked for: its host key is trusted, and what it lacks is installed; or what Berth installed
+//! is taken off it, by a plan that is shown first.
 
 use std::path::{Path, PathBuf};
 
-use berth_engine::plan::names::NodeName;
+use berth_engine::plan::body::Goal;
+use berth_engine::plan::canon::digest_of;
+use berth_engine::plan::graph::Intake;
+use berth_engine::plan::names::{NodeName, VolumeId};
+use berth_engine::plan::planner::EVERYTHING;
+use berth_engine::run::observe::{Survey, survey};
 use berth_lang::{Resource, ResourceKind, format as styled};
 
 use super::Ended;
-use super::{doctor, trust};
+use super::apply::{Made, agreed, carry_out};
+use super::plan::judged;
+use super::{doctor, overrides, trust};
 use crate::exit::Exit;
 use crate::pins::Pins;
 use crate::project::Project;
+use crate::telling::Form;
 use crate::{Global, fleet, paint};
 
 /// A server that comes.
@@ -44,6 +53,29 @@ pub(crate) struct RemoveArgs {
     /// Which
     #[arg(value_name = "NODE")]
     node: String,
+    /// Leave what Berth installed there
+    #[arg(long)]
+    keep: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// A server that takes the place of one that is lost.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReplaceArgs {
+    /// Whose name it takes
+    #[arg(value_name = "NODE")]
+    node: String,
+    /// Its address, or its host name; the one before, if the machine there is another
+    #[arg(value_name = "HOST")]
+    host: String,
+    /// Why, for whoever meets it later
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    /// Do not ask: its fingerprint was compared already, what it lacks may be installed, and the old one never comes back
+    #[arg(short, long)]
+    yes: bool,
 }
 
 /// What the text cannot say so.
@@ -63,6 +95,20 @@ enum NodeError {
     InUse { node: NodeName, count: usize },
     #[error("{0} keeps the ledger: name another `keeper` in the text, then `berth ledger move`")]
     Keeps(NodeName),
+    #[error(
+        "{0} has the data of {1}, which would stay behind: take it out of the text first, or say --keep"
+    )]
+    HasData(NodeName, String),
+    #[error(
+        "there is something else to do: `berth apply` first, or say --keep and leave what Berth installed on {0}"
+    )]
+    Busy(NodeName),
+    #[error("{0} answers: `berth drain {0}`, and `berth node remove {0}` lose nothing")]
+    Answers(NodeName),
+    #[error(
+        "its `host` is not a text of its own in {1}: change it there, then `berth node forget {0}`"
+    )]
+    Host(NodeName, String),
     #[error("{path}: {error}")]
     File { path: PathBuf, error: std::io::Error },
 }
@@ -172,9 +218,14 @@ pub(crate) fn remove(global: &Global, args: &RemoveArgs) -> Ended {
         .map(Resource::span)
         .ok_or_else(|| NodeError::Made(name.clone(), "no text of its own says it".to_owned()))?;
     let observation = fleet::seen(&project, global)?;
-    let there = observation.seen(&name).map_or(0, |seen| seen.spec.pods.len());
+    let seen = observation.seen(&name);
+    let there = seen.map_or(0, |seen| seen.spec.pods.len());
     if there > 0 {
         return Err(NodeError::InUse { node: name, count: there }.into());
+    }
+    let left = if args.keep { Left::Kept } else { leave(global, &project, &name, args.yes)? };
+    if left == Left::No {
+        return Ok(Exit::Mistake);
     }
     let path = project.root.join(Path::new(&*span.file));
     let made = || NodeError::Made(name.clone(), format!("{}", span.file));
@@ -194,10 +245,151 @@ pub(crate) fn remove(global: &Global, args: &RemoveArgs) -> Ended {
     edit.keep = true;
     drop(edit);
     say!("{}  {} {gone}", span.file, paint::error("-"));
-    say!(
-        "`berth apply` goes on without it; what Berth installed there stays until `berth destroy`"
-    );
+    match left {
+        Left::Yes => say!("nothing of Berth's is left on {name}; `berth apply` goes on without it"),
+        Left::Kept => {
+            say!("`berth apply` goes on without it; what Berth installed there stays there")
+        }
+        Left::Silent | Left::No => say!(
+            "`berth apply` goes on without it; {name} does not answer, so what Berth installed there stays there"
+        ),
+    }
     Ok(Exit::Done)
+}
+
+/// Whether Berth has left a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    Yes,
+    /// It was not to.
+    Kept,
+    /// Nobody could be asked.
+    Silent,
+    /// Somebody said no.
+    No,
+}
+
+/// Takes Berth off a server, by a plan of what was last applied in which it is retired.
+fn leave(
+    global: &Global,
+    project: &Project,
+    name: &NodeName,
+    yes: bool,
+) -> Result<Left, Box<dyn std::error::Error>> {
+    fleet::block_on(async {
+        let host = fleet::host(project, global);
+        let left = leave_with(&host, project, name, yes).await;
+        host.close().await;
+        left
+    })?
+}
+
+async fn leave_with(
+    host: &berth_agentless::SshHost,
+    project: &Project,
+    name: &NodeName,
+    yes: bool,
+) -> Result<Left, Box<dyn std::error::Error>> {
+    let Survey { observation, ledger } = survey(host, &project.graph).await?;
+    let Some(seen) = observation.seen(name) else { return Ok(Left::Silent) };
+    if !seen.spec.volumes.is_empty() {
+        let volumes: Vec<&str> = seen.spec.volumes.keys().map(VolumeId::as_str).collect();
+        return Err(NodeError::HasData(name.clone(), volumes.join(", ")).into());
+    }
+    let mut graph = ledger.head.as_applied(&project.graph);
+    if let Some(node) = graph.nodes.get_mut(name) {
+        node.intake = Intake::Retired;
+    }
+    let program = digest_of("berth-applied/1", &ledger.head.reached);
+    let survey = Survey { observation, ledger };
+    let body = survey.plan(&graph, &program, Goal::Converge, EVERYTHING, fleet::now_ms());
+    let body = judged(body)?;
+    if body.is_empty() && body.blocked.is_empty() {
+        return Ok(Left::Yes);
+    }
+    if !body.blocked.is_empty() || body.steps.iter().any(|step| step.node != *name) {
+        return Err(NodeError::Busy(name.clone()).into());
+    }
+    let Survey { observation, ledger } = survey;
+    let made = Made { observation, head: ledger.head, body };
+    made.show(project);
+    if !yes && !agreed(&format!("Take Berth off {name}?"), "y")? {
+        return Ok(Left::No);
+    }
+    let ended = carry_out(host, project, &graph, &made, Form::Words).await?;
+    Ok(if ended == Exit::Done { Left::Yes } else { Left::No })
+}
+
+/// Gives a lost server's name to another one.
+pub(crate) fn replace(global: &Global, args: &ReplaceArgs) -> Ended {
+    let project = Project::load(global, Pins::Keep)?;
+    let name = fleet::node(&project, &args.node)?;
+    if project.graph.keeper == name {
+        return Err(NodeError::Keeps(name).into());
+    }
+    let resource = nodes(&project).find(|node| *node.name == *name.as_str());
+    let span = resource
+        .map(Resource::span)
+        .ok_or_else(|| NodeError::Made(name.clone(), "no text of its own says it".to_owned()))?;
+    let Survey { observation, ledger } = fleet::block_on(async {
+        let host = fleet::host(&project, global);
+        let seen = survey(&host, &project.graph).await;
+        host.close().await;
+        seen
+    })??;
+    let known = ledger.head.claims.nodes.get(&name).map(|known| &known.machine_id);
+    let found = observation.seen(&name).map(|seen| &seen.facts.machine_id);
+    if found.is_some() && found == known {
+        return Err(NodeError::Answers(name).into());
+    }
+    let (file, at) = (span.file.to_string(), span.start as usize);
+    let path = project.root.join(Path::new(&file));
+    let before = std::fs::read_to_string(&path);
+    let before = before.map_err(|error| NodeError::File { path: path.clone(), error })?;
+    let after = with_host(&before, at, &args.host);
+    let after = after.ok_or_else(|| NodeError::Host(name.clone(), file.clone()))?;
+    let mut edit = Edit::new(path, |_| after)?;
+    let project = Project::load(global, Pins::Keep)?;
+    say!("{file}  {} host: {:?}", paint::good("~"), args.host);
+    let put_back = || {
+        say!("{file} is as it was");
+        Ok(Exit::Mistake)
+    };
+    if trust::run(global, &trust::Args::new(&args.node, args.yes))? != Exit::Done {
+        return put_back();
+    }
+    let ended = fleet::block_on(async {
+        let host = fleet::host(&project, global);
+        let ended = doctor::mend(&host, &project, std::slice::from_ref(&name), args.yes).await;
+        host.close().await;
+        ended
+    })??;
+    if ended != Exit::Done {
+        return put_back();
+    }
+    let forget = overrides::ForgetArgs::new(&name, &args.why, args.yes);
+    if known.is_some() && overrides::forget(global, &forget)? != Exit::Done {
+        return put_back();
+    }
+    edit.keep = true;
+    Ok(Exit::Done)
+}
+
+/// The text with another `host` in the item whose name is at a place, if it is a plain text there.
+fn with_host(text: &str, name: usize, host: &str) -> Option<String> {
+    let (from, to) = extent(text, name)?;
+    let item = text.get(from..to)?;
+    let field = item.match_indices("host:").map(|(at, _)| at).find(|at| {
+        let before = item.get(..*at).and_then(|before| before.chars().next_back());
+        before.is_some_and(|c| !c.is_alphanumeric() && c != '_')
+    })?;
+    let value = field + "host:".len();
+    let value = value + item.get(value..)?.find(|c: char| !c.is_whitespace())?;
+    let quoted = item.get(value..)?.strip_prefix('"')?;
+    let end = quoted.find('"').filter(|end| !quoted[..*end].contains(['\\', '$', '\n']))?;
+    let (start, end) = (from + value, from + value + end + 2);
+    let host = serde_json::Value::from(host).to_string().replace("${", "\\${");
+    Some(format!("{}{host}{}", text.get(..start)?, text.get(end..)?))
 }
 
 /// The lines of the item whose name is at a place: from its keyword to the brace that ends its record.
@@ -247,6 +439,17 @@ mod tests {
         assert_eq!(of("c"), Some("node c { host: \"c\" }"));
         assert_eq!(extent("x node a {", 7), None);
         assert_eq!(extent("node a { host: \"", 5), None);
+    }
+
+    #[test]
+    fn a_host_is_changed_where_it_is_written() {
+        let text = "node a { host: \"x\" }\nnode b {\n  ssh: { jump_host: \"no\" }\n  host: \"10.0.0.2\" # old\n}\n";
+        let at = text.find("node b").expect("it") + 5;
+        let changed = with_host(text, at, "n2.example").expect("changed");
+        assert_eq!(changed, text.replace("10.0.0.2", "n2.example"));
+        let made = "node c { host: \"10.0.0.${i}\" }";
+        assert_eq!(with_host(made, 5, "x"), None);
+        assert_eq!(with_host("node d { host: address }", 5, "x"), None);
     }
 
     #[test]

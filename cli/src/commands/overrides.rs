@@ -58,6 +58,12 @@ pub(crate) struct ForgetArgs {
     yes: bool,
 }
 
+impl ForgetArgs {
+    pub(crate) fn new(node: &NodeName, why: &str, yes: bool) -> Self {
+        Self { node: node.to_string(), why: why.to_owned(), yes }
+    }
+}
+
 /// Services, and why.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PauseArgs {
