@@ -32,7 +32,7 @@ impl Push<'_> {
         labels: HashMap<String, String>,
     ) -> Result<(), Fault> {
         let there = self.has(&descriptor.digest).await?;
-        let sending = if there { None } else { self.from_a_node(descriptor).await? };
+        let sending = if there { None } else { self.brought_by_a_node(descriptor).await? };
         if sending.is_none() {
             self.fanout.has(self.writer.link.node(), &self.writer.live, descriptor);
             // The labels of a blob that another image brought, or another node, may lack this one's.

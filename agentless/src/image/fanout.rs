@@ -147,7 +147,7 @@ impl Fanout {
 
 impl Push<'_> {
     /// Brings a large blob from another node, if one has it or is about to; else it is this machine's turn to send it.
-    pub(super) async fn from_a_node<'a>(
+    pub(super) async fn brought_by_a_node<'a>(
         &'a self,
         descriptor: &'a Descriptor,
     ) -> Result<Option<Sending<'a>>, Fault> {

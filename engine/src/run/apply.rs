@@ -218,24 +218,24 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         let mut behind = std::mem::take(&mut writer.behind);
         if leaves {
             writer.remove(locked).await?;
-        } else {
-            for node in retired(body, &report) {
-                if let Err(error) = self.host.ledger_remove(node, &body.tenant).await {
-                    behind.push(format!("{node} still knows the ledger: {error}"));
-                }
+        }
+        for node in retired(body, &report) {
+            if let Err(error) = self.host.ledger_remove(node, &body.tenant).await {
+                behind.push(format!("{node} still knows the ledger: {error}"));
             }
         }
         Ok(Applied { outcome, report, lines, behind })
     }
 }
 
-/// The nodes that the tenant has left.
+/// The nodes that the tenant has left, and goes on without. What leaves everywhere needs the ledger until all of it has.
 fn retired<'a>(body: &'a PlanBody, report: &Report) -> impl Iterator<Item = &'a NodeName> {
-    let left = |step: &&Step| {
+    let goes_on = body.goal == Goal::Converge;
+    let left = move |step: &&Step| {
         matches!(step.work, Work::Act(Action::RemoveTenant { .. }))
             && report.done.contains(&step.id)
     };
-    body.steps.iter().filter(left).map(|step| &step.node).collect::<Vec<_>>().into_iter()
+    body.steps.iter().filter(move |_| goes_on).filter(left).map(|step| &step.node)
 }
 
 /// What differs between the world that the plan read and the world under the locks.

@@ -164,7 +164,7 @@ pub fn believed(graph: &Graph, observation: &Observation, head: &Head) -> Result
             let parts = || graph.nodes.keys().filter(|node| takes_part(graph, observation, node));
             let seen = parts().filter(|node| observation.seen(node).is_some()).count();
             let of = parts().count();
-            if seen * 2 > of { Ok(()) } else { Err(LedgerFault::Unseen { seen, of }) }
+            if seen * 2 > of || of == 0 { Ok(()) } else { Err(LedgerFault::Unseen { seen, of }) }
         }
         Some(_) | None => match &head.keeper {
             Some(keeper) if keeper != named => Err(elsewhere(keeper, head.epoch)),

@@ -236,7 +236,6 @@ pub struct FastClock {
 const FASTER: u32 = 400;
 
 impl Default for FastClock {
-    #[expect(clippy::disallowed_methods, reason = "it is a clock")]
     fn default() -> Self {
         Self { start: std::time::Instant::now() }
     }

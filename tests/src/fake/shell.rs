@@ -375,7 +375,6 @@ impl State {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the node's own clock")]
 fn now_ms() -> u128 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.unwrap_or_default().as_millis()
