@@ -42,7 +42,7 @@ impl SshHost {
     /// Names the nodes; connects to none of them yet.
     pub fn new(targets: BTreeMap<NodeName, Target>, options: Options) -> Self {
         let dialer = Arc::new(Dialer::new(&options));
-        let (record, fanout) = (Record::default(), Arc::<Fanout>::default());
+        let (record, fanout) = (Record::default(), Arc::new(Fanout::new(options.fan_out)));
         let links = targets
             .into_iter()
             .map(|(node, target)| {

@@ -68,6 +68,7 @@ pub(crate) fn host(project: &Project, global: &Global) -> SshHost {
 /// How all nodes are talked to.
 pub(crate) fn options(project: &Project, global: &Global) -> Options {
     let mut options = Options::for_project(project.root.clone(), project.registries.clone());
+    options.fan_out = project.fan_out;
     options.etcd = project.etcd.clone().map(|etcd| (etcd, login()));
     options.known_hosts.extend(global.known_hosts.clone());
     options.identity.clone_from(&global.identity);

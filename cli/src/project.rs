@@ -44,6 +44,8 @@ pub(crate) struct Project {
     pub(crate) etcd: Option<Etcd>,
     /// Whether only signed commits of it are to be applied.
     pub(crate) signed: bool,
+    /// Whether its nodes give each other large layers.
+    pub(crate) fan_out: bool,
     /// Which files it was read from, those of packages included.
     pub(crate) files: Vec<String>,
 }
@@ -216,7 +218,7 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
         pinning.new.packages.iter().map(|(folder, pin)| (&**folder, &*pin.digest)).collect();
     let digest =
         digest_of("berth-program/2", &(&program.digest()[..], environment, images, packages));
-    let signed = lower::signed(&program);
+    let (signed, fan_out) = (lower::signed(&program), lower::fan_out(&program));
     let etcd = lower::etcd(&program);
     let files = program.paths().map(str::to_owned).collect();
     let Program { resources, waived, .. } = program;
@@ -230,6 +232,7 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
         registries,
         etcd,
         signed,
+        fan_out,
         files,
     });
     let notes = std::mem::take(&mut pinning.notes);

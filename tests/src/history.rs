@@ -158,7 +158,13 @@ pub fn text(dice: &mut Dice) -> Graph {
             graph = with(graph, name, workload);
         }
     }
-    // Without a roll, as above; what has its data there would wait for ever.
+    graph
+}
+
+/// A random text in which a node may be retired; what has its data there would wait for ever.
+fn retiring(dice: &mut Dice) -> Graph {
+    let mut graph = text(dice);
+    // Without a roll, as above.
     if dice.0.is_multiple_of(7)
         && graph.volumes.is_empty()
         && let Some(node) = graph.nodes.get_mut(&crate::project::node(2))
@@ -202,7 +208,7 @@ pub struct Ended {
 /// If the checker turns a plan down.
 pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     let mut dice = Dice(seed);
-    let mut graph = waits(seed, text(&mut dice));
+    let mut graph = waits(seed, retiring(&mut dice));
     let twin = world(&graph);
     if is_replaced(seed) {
         ["web", "api"].iter().for_each(|name| twin.world().let_double(&WorkloadName::new(*name)));
@@ -217,7 +223,7 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     for _ in 0..2 + dice.roll(6) {
         match dice.roll(8) {
             0 | 1 => {
-                graph = waits(seed, Graph { keeper: graph.keeper, ..text(&mut dice) });
+                graph = waits(seed, Graph { keeper: graph.keeper, ..retiring(&mut dice) });
             }
             4 | 5 if seed % 5 == 3 => {
                 before.insert(graph.keeper.clone());

@@ -44,6 +44,8 @@ pub struct Options {
     pub project_root: PathBuf,
     /// Where images come from that are not beside the project.
     pub registries: Arc<Registries>,
+    /// Whether nodes give each other large layers.
+    pub fan_out: bool,
     /// The cluster that keeps the ledger, if no node does, and how this machine logs in there.
     pub etcd: Option<(Etcd, crate::etcd::Login)>,
     /// Files of trusted host keys; those that are not there are skipped.
@@ -70,6 +72,7 @@ impl Options {
         Self {
             project_root,
             registries,
+            fan_out: true,
             etcd: None,
             known_hosts,
             ssh_config: SshConfig::Usual,

@@ -27,13 +27,18 @@ use crate::session::quote::Call;
 const LEAST: u64 = 8 * 1024 * 1024;
 /// To how many nodes one gives at a time.
 const AT_ONCE: usize = 2;
+/// What `blob_take` ends with when the giver does not answer.
+const NOT_REACHED: u32 = 83;
 /// How long a node that has nothing to do for a blob waits before it looks again.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Which nodes have which blobs, as far as this process knows.
-#[derive(Default)]
 pub(crate) struct Fanout {
+    /// Whether nodes give each other anything.
+    is_on: bool,
     blobs: Mutex<BTreeMap<String, Blob>>,
+    /// Nodes that could not reach another one: they are asked no more to.
+    alone: Mutex<BTreeSet<NodeName>>,
     changed: Notify,
 }
 
@@ -75,6 +80,10 @@ impl Drop for Sending<'_> {
 }
 
 impl Fanout {
+    pub(crate) fn new(is_on: bool) -> Self {
+        Self { is_on, blobs: Mutex::default(), alone: Mutex::default(), changed: Notify::new() }
+    }
+
     fn blobs(&self) -> MutexGuard<'_, BTreeMap<String, Blob>> {
         self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,13 +96,17 @@ impl Fanout {
 
     /// A node has a blob.
     pub(super) fn has(&self, node: &NodeName, live: &Arc<Live>, descriptor: &Descriptor) {
-        if descriptor.size < LEAST {
+        if !self.is_on || descriptor.size < LEAST {
             return;
         }
         self.with(&descriptor.digest, |blob| {
             let holder = Holder { live: Arc::clone(live), giving: 0, failed: BTreeSet::new() };
             blob.holders.entry(node.clone()).or_insert(holder);
         });
+    }
+
+    fn alone(&self) -> MutexGuard<'_, BTreeSet<NodeName>> {
+        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until somebody can bring a blob to a node.
@@ -153,7 +166,7 @@ impl Push<'_> {
     ) -> Result<Option<Sending<'a>>, Fault> {
         let (fanout, node) = (self.fanout, self.writer.link.node());
         let digest = &*descriptor.digest;
-        if descriptor.size < LEAST {
+        if !fanout.is_on || descriptor.size < LEAST || fanout.alone().contains(node) {
             return Ok(Some(Sending { fanout, digest: None }));
         }
         loop {
@@ -197,6 +210,9 @@ impl Push<'_> {
         let taken = self.writer.run(&call).await;
         let _ = live.read(&Call::new("blob_end").arg(pid)).await;
         let taken = taken?;
+        if taken.status == NOT_REACHED {
+            self.fanout.alone().insert(self.writer.link.node().clone());
+        }
         if taken.status != 0 {
             tracing::debug!(giver = %given.giver, said = %taken.text, "a blob was not given");
             return Ok(false);

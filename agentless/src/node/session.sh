@@ -73,6 +73,7 @@ put_mark() {
 
 give_lock() {
   network_left
+  offers_left
   tidy
   rm -f /run/berth/lock.claim /run/berth/network.undone
   exec 9>&-
@@ -95,6 +96,7 @@ tidy() {
 abandon() {
   local pid=$$ key value name
   network_left
+  offers_left
   while [ "$pid" -gt 1 ]; do
     # A parent that ended meanwhile has no file, and no parent.
     value=1
@@ -126,6 +128,7 @@ serve() {
       beat) ;;
       bye)
         network_left
+        offers_left
         exit 0
         ;;
       lock)

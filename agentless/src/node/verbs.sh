@@ -461,23 +461,38 @@ blob_offer() {
     # shellcheck disable=SC2016
     BERTH_TOKEN=$3 BERTH_BLOB=$file timeout 900 systemd-socket-activate -a --inetd -E BERTH_TOKEN -E BERTH_BLOB -E PATH -l "$address:$port" \
       bash -c 'read -r -t 10 said && [ "$said" = "$BERTH_TOKEN" ] && exec cat "$BERTH_BLOB"' </dev/null >/dev/null 2>&1 9>&- &
+    : >"/run/berth/offer.$$.$!"
     sleep 0.1
     if kill -0 $! 2>/dev/null; then
       printf '%s %s' "$port" $!
       return 0
     fi
+    rm -f "/run/berth/offer.$$.$!"
   done
   return 1
 }
 
-blob_end() { kill "$1" 2>/dev/null; return 0; }
+# blob_end PID: ends an offer of this session's.
+blob_end() {
+  [ ! -e "/run/berth/offer.$$.$1" ] || kill "$1" 2>/dev/null
+  rm -f "/run/berth/offer.$$.$1"
+}
 
-# blob_take NAMESPACE DIGEST SIZE ADDRESS PORT TOKEN: a blob from a node that offers it; it is what it should be, or not taken.
+# Ends what an engine offered that leaves, or is not heard any more: what other sessions offer is theirs.
+offers_left() {
+  local offer
+  for offer in "/run/berth/offer.$$".*; do
+    [ ! -e "$offer" ] || blob_end "${offer##*.}"
+  done
+}
+
+# blob_take NAMESPACE DIGEST SIZE ADDRESS PORT TOKEN: a blob from a node that offers it; it is what it should be, or not taken. 83 if
+# that node does not answer there.
 blob_take() {
   command -v ctr >/dev/null || return 127
   # A firewall that drops would have us wait for minutes.
   # shellcheck disable=SC2016
-  timeout 5 bash -c ': <>"/dev/tcp/$1/$2"' bash "$4" "$5" 2>/dev/null || { echo 'it does not answer'; return 1; }
+  timeout 5 bash -c ': <>"/dev/tcp/$1/$2"' bash "$4" "$5" 2>/dev/null || return 83
   (
     exec 9>&- 3<>"/dev/tcp/$4/$5" && printf '%s\n' "$6" >&3 &&
       timeout -k 5 900 ctr -n "$1" content ingest --expected-size "$3" --expected-digest "$2" "berth-take-$2" <&3 2>&1

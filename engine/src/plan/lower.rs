@@ -11,7 +11,7 @@ mod place;
 mod registry;
 mod volume;
 
-pub use registry::{etcd, registries, signed};
+pub use registry::{etcd, fan_out, registries, signed};
 
 use std::collections::{BTreeMap, BTreeSet};
 

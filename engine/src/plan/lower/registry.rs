@@ -14,6 +14,12 @@ pub fn signed(program: &Program) -> bool {
     project.and_then(|project| project.value().get("signed")) == Some(&Value::Bool(true))
 }
 
+/// Whether nodes give each other large layers of images.
+pub fn fan_out(program: &Program) -> bool {
+    let project = of_kind(program, ResourceKind::Project).next();
+    project.and_then(|project| project.value().get("fan_out")) != Some(&Value::Bool(false))
+}
+
 /// How each registry is read that the text says something of.
 pub fn registries(program: &Program) -> BTreeMap<String, Access> {
     let project = of_kind(program, ResourceKind::Project).next();
