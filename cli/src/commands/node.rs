@@ -137,6 +137,29 @@ impl Drop for Edit {
     }
 }
 
+/// Where the text says a node.
+struct Item {
+    file: String,
+    path: PathBuf,
+    /// Where its name is in the file.
+    at: usize,
+    /// The file's text.
+    text: String,
+}
+
+impl Item {
+    fn of(project: &Project, name: &NodeName) -> Result<Self, NodeError> {
+        let resource = nodes(project).find(|node| *node.name == *name.as_str());
+        let span = resource.map(Resource::span).ok_or_else(|| {
+            NodeError::Made(name.clone(), "no text of its own says it".to_owned())
+        })?;
+        let path = project.root.join(Path::new(&*span.file));
+        let text = std::fs::read_to_string(&path);
+        let text = text.map_err(|error| NodeError::File { path: path.clone(), error })?;
+        Ok(Self { file: span.file.to_string(), path, at: span.start as usize, text })
+    }
+}
+
 fn nodes(project: &Project) -> impl Iterator<Item = &Resource> {
     project.resources.iter().filter(|resource| resource.kind == ResourceKind::Node)
 }
@@ -213,10 +236,22 @@ pub(crate) fn remove(global: &Global, args: &RemoveArgs) -> Ended {
     if project.graph.keeper == name {
         return Err(NodeError::Keeps(name).into());
     }
-    let resource = nodes(&project).find(|node| *node.name == *name.as_str());
-    let span = resource
-        .map(Resource::span)
-        .ok_or_else(|| NodeError::Made(name.clone(), "no text of its own says it".to_owned()))?;
+    let Item { file, path, at, text } = Item::of(&project, &name)?;
+    let made = || NodeError::Made(name.clone(), file.clone());
+    let (from, to) = extent(&text, at).ok_or_else(made)?;
+    let gone = text.get(from..to).unwrap_or_default().trim().to_owned();
+    let without = |before: &str| {
+        let (head, rest) = (before.get(..from), before.get(to..));
+        format!("{}{}", head.unwrap_or_default(), rest.unwrap_or_default())
+    };
+    // Tried first, and put back: what is taken off the server would come back with a text that still has it.
+    let trial = Edit::new(path.clone(), without)?;
+    let after = Project::load(global, Pins::Keep)?;
+    drop(trial);
+    // One item may be several nodes.
+    if project.graph.nodes.len() != after.graph.nodes.len() + 1 {
+        return Err(made().into());
+    }
     let observation = fleet::seen(&project, global)?;
     let seen = observation.seen(&name);
     let there = seen.map_or(0, |seen| seen.spec.pods.len());
@@ -227,24 +262,10 @@ pub(crate) fn remove(global: &Global, args: &RemoveArgs) -> Ended {
     if left == Left::No {
         return Ok(Exit::Mistake);
     }
-    let path = project.root.join(Path::new(&*span.file));
-    let made = || NodeError::Made(name.clone(), format!("{}", span.file));
-    let before = std::fs::read_to_string(&path);
-    let before = before.map_err(|error| NodeError::File { path: path.clone(), error })?;
-    let (from, to) = extent(&before, span.start as usize).ok_or_else(made)?;
-    let gone = before.get(from..to).unwrap_or_default().trim().to_owned();
-    let mut edit = Edit::new(path, |before| {
-        let (head, rest) = (before.get(..from), before.get(to..));
-        format!("{}{}", head.unwrap_or_default(), rest.unwrap_or_default())
-    })?;
-    let after = Project::load(global, Pins::Keep)?;
-    // One item may be several nodes.
-    if project.graph.nodes.len() != after.graph.nodes.len() + 1 {
-        return Err(made().into());
-    }
+    let mut edit = Edit::new(path, without)?;
     edit.keep = true;
     drop(edit);
-    say!("{}  {} {gone}", span.file, paint::error("-"));
+    say!("{file}  {} {gone}", paint::error("-"));
     match left {
         Left::Yes => say!("nothing of Berth's is left on {name}; `berth apply` goes on without it"),
         Left::Kept => {
@@ -327,10 +348,7 @@ pub(crate) fn replace(global: &Global, args: &ReplaceArgs) -> Ended {
     if project.graph.keeper == name {
         return Err(NodeError::Keeps(name).into());
     }
-    let resource = nodes(&project).find(|node| *node.name == *name.as_str());
-    let span = resource
-        .map(Resource::span)
-        .ok_or_else(|| NodeError::Made(name.clone(), "no text of its own says it".to_owned()))?;
+    let Item { file, path, at, text } = Item::of(&project, &name)?;
     let Survey { observation, ledger } = fleet::block_on(async {
         let host = fleet::host(&project, global);
         let seen = survey(&host, &project.graph).await;
@@ -342,11 +360,7 @@ pub(crate) fn replace(global: &Global, args: &ReplaceArgs) -> Ended {
     if found.is_some() && found == known {
         return Err(NodeError::Answers(name).into());
     }
-    let (file, at) = (span.file.to_string(), span.start as usize);
-    let path = project.root.join(Path::new(&file));
-    let before = std::fs::read_to_string(&path);
-    let before = before.map_err(|error| NodeError::File { path: path.clone(), error })?;
-    let after = with_host(&before, at, &args.host);
+    let after = with_host(&text, at, &args.host);
     let after = after.ok_or_else(|| NodeError::Host(name.clone(), file.clone()))?;
     let mut edit = Edit::new(path, |_| after)?;
     let project = Project::load(global, Pins::Keep)?;
