@@ -9,6 +9,7 @@
 //! a namespace that is not its tenant's.
 
 mod containerd;
+mod grpc;
 mod image;
 mod node;
 mod shell;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::node::Node;
 use super::wire::Wire;
-use super::{containerd, shell};
+use super::{grpc, shell};
 
 pub(super) fn config(key: PrivateKey) -> Config {
     Config {
@@ -96,7 +96,7 @@ impl Handler for Door {
     ) -> Result<(), Self::Error> {
         reply.accept().await;
         let (node, connection) = (Arc::clone(&self.node), self.connection);
-        tokio::spawn(containerd::serve(node, connection, channel.into_stream()));
+        tokio::spawn(grpc::serve(node, connection, channel.into_stream()));
         Ok(())
     }
 
