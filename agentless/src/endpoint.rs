@@ -10,7 +10,7 @@
 
 use std::fmt::Write as _;
 
-use berth_engine::plan::action::{Backend, Endpoint, Protocol};
+use berth_engine::plan::action::{Backend, Endpoint, Protocol, Write};
 use berth_engine::plan::names::{Tenant, WorkloadName};
 use berth_engine::run::host::Refusal;
 
@@ -58,6 +58,28 @@ pub(crate) async fn remove(
 ) -> Result<(), Fault> {
     let call = Call::new("endpoint_remove").arg(tenant.namespace()).arg(endpoint.slug());
     writer.must("remove an endpoint", &call).await.map(drop)
+}
+
+/// Makes the endpoint's files those of another name; what the kernel has stays as it is.
+pub(crate) async fn rename(
+    writer: &Writer<'_>,
+    tenant: &Tenant,
+    endpoint: &Endpoint,
+    workload: &WorkloadName,
+) -> Result<(), Fault> {
+    let renamed = Endpoint { workload: workload.clone(), ..endpoint.clone() };
+    let json = serde_json::to_string(&renamed)
+        .map_err(|error| Fault::failed("endpoint", &error.to_string()))?;
+    let namespace = tenant.namespace();
+    let call = Call::new("endpoint_rename")
+        .arg(&namespace)
+        .arg(endpoint.workload.slug())
+        .arg(workload.slug())
+        .data(&json);
+    let other = Write::new("endpoint", format_args!("{namespace}/{}", endpoint.workload));
+    writer.also(other).note("endpoint_rename")?;
+    let this = writer.also(Write::new("endpoint", format_args!("{namespace}/{workload}")));
+    this.must("rename an endpoint", &call).await.map(drop)
 }
 
 /// Who gets each slot.

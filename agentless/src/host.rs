@@ -163,6 +163,12 @@ async fn perform(
         Action::RemoveEndpoint { tenant, endpoint } => {
             endpoint::remove(writer, tenant, endpoint).await
         }
+        Action::RenamePod { tenant, pod, workload } => {
+            pod::rename::rename(writer, &tenant.namespace(), &pod.to_string(), workload).await
+        }
+        Action::RenameEndpoint { tenant, endpoint, workload } => {
+            endpoint::rename(writer, tenant, endpoint, workload).await
+        }
         Action::RemoveImage { tenant, image } => image::push::remove(writer, tenant, image).await,
         Action::RemoveTenant { tenant } => tenant::remove(writer, tenant).await,
         Action::RemoveReflex { reflex } => reflex::remove(writer, *reflex).await,

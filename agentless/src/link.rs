@@ -283,7 +283,12 @@ pub(crate) struct Writer<'a> {
     write: Write,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    /// The same for another thing that is written beside it.
+    pub(crate) fn also(&self, write: Write) -> Writer<'a> {
+        Writer { link: self.link, live: Arc::clone(&self.live), write }
+    }
+
     /// Notes a mutating gRPC call just before it is sent, and refuses it if the lock is gone.
     pub(crate) fn note(&self, call: &str) -> Result<(), Fault> {
         if !self.live.alive() {

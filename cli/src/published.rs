@@ -58,6 +58,7 @@ pub(crate) struct Counts {
     paused: usize,
     stopped: usize,
     kept: usize,
+    moved: usize,
     blocked: usize,
     deferred: usize,
     steps: usize,
@@ -213,6 +214,7 @@ fn counts(body: &PlanBody) -> Counts {
             Verb::Paused(_) => &mut counts.paused,
             Verb::Stopped => &mut counts.stopped,
             Verb::Kept => &mut counts.kept,
+            Verb::Moved => &mut counts.moved,
         };
         *count += 1;
     }
@@ -230,6 +232,7 @@ fn word(verb: &Verb) -> &'static str {
         Verb::Paused(_) => "paused",
         Verb::Stopped => "stopped",
         Verb::Kept => "kept",
+        Verb::Moved => "moved",
     }
 }
 
@@ -400,6 +403,7 @@ pub(crate) mod tests {
             json!("heal"),
             json!("destroy"),
             json!("kept"),
+            json!("moved"),
             json!("stopped"),
             json!({ "held": pin }),
             json!({ "released": pin }),

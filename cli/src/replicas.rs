@@ -33,20 +33,47 @@ impl Replica {
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// Every replica of a service, by its slug.
-    Service(String),
+    /// Every replica of a service.
+    Service(Ids),
     /// One replica, whatever its generation.
-    Ordinal(String, u32),
+    Ordinal(Ids, u32),
     /// One pod.
     Pod(PodId),
+}
+
+/// How the pods of a service are told by their ids. One that was made before its service was renamed has the name of
+/// then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ids {
+    slug: String,
+    /// Its own that have another name.
+    ours: BTreeSet<PodId>,
+    /// Those of its name that are another service's now.
+    theirs: BTreeSet<PodId>,
+}
+
+impl Ids {
+    fn of(service: &WorkloadName, observation: &Observation) -> Self {
+        let slug = service.slug();
+        let seen = observation.nodes.keys().filter_map(|node| observation.seen(node));
+        let renamed = seen
+            .flat_map(|seen| &seen.spec.pods)
+            .filter(|(id, pod)| (id.workload == slug) != (pod.workload == *service));
+        let (theirs, ours) = renamed.map(|(id, _)| id.clone()).partition(|id| id.workload == slug);
+        Self { slug, ours, theirs }
+    }
+
+    fn has(&self, pod: &PodId) -> bool {
+        pod.workload == self.slug && !self.theirs.contains(pod) || self.ours.contains(pod)
+    }
 }
 
 impl Wanted {
     /// Whether a pod is meant.
     pub(crate) fn matches(&self, pod: &PodId) -> bool {
         match self {
-            Self::Service(slug) => &pod.workload == slug,
-            Self::Ordinal(slug, ordinal) => &pod.workload == slug && pod.ordinal == *ordinal,
+            Self::Service(ids) => ids.has(pod),
+            Self::Ordinal(ids, ordinal) => ids.has(pod) && pod.ordinal == *ordinal,
             Self::Pod(id) => pod == id,
         }
     }
@@ -131,7 +158,7 @@ pub(crate) fn parse(
     let bare = what.strip_prefix("service/").unwrap_or(what);
     let names = services(graph, observation);
     if let Some(name) = names.iter().find(|name| name.as_str() == bare || name.slug() == bare) {
-        return Ok(Wanted::Service(name.slug()));
+        return Ok(Wanted::Service(Ids::of(name, observation)));
     }
     if let Ok(pod) = bare.parse::<PodId>() {
         return Ok(Wanted::Pod(pod));
@@ -142,7 +169,7 @@ pub(crate) fn parse(
         && let Ok(ordinal) = ordinal.parse()
         && let Some(name) = names.iter().find(|n| n.as_str() == service || n.slug() == service)
     {
-        return Ok(Wanted::Ordinal(name.slug(), ordinal));
+        return Ok(Wanted::Ordinal(Ids::of(name, observation), ordinal));
     }
     Err(ChoiceError::NoService(what.to_owned(), names.iter().map(ToString::to_string).collect()))
 }

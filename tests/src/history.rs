@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_engine::plan::body::{Branch, Goal, PlanBody};
+use berth_engine::plan::body::{Blocked, Branch, Goal, PlanBody};
 use berth_engine::plan::canon::release_digest;
 use berth_engine::plan::graph::{
     CanaryStep, Check, Graph, Intake, Metric, Mount, OnUnreachable, Scale, Strategy, Volume,
     Workload,
 };
 use berth_engine::plan::ledger::{Entry, Head, Pin};
+use berth_engine::plan::moved;
 use berth_engine::plan::names::{ImageDigest, NodeName, PodId, VolumeName, WorkloadName};
 use berth_engine::plan::observation::{NodeObservation, NodeSpec, OnDelete, VolumeSpec};
 use berth_engine::plan::overrides::{self, Override, Subject};
@@ -174,6 +175,44 @@ fn retiring(dice: &mut Dice) -> Graph {
     graph
 }
 
+/// In which histories the service that is in every text may get another name with each.
+fn is_renamed(seed: u64) -> bool {
+    [2, 5, 9, 12].contains(&(seed % 17))
+}
+
+/// The next text, in which the service is called as it was, or otherwise and says so, or is another one of another
+/// name; its volumes too. Without a roll, as above.
+fn renamed(before: &Graph, mut next: Graph, dice: &Dice) -> Graph {
+    let (web, www) = (WorkloadName::new("web"), WorkloadName::new("www"));
+    let was = if before.workloads.contains_key(&www) { &www } else { &web };
+    let other = if *was == www { &web } else { &www };
+    let way = dice.0 % 5;
+    let now = if way < 3 { other } else { was };
+    let workload = next.workloads.remove(&web).expect("in every text");
+    next.workloads.insert(now.clone(), workload);
+    // A volume that another service left behind would be mounted by both for a moment.
+    let says = way != 2 || !before.volumes.is_empty() || !next.volumes.is_empty();
+    if now != was && says {
+        next.moved.workloads.insert(now.clone(), was.clone());
+    }
+    for (one, two) in [("shared", "common"), ("web_own", "own")] {
+        let (one, two) = (VolumeName::new(one), VolumeName::new(two));
+        let had = if before.volumes.contains_key(&two) { &two } else { &one };
+        let Some(volume) = next.volumes.remove(&one) else { continue };
+        let has = match (had == &one, dice.0.rotate_left(7) % 3) {
+            (_, 0) | (true, 1) => &two,
+            (false, 1) | (_, _) => &one,
+        };
+        next.volumes.insert(has.clone(), volume);
+        if has != had {
+            next.moved.volumes.insert(has.clone(), had.clone());
+        }
+        let mounts = next.workloads.values_mut().flat_map(|w| w.template.mounts.values_mut());
+        mounts.filter(|mount| mount.volume == one).for_each(|mount| mount.volume = has.clone());
+    }
+    next
+}
+
 /// A canary by weights in hundredths of a percent, each watched for so long.
 pub fn canary(weights: &[u32], bake_ms: u64) -> Strategy {
     let step = |weight: &u32| CanaryStep { weight: *weight, bake_ms };
@@ -211,7 +250,7 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     let mut graph = waits(seed, retiring(&mut dice));
     let twin = world(&graph);
     if is_replaced(seed) {
-        ["web", "api"].iter().for_each(|name| twin.world().let_double(&WorkloadName::new(*name)));
+        ["web", "api", "www"].iter().for_each(|name| twin.world().let_double(&WorkloadName::new(*name)));
     }
     behave(&twin);
     twin.world().set_metric("0.01");
@@ -223,7 +262,8 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     for _ in 0..2 + dice.roll(6) {
         match dice.roll(8) {
             0 | 1 => {
-                graph = waits(seed, Graph { keeper: graph.keeper, ..retiring(&mut dice) });
+                let next = waits(seed, Graph { keeper: graph.keeper.clone(), ..retiring(&mut dice) });
+                graph = if is_renamed(seed) { renamed(&graph, next, &dice) } else { next };
             }
             4 | 5 if seed % 5 == 3 => {
                 before.insert(graph.keeper.clone());
@@ -297,6 +337,7 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     find_ledger(&twin, &graph, is_gone).await?;
     reopen(&twin, &graph, &mut dice).await?;
     take_back(&twin, &mut graph).await?;
+    mend_names(&twin, &mut graph).await?;
     settle(&twin, &graph, bug).await?;
     ends_well(&twin, &graph).await?;
     let seen = survey(&twin, &graph).await.map_err(|fault| fault.to_string())?;
@@ -312,6 +353,30 @@ async fn take_back(twin: &Twin, graph: &mut Graph) -> Result<(), String> {
         let keeps = data || graph.keeper == *name;
         if node.intake == Intake::Retired && keeps {
             node.intake = Intake::Open;
+        }
+    }
+    Ok(())
+}
+
+/// Gives names that a plan can do with, as somebody does who reads why it cannot.
+async fn mend_names(twin: &Twin, graph: &mut Graph) -> Result<(), String> {
+    let seen = survey(twin, graph).await.map_err(|fault| fault.to_string())?;
+    for blocked in agreed(&seen, graph, Goal::Converge).blocked {
+        match blocked {
+            Blocked::Moved { resource, from: _ } => {
+                tell(|| format!("{resource} says its name before no more\n"));
+                graph.moved.workloads.retain(|new, _| resource != format!("service/{new}"));
+                graph.moved.volumes.retain(|new, _| resource != format!("volume/{new}"));
+            }
+            Blocked::NameTaken { volume, by } => {
+                tell(|| format!("{volume} is to be {by} again\n"));
+                let Some(there) = graph.volumes.remove(&volume) else { continue };
+                graph.volumes.insert(by.clone(), there);
+                let mounts = graph.workloads.values_mut();
+                let mounts = mounts.flat_map(|w| w.template.mounts.values_mut());
+                mounts.filter(|m| m.volume == volume).for_each(|m| m.volume = by.clone());
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -628,13 +693,15 @@ async fn ends_well(twin: &Twin, graph: &Graph) -> Result<(), String> {
     if !body.is_empty() {
         return Err("a further plan is not empty".to_owned());
     }
+    // Every node has answered, so all has the names of now; the ledger may be told of others still.
+    let view = moved::view(graph, &survey.observation, &survey.ledger.head, Goal::Converge);
+    let (graph, head) = (&*view.graph, &*view.head);
     let seen: Vec<_> = graph.nodes.keys().filter_map(|n| survey.observation.seen(n)).collect();
     let foreign: usize = seen.iter().map(|seen| seen.spec.foreign.len()).sum();
     if foreign != 1 {
         return Err("the foreign container was touched".to_owned());
     }
     let (mut expected, mut beside) = (0, 0);
-    let head = &survey.ledger.head;
     let graph = overrides::in_force(graph, &head.overrides, 1);
     for (name, node) in graph.nodes.iter().filter(|(_, node)| node.intake >= Intake::Drained) {
         if survey.observation.seen(name).is_some_and(|seen| !seen.spec.pods.is_empty()) {

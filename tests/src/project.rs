@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_engine::plan::action::{ImageSource, Protocol};
 use berth_engine::plan::companion::{Companion, Role};
 use berth_engine::plan::graph::{
-    Fill, Graph, Intake, Limits, Node, OnFail, OnUnreachable, Overcommit, Placement, PodTemplate,
+    Fill, Graph, Intake, Limits, Moved, Node, OnFail, OnUnreachable, Overcommit, Placement, PodTemplate,
     Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
 };
 use berth_engine::plan::names::{ImageDigest, NodeName, Tenant, WorkloadName};
@@ -52,6 +52,7 @@ pub fn fleet(nodes: u32) -> Graph {
         volumes: BTreeMap::new(),
         quota: None,
         fill: Fill::Even,
+        moved: Moved::default(),
     }
 }
 

@@ -16,6 +16,7 @@ mod lang_properties;
 mod lang_typos;
 mod lang_workspace;
 mod ledger_moves;
+mod moved;
 mod place_exact;
 mod place_picture;
 mod place_plans;

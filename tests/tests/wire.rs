@@ -6,7 +6,7 @@ use std::time::Duration;
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::graph::{Graph, Intake, Strategy};
 use berth_engine::plan::ledger::Outcome;
-use berth_engine::plan::names::ImageDigest;
+use berth_engine::plan::names::{ImageDigest, WorkloadName};
 use berth_engine::plan::render;
 use berth_engine::run::apply::{Applied, ApplyError};
 use berth_engine::run::observe::survey;
@@ -149,10 +149,13 @@ fn shop(
     with(fleet(3), "web", workload)
 }
 
-/// A fleet, and the texts that are applied to it one after the other: a release, the next one, nothing.
+/// How many texts there are.
+const CHAPTERS: usize = 4;
+
+/// A fleet, and the texts that are applied to it one after the other: a release, the next one, another name, nothing.
 struct Story {
     fleet: Fleet,
-    texts: [(Graph, Goal); 3],
+    texts: [(Graph, Goal); CHAPTERS],
 }
 
 impl Story {
@@ -163,8 +166,17 @@ impl Story {
         let beside = fleet.image("beside", Behaviour::GOOD);
         let first = shop(&a, &beside, "a", 3, ROLLING);
         let second = shop(&b, &beside, "b", 4, ROLLING);
-        let texts =
-            [(first, Goal::Converge), (second.clone(), Goal::Converge), (second, Goal::Destroy)];
+        let mut renamed = second.clone();
+        let (web, api) = (WorkloadName::new("web"), WorkloadName::new("api"));
+        let workload = renamed.workloads.remove(&web).expect("web");
+        renamed.workloads.insert(api.clone(), workload);
+        renamed.moved.workloads.insert(api, web);
+        let texts = [
+            (first, Goal::Converge),
+            (second, Goal::Converge),
+            (renamed.clone(), Goal::Converge),
+            (renamed, Goal::Destroy),
+        ];
         Self { fleet, texts }
     }
 
@@ -254,7 +266,7 @@ fn a_retired_node_is_left_as_it_was() {
 fn a_story_is_applied_over_the_wire() {
     run(async {
         let story = Story::new().await;
-        for chapter in 0..3 {
+        for chapter in 0..CHAPTERS {
             let (graph, goal) = &story.texts[chapter];
             let applied =
                 turn(&story.fleet, graph, *goal).await.expect("applied").expect("something to do");
@@ -288,7 +300,7 @@ fn something_goes_wrong_at_every_call() {
         return;
     }
     let stride = stride();
-    let work = (0..3).flat_map(|chapter| Mishap::ALL.map(|mishap| (chapter, mishap)));
+    let work = (0..CHAPTERS).flat_map(|chapter| Mishap::ALL.map(|mishap| (chapter, mishap)));
     let work = std::sync::Mutex::new(work.enumerate());
     let failed = std::sync::Mutex::new(Vec::new());
     let runs = std::sync::atomic::AtomicU64::new(0);

@@ -217,6 +217,28 @@ endpoint_remove() {
   (flock 9 && endpoint_drop "$@") 9>/run/berth/endpoints.lock
 }
 
+# endpoint_rename NAMESPACE OLD NEW JSON: the files of an endpoint under another name. JSON is what says that there
+# is one, so the new one comes last of the new files, and the old one goes last of the old.
+endpoint_rename() {
+  (flock 9 && endpoint_move "$@") 9>/run/berth/endpoints.lock
+}
+
+endpoint_move() {
+  local old=/etc/berth/tenants/$1/endpoints/$2 new=/etc/berth/tenants/$1/endpoints/$3 kind
+  [ -f "$old.json" ] || return 0
+  if [ -f "$new.json" ]; then
+    # It was moved, or there is one of each: what is left of the old one goes.
+    [ -f "$old.out" ] || { rm -f "$old.json"; return; }
+    rm -f "$old.nft" "$old.out" "$old.json"
+    net_base
+    return
+  fi
+  for kind in nft out; do
+    [ -f "$old.$kind" ] && { mv -f "$old.$kind" "$new.$kind" || return; }
+  done
+  put "$new.json" "$4" && rm -f "$old.json"
+}
+
 endpoint_drop() {
   local at=/etc/berth/tenants/$1/endpoints/$2
   if nft -f "$at.out" 2>/dev/null; then

@@ -219,7 +219,7 @@ pub(crate) async fn relabel(
     update(writer, namespace, container, &["labels"]).await
 }
 
-async fn update(
+pub(super) async fn update(
     writer: &Writer<'_>,
     namespace: &str,
     container: api::Container,

@@ -172,6 +172,21 @@ pub(crate) fn beside(container: &Container) -> (Vec<String>, Vec<String>) {
     (names(INIT), names(SIDECARS))
 }
 
+/// What changes when a pod's workload gets another name.
+pub(super) const RENAMED: [&str; 2] = ["labels.berth.dev/workload", "labels.berth.dev/seal"];
+
+/// Makes a container say what its workload is called now; whether it did not. What was changed by hand goes on
+/// showing it.
+pub(super) fn rename(container: &mut Container, workload: &WorkloadName) -> bool {
+    let spec = container.spec.as_ref().map_or(&[][..], |spec| &spec.value);
+    let is_sealed = container.labels.get(SEAL) == Some(&seal(&container.labels, spec));
+    let before = container.labels.insert(format!("{OURS}workload"), workload.to_string());
+    if is_sealed {
+        container.labels.insert(SEAL.to_owned(), seal(&container.labels, spec));
+    }
+    before.as_deref() != Some(workload.as_str())
+}
+
 /// Reads a pod from one of its containers; nothing if its labels are not ours.
 pub(crate) fn read(container: &Container) -> Option<(PodId, PodSeen)> {
     let get = |key: &str| container.labels.get(&format!("{OURS}{key}"));

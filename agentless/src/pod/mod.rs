@@ -7,4 +7,5 @@ pub(crate) mod ensure;
 pub(crate) mod labels;
 pub(crate) mod part;
 pub(crate) mod remove;
+pub(crate) mod rename;
 pub(crate) mod spec;

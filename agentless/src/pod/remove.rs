@@ -114,7 +114,7 @@ pub(crate) async fn clear(
 }
 
 /// The containers beside a pod's own, in the order in which they start.
-async fn beside(
+pub(super) async fn beside(
     writer: &Writer<'_>,
     namespace: &str,
     id: &str,

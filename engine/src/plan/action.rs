@@ -71,6 +71,25 @@ pub enum Action {
         /// The endpoint as it should be; the same one for every node of a wave.
         endpoint: Arc<Endpoint>,
     },
+    /// Makes a pod one of the workload that its own is called now; it goes on running.
+    RenamePod {
+        /// Whose.
+        tenant: Tenant,
+        /// Which.
+        pod: PodId,
+        /// What its workload is called now.
+        workload: WorkloadName,
+    },
+    /// Makes an endpoint's files those of the name that its workload has now. Its address and its
+    /// tables stay as they are. Where the new name has an endpoint already, the old one goes.
+    RenameEndpoint {
+        /// Whose.
+        tenant: Tenant,
+        /// The endpoint as its files say it now.
+        endpoint: Arc<Endpoint>,
+        /// What its workload is called now.
+        workload: WorkloadName,
+    },
     /// Stops a pod (term signal, grace, kill signal) and removes all that belongs to it.
     RemovePod {
         /// Whose.
@@ -423,6 +442,8 @@ impl Action {
             Self::RemoveVolume { .. } => "remove volume",
             Self::EnsurePod { .. } => "pod",
             Self::SwapEndpoint { .. } => "endpoint",
+            Self::RenamePod { .. } => "rename pod",
+            Self::RenameEndpoint { .. } => "rename endpoint",
             Self::RemovePod { .. } => "remove pod",
             Self::RemoveEndpoint { .. } => "remove endpoint",
             Self::RemoveImage { .. } => "remove image",
@@ -441,6 +462,8 @@ impl Action {
             | Self::EnsureImage { .. }
             | Self::EnsureVolume { .. }
             | Self::EnsurePod { .. }
+            | Self::RenamePod { .. }
+            | Self::RenameEndpoint { .. }
             | Self::SwapEndpoint { .. } => false,
             Self::RemovePod { .. }
             | Self::RemoveEndpoint { .. }
@@ -471,7 +494,7 @@ impl Action {
             Self::EnsurePod { pod } => {
                 Write::new("pod", format_args!("{}/{}", pod.tenant.namespace(), pod.id))
             }
-            Self::RemovePod { tenant, pod, .. } => {
+            Self::RemovePod { tenant, pod, .. } | Self::RenamePod { tenant, pod, .. } => {
                 Write::new("pod", format_args!("{}/{pod}", tenant.namespace()))
             }
             Self::SwapEndpoint { tenant, endpoint } => {
@@ -479,6 +502,13 @@ impl Action {
             }
             Self::RemoveEndpoint { tenant, endpoint } => {
                 Write::new("endpoint", format_args!("{}/{endpoint}", tenant.namespace()))
+            }
+            Self::RenameEndpoint { tenant, endpoint, workload } => {
+                let names = [&endpoint.workload, workload];
+                let write = |name| {
+                    Write::new("endpoint", format_args!("{}/{name}", tenant.namespace()))
+                };
+                return names.map(write).into();
             }
         };
         BTreeSet::from([one])

@@ -17,12 +17,12 @@ use super::after::After;
 use super::canon::digest_of;
 use super::graph::{Metric, Over, Probe, Rollout, Rule, Taint, Workload};
 use super::ledger::{Claims, Pin, Remembered};
-use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName};
+use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeId, VolumeName, WorkloadName};
 use super::observation::Requests;
 use super::overrides::{Counting, Standing};
 
 /// The plan format's version.
-pub const PLAN_VERSION: u32 = 6;
+pub const PLAN_VERSION: u32 = 7;
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +74,12 @@ pub struct PlanBody {
     /// killed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<VolumeId, Remembered>,
+    /// What workloads are called from here on, by their names before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub moved: BTreeMap<WorkloadName, WorkloadName>,
+    /// What the folders of renamed volumes are called, by the volumes' names in the text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stored: BTreeMap<VolumeName, VolumeName>,
     /// What each workload will have reached; `None` for one that is removed.
     pub reaches: BTreeMap<WorkloadName, Option<Box<Workload>>>,
 }
@@ -338,6 +344,8 @@ pub enum Verb {
     Stopped,
     /// A volume that nobody mounts any more, and that stays with its data.
     Kept,
+    /// It had another name before, and goes on as it is.
+    Moved,
 }
 
 /// One field's change.
@@ -425,6 +433,20 @@ pub enum Blocked {
     Protected {
         /// What: `service/web`.
         resource: String,
+    },
+    /// What the text says has another name now, and there is one of each name.
+    Moved {
+        /// What: `service/api`.
+        resource: String,
+        /// Its name before, as the text says.
+        from: String,
+    },
+    /// A volume's name is that of the folder of another one, which was renamed.
+    NameTaken {
+        /// Which.
+        volume: VolumeName,
+        /// The other one.
+        by: VolumeName,
     },
     /// A volume is not where the text says, and data is not moved.
     VolumeElsewhere {
@@ -599,6 +621,7 @@ impl PlanBody {
             && self.reaches.is_empty()
             && self.unpinned.is_empty()
             && self.silent.is_none()
+            && self.moved.is_empty()
             && !self.leaves_nothing()
     }
 
@@ -608,6 +631,13 @@ impl PlanBody {
             Goal::Converge => false,
             Goal::Destroy => self.deferred.is_empty() && !self.parent.is_empty(),
         }
+    }
+
+    /// Every place that it says of a pod that was there before.
+    pub(super) fn placed_mut(&mut self) -> impl Iterator<Item = &mut Placed> {
+        let waves = self.branches.values_mut().flat_map(|branch| &mut branch.waves);
+        let out = waves.flat_map(|wave| &mut wave.moves).flat_map(|one| &mut one.out);
+        self.expected.values_mut().chain(out.map(|(_, placed)| placed))
     }
 
     /// Takes out what it says of pods of a node that is gone.

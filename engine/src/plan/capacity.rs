@@ -12,6 +12,7 @@ use super::action::Action;
 use super::body::{Placed, PlanBody, Work};
 use super::change::bytes;
 use super::graph::Workload;
+use super::moved;
 use super::names::{NodeName, PodId, WorkloadName};
 use super::observation::Requests;
 use super::overrides;
@@ -77,8 +78,10 @@ pub struct Stranded {
 
 /// Looks at the fleet as it will be once a plan is carried out.
 pub fn capacity(inputs: &Inputs<'_>, body: &PlanBody) -> Capacity {
-    let graph = overrides::in_force(inputs.graph, &inputs.head.overrides, inputs.now_ms);
-    let inputs = &Inputs { graph: &graph, ..*inputs };
+    let view = moved::view(inputs.graph, inputs.observation, inputs.head, inputs.goal);
+    let graph = overrides::in_force(&view.graph, &view.head.overrides, inputs.now_ms);
+    let (observation, head) = (&*view.observation, &*view.head);
+    let inputs = &Inputs { graph: &graph, observation, head, ..*inputs };
     let fleet = settled(inputs, body);
     let workloads = &inputs.graph.workloads;
     let nodes = loads(&fleet, inputs, body);

@@ -21,10 +21,11 @@ use std::net::Ipv4Addr;
 
 use self::ancestry::Ancestry;
 use self::play::Model;
-use super::action::{Action, PodSpec};
+use super::action::{Action, Endpoint, PodSpec};
 use super::body::{Placed, PlanBody, Step, Work};
 use super::graph::{Graph, OnUnreachable};
 use super::ledger::Head;
+use super::moved;
 use super::names::{ImageDigest, NodeName, PodId, VolumeId, WorkloadName};
 use super::observation::{NodeView, Observation};
 use super::overrides::{Override, Standing};
@@ -247,6 +248,17 @@ pub enum Violation {
     /// What is protected goes.
     #[error("{0} is protected and would be removed")]
     Unprotected(String),
+    /// Something would be given a name that the text does not give it.
+    #[error("step {0} would rename what the text does not")]
+    Renames(u32),
+    /// A volume would begin empty whose data is in the folder of its name before.
+    #[error("{volume} would begin empty, and its data is in {folder}")]
+    BeginsEmpty {
+        /// Which folder would be made.
+        volume: VolumeId,
+        /// Where its data is.
+        folder: VolumeId,
+    },
     /// A converging plan takes a node's network away.
     #[error("step {0} would take away what a node needs")]
     Dismantles(u32),
@@ -260,6 +272,9 @@ pub fn check(
     head: &Head,
 ) -> Vec<Violation> {
     let mut violations = Vec::new();
+    renames(body, graph, observation, head, &mut violations);
+    let view = moved::view(graph, observation, head, body.goal);
+    let (graph, observation, head) = (&*view.graph, &*view.observation, &*view.head);
     overrides::overrides(body, graph, head, &mut violations);
     let graph = &super::overrides::in_force(graph, &head.overrides, body.now_ms);
     let start = Model::of(body, graph, observation, head);
@@ -302,6 +317,70 @@ pub fn check(
         }
     }
     violations
+}
+
+/// Judges that a name is given only to what the text, or the ledger, says had another one before, and that
+/// no renamed volume begins anew.
+fn renames(
+    body: &PlanBody,
+    graph: &Graph,
+    observation: &Observation,
+    head: &Head,
+    violations: &mut Vec<Violation>,
+) {
+    let said = |old: &WorkloadName, new: &WorkloadName| {
+        graph.moved.workloads.get(new) == Some(old) && !graph.workloads.contains_key(old)
+    };
+    let there = head.may_be_there();
+    let may_pod = |pod: &PodId, old: &WorkloadName, new: &WorkloadName| match there.get(pod) {
+        Some(Placed { workload: known, .. }) => known == new || said(known, new),
+        None => said(old, new) || head.moved.contains_key(old),
+    };
+    let base = u32::from(graph.pools.endpoints4.network());
+    let may_endpoint = |table: &Endpoint, new: &WorkloadName| {
+        let index = u32::from(table.address4).checked_sub(base);
+        let has = |name: &WorkloadName| head.claims.endpoints.get(name).copied() == index;
+        let mut claims = head.claims.endpoints.keys();
+        match claims.find(|name| has(name)) {
+            Some(known) => known == new || said(known, new),
+            None => said(&table.workload, new) || head.moved.contains_key(&table.workload),
+        }
+    };
+    let folders = || {
+        let seen = observation.nodes.keys().filter_map(|name| observation.seen(name));
+        seen.flat_map(|seen| seen.spec.volumes.keys())
+    };
+    for step in &body.steps {
+        let spec = observation.seen(&step.node).map(|seen| &seen.spec);
+        let fits = match &step.work {
+            Work::Act(Action::RenamePod { tenant: _, pod, workload }) => {
+                let seen = spec.and_then(|spec| spec.pods.get(pod));
+                seen.is_some_and(|seen| may_pod(pod, &seen.workload, workload))
+            }
+            Work::Act(Action::RenameEndpoint { tenant: _, endpoint, workload }) => {
+                let seen = spec.and_then(|spec| spec.endpoints.get(&endpoint.workload));
+                seen == Some(&**endpoint) && may_endpoint(endpoint, workload)
+            }
+            Work::Act(Action::EnsureVolume { tenant: _, volume, spec: _ }) => {
+                let replica = volume.replica().map(|(_, ordinal)| ordinal);
+                let there = spec.is_some_and(|spec| spec.volumes.contains_key(volume));
+                let olds = graph.moved.volumes.iter().filter(|(new, _)| new.id(replica) == *volume);
+                let folder = olds.map(|(_, old)| old.id(replica)).find(|old| {
+                    !there && folders().any(|folder| folder == old)
+                });
+                if let Some(folder) = folder {
+                    violations.push(Violation::BeginsEmpty { volume: volume.clone(), folder });
+                }
+                true
+            }
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {
+                true
+            }
+        };
+        if !fits {
+            violations.push(Violation::Renames(step.id.0));
+        }
+    }
 }
 
 /// Judges that nothing goes which was protected when it was last applied.
@@ -382,10 +461,10 @@ fn doubled(
     head: &Head,
     violations: &mut Vec<Violation>,
 ) {
-    let mut unseen: BTreeMap<String, Vec<(&PodId, &Placed)>> = BTreeMap::new();
+    let mut unseen: BTreeMap<(&WorkloadName, u32), Vec<(&PodId, &Placed)>> = BTreeMap::new();
     for (id, placed) in head.may_be_there() {
         if graph.nodes.contains_key(&placed.node) && observation.seen(&placed.node).is_none() {
-            unseen.entry(id.replica()).or_default().push((id, placed));
+            unseen.entry((&placed.workload, id.ordinal)).or_default().push((id, placed));
         }
     }
     let is_off = |node: &NodeName| {
@@ -412,7 +491,7 @@ fn doubled(
             && body.now_ms.saturating_sub(since) >= ms
     };
     for (_, pod) in created(body) {
-        for (other, placed) in unseen.get(&pod.id.replica()).into_iter().flatten() {
+        for (other, placed) in unseen.get(&(&pod.workload, pod.id.ordinal)).into_iter().flatten() {
             let alone = !pod.mounts.is_empty();
             if alone || !is_off(&placed.node) && !may_run_twice(pod, &placed.node) {
                 let (pod, other) = (pod.id.clone(), (*other).clone());

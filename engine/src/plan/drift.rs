@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use super::action::Reflex;
-use super::body::{FieldChange, Goal, PlanBody};
+use super::action::{Action, Reflex};
+use super::body::{FieldChange, Goal, PlanBody, Step, Work};
 use super::graph::{Graph, Intake, Workload};
 use super::ledger::Head;
+use super::moved;
 use super::names::{NodeName, PodId, WorkloadName};
-use super::observation::{NodeObservation, NodeView, Observation, PodStatus};
+use super::observation::{NodeObservation, NodeView, Observation, PodStatus, VolumeSpec};
 use super::overrides::{self, Override, Standing};
 use super::planner::{Inputs, plan};
 use super::volume::{self, Home};
@@ -57,7 +58,11 @@ impl Kind {
 
 /// Compares. Findings come sorted, what is to be acted on first.
 pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
-    let Inputs { graph, observation, head, now_ms, .. } = *inputs;
+    let told = inputs;
+    let view = moved::view(told.graph, told.observation, told.head, told.goal);
+    let (graph, observation, head) = (&*view.graph, &*view.observation, &*view.head);
+    let inputs = &Inputs { graph, observation, head, ..*told };
+    let now_ms = inputs.now_ms;
     let mut findings = Vec::new();
     let mut say = |kind, subject: String, words: String| {
         findings.push(Finding { kind, subject, words });
@@ -99,6 +104,10 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
             Home::Seen(..) | Home::Remembered(_) => {}
         }
     }
+    for ((old, new), _) in moved::told(&view, &moved::news(&view, told.head)) {
+        let words = format!("was service/{old}, and was not renamed everywhere yet");
+        say(Kind::Pending, format!("service/{new}"), words);
+    }
     pending(inputs, &mut say);
     for (name, workload) in &graph.workloads {
         if let Some(pin) = head.held(name, workload) {
@@ -113,8 +122,8 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
     // Whatever the words above missed: the last applied state, planned again, must need nothing.
     let found = findings.iter().any(|finding| finding.kind == Kind::External);
     let decided = !head.overrides.is_empty() || !head.restarts.is_empty();
-    let again = planned_as_applied(inputs, Beside::Nothing);
-    let decided = decided.then(|| planned_as_applied(inputs, Beside::Overrides));
+    let again = planned_as_applied(told, Beside::Nothing);
+    let decided = decided.then(|| planned_as_applied(told, Beside::Overrides));
     // Without overrides it is as it was applied before they were made, with them as after that.
     let carried_out = decided.as_ref().is_some_and(|decided| decided.steps.is_empty());
     if !found && !again.steps.is_empty() && !carried_out {
@@ -302,7 +311,19 @@ fn planned_as_applied(inputs: &Inputs<'_>, beside: Beside) -> PlanBody {
             head.restarts.clear();
         }
     }
-    plan(&Inputs { graph: &graph, head: &head, goal: Goal::Converge, ..*inputs })
+    let mut body = plan(&Inputs { graph: &graph, head: &head, goal: Goal::Converge, ..*inputs });
+    // What a renamed volume is called is the text's to say.
+    body.steps.retain(|step| !is_called_otherwise(step, inputs.observation));
+    body
+}
+
+/// Whether all that a step does is to note another name of a volume.
+fn is_called_otherwise(step: &Step, observation: &Observation) -> bool {
+    let Work::Act(Action::EnsureVolume { tenant: _, volume, spec }) = &step.work else {
+        return false;
+    };
+    let noted = observation.seen(&step.node).and_then(|seen| seen.spec.volumes.get(volume));
+    noted.is_some_and(|noted| *noted == VolumeSpec { called: noted.called.clone(), ..spec.clone() })
 }
 
 fn steps_by_node(body: &PlanBody) -> BTreeMap<&NodeName, usize> {

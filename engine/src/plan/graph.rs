@@ -36,6 +36,24 @@ pub struct Graph {
     /// How nodes fill up.
     #[serde(default)]
     pub fill: Fill,
+    /// What had another name before.
+    #[serde(default, skip_serializing_if = "Moved::is_none")]
+    pub moved: Moved,
+}
+
+/// What the text calls otherwise than before: by its name now, its name before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Services.
+    pub workloads: BTreeMap<WorkloadName, WorkloadName>,
+    /// Volumes.
+    pub volumes: BTreeMap<VolumeName, VolumeName>,
+}
+
+impl Moved {
+    fn is_none(&self) -> bool {
+        self.workloads.is_empty() && self.volumes.is_empty()
+    }
 }
 
 /// Data that outlives the containers that use it: a folder on one node, or one for each replica.

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::body::{Placed, PlanBody};
 use super::canon::{digest_of, release_digest};
 use super::graph::{Graph, Workload};
-use super::names::{NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
+use super::names::{NodeName, PodId, SpecDigest, VolumeId, VolumeName, WorkloadName};
 use super::overrides::{Override, Restart, Standing, Subject};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 11;
+pub const LEDGER_VERSION: u32 = 12;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,6 +241,12 @@ pub struct Head {
     /// Every volume that was there when the last apply ended.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<VolumeId, Remembered>,
+    /// What workloads are called now, by their names before; a name that was given anew means itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub moved: BTreeMap<WorkloadName, WorkloadName>,
+    /// What the folders of renamed volumes are called, by the volumes' names in the text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stored: BTreeMap<VolumeName, VolumeName>,
     /// The highest generation that any plan has named, by replica (`web-0`).
     pub generations: BTreeMap<String, u64>,
 }
@@ -471,6 +477,17 @@ impl Head {
             Entry::Begin { plan, digest, commit: _, summary: _, signed } => {
                 self.signed = signed.as_ref().is_some_and(|signed| signed.wanted);
                 self.revision = plan.revision;
+                self.rename(&plan.moved);
+                self.moved.extend(plan.moved.clone());
+                // A name that is given anew means what has it now.
+                let anew = |old: &WorkloadName| {
+                    let comes = plan.branches.get(old).is_some_and(|b| b.release.is_some());
+                    comes || matches!(plan.reaches.get(old), Some(Some(_)))
+                };
+                for (old, new) in self.moved.iter_mut().filter(|(old, _)| anew(old)) {
+                    new.clone_from(old);
+                }
+                self.stored.clone_from(&plan.stored);
                 self.claims = plan.claims.clone();
                 for (replica, generation) in plan.generations() {
                     let highest = self.generations.entry(replica).or_default();
@@ -556,6 +573,57 @@ impl Head {
         self.proven.retain(|pod| self.placed.contains_key(pod));
         if let Some(flight) = &mut self.in_flight {
             flight.plan.forget_pods(node);
+        }
+    }
+
+    /// Calls workloads what they are called now, by their names before.
+    pub(super) fn rename(&mut self, moved: &BTreeMap<WorkloadName, WorkloadName>) {
+        fn rename<T>(
+            map: &mut BTreeMap<WorkloadName, T>,
+            (old, new): (&WorkloadName, &WorkloadName),
+        ) {
+            if let Some(value) = map.remove(old) {
+                map.insert(new.clone(), value);
+            }
+        }
+        for pair in moved {
+            rename(&mut self.reached, pair);
+            rename(&mut self.pins, pair);
+            rename(&mut self.restarts, pair);
+            rename(&mut self.claims.endpoints, pair);
+        }
+        // What comes under the new name is newer than what came under the old one.
+        for (old, new) in moved {
+            let (old, new) = (old.slug(), new.slug());
+            let of_old = self.generations.iter().filter_map(|(replica, generation)| {
+                let (slug, ordinal) = replica.rsplit_once('-')?;
+                (slug == old).then(|| (format!("{new}-{ordinal}"), *generation))
+            });
+            for (replica, generation) in of_old.collect::<Vec<_>>() {
+                let highest = self.generations.entry(replica).or_default();
+                *highest = (*highest).max(generation);
+            }
+        }
+        for standing in &mut self.overrides {
+            match &mut standing.what {
+                Override::Pause { workload } | Override::Replicas { workload, replicas: _ } => {
+                    if let Some(new) = moved.get(workload) {
+                        workload.clone_from(new);
+                    }
+                }
+                Override::Intake { .. } | Override::Fenced { .. } => {}
+            }
+        }
+        // Of two about one subject, the later one counts.
+        self.overrides.sort_by_key(|standing| (standing.what.subject(), standing.since_ms));
+        self.overrides.reverse();
+        self.overrides.dedup_by_key(|standing| standing.what.subject());
+        self.overrides.reverse();
+        let flight = self.in_flight.iter_mut().flat_map(|flight| flight.plan.placed_mut());
+        for placed in self.placed.values_mut().chain(flight) {
+            if let Some(new) = moved.get(&placed.workload) {
+                placed.workload.clone_from(new);
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod companion;
 mod container;
+mod moved;
 mod place;
 mod registry;
 mod volume;
@@ -162,12 +163,13 @@ impl Lowering {
         self.settle(program, &nodes, &mut workloads);
         self.mounted_once(program, &own);
         let volumes = self.volumes(program);
+        let moved = self.moved(program);
         let quota = project.value().get("quota").map(place::quota);
         let fill = place::fill(project.value().get("fill"));
         let tenant =
             Tenant { project: project.name.to_string(), environment: environment.to_owned() };
         let mut graph =
-            Graph { tenant, keeper, pools: pools?, nodes, workloads, volumes, quota, fill };
+            Graph { tenant, keeper, pools: pools?, nodes, workloads, volumes, quota, fill, moved };
         graph.count_every_node();
         Some(graph)
     }

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod lockfile;
 pub mod lower;
 pub mod moment;
+pub mod moved;
 pub mod names;
 pub mod observation;
 pub mod overrides;

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Endpoint, NodeNetwork, NodePort, Reflex};
 use super::ledger::Mark;
-use super::names::{ImageDigest, NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
+use super::names::{
+    ImageDigest, NodeName, PodId, SpecDigest, VolumeId, VolumeName, WorkloadName,
+};
 
 /// Every node of the fleet, as last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +141,9 @@ pub struct VolumeSpec {
     /// Whether a plan that would remove its data is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub protect: bool,
+    /// What the text calls the volume, if its folder is not called so: it was renamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<VolumeName>,
 }
 
 /// What becomes of a volume's data when the volume leaves the text.

@@ -87,7 +87,7 @@ impl Tone {
     fn of(verb: &Verb) -> Self {
         match verb {
             Verb::Add => Self::Add,
-            Verb::Change | Verb::Heal => Self::Change,
+            Verb::Change | Verb::Heal | Verb::Moved => Self::Change,
             Verb::Destroy => Self::Destroy,
             Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Stopped => Self::Held,
             Verb::Kept => Self::Same,

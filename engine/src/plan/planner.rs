@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use self::claim::{addresses, claim, ranges};
+use self::claim::{claim, ranges};
 use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, PeerList, Reflex, Split};
 use super::after::After;
 use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId};
@@ -22,6 +22,7 @@ use super::change;
 use super::freshness;
 use super::graph::{Graph, Intake, Placement, Workload};
 use super::ledger::{Head, NodeAddresses};
+use super::moved::{self, Rename};
 use super::names::{ImageDigest, NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use super::observation::{NodeObservation, NodeView, Observation};
 use super::overrides::{self, Standing};
@@ -32,6 +33,7 @@ use super::unreachable::{self, GivenUp};
 use super::volume;
 use super::world::World;
 
+pub(super) use self::claim::addresses;
 pub(super) use self::decide::fleet;
 
 /// All that a plan is made from.
@@ -58,9 +60,12 @@ pub const EVERYTHING: &BTreeSet<WorkloadName> = &BTreeSet::new();
 
 /// Plans.
 pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
-    let text = inputs.graph;
-    let graph = overrides::in_force(text, &inputs.head.overrides, inputs.now_ms);
-    let inputs = &Inputs { graph: &graph, ..*inputs };
+    let told = inputs;
+    let view = moved::view(told.graph, told.observation, told.head, told.goal);
+    let text = &*view.graph;
+    let graph = overrides::in_force(text, &view.head.overrides, inputs.now_ms);
+    let (observation, head) = (&*view.observation, &*view.head);
+    let inputs = &Inputs { graph: &graph, observation, head, ..*inputs };
     let Inputs { graph, program, observation, head, goal, only, now_ms } = *inputs;
     let mut body = PlanBody {
         version: PLAN_VERSION,
@@ -71,7 +76,7 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         revision: head.revision + 1,
         now_ms,
         keeper: graph.keeper.clone(),
-        preconditions: freshness::preconditions(observation),
+        preconditions: freshness::preconditions(told.observation),
         claims: head.claims.clone(),
         overrides: overrides::counted(text, &head.overrides, now_ms),
         only: closed(graph, head, only),
@@ -84,10 +89,16 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         expected: BTreeMap::new(),
         silent: None,
         volumes: BTreeMap::new(),
+        moved: moved::news(&view, told.head),
+        stored: view.stored.clone(),
         reaches: BTreeMap::new(),
     };
     note_nodes(inputs, &mut body);
+    body.blocked.extend(view.blocked.iter().cloned());
     let mut world = World::of(graph, observation, head);
+    for (names, pods) in moved::told(&view, &body.moved) {
+        body.changes.push(moved::change(&names, &pods));
+    }
     let wanted = effective(inputs, &mut body);
     give_up(inputs, &wanted, &mut world, &mut body);
     claim(graph, &wanted, &mut body);
@@ -103,14 +114,18 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         if !left.is_empty() {
             let mut quiet = body.clone();
             let yielding = BTreeMap::new();
-            Planning { inputs, world: &world, body: &mut quiet, yielding, left }.run(&wanted);
+            let renames = &view.renames;
+            Planning { inputs, world: &world, body: &mut quiet, yielding, left, renames }
+                .run(&wanted);
             // Else the tables there have to follow what the replicas do.
             if quiet.branches.is_empty() && quiet.blocked.is_empty() {
                 return quiet;
             }
         }
         let (yielding, left) = (BTreeMap::new(), BTreeSet::new());
-        Planning { inputs, world: &world, body: &mut body, yielding, left }.run(&wanted);
+        let renames = &view.renames;
+        Planning { inputs, world: &world, body: &mut body, yielding, left, renames }.run(&wanted);
+        moved::suggest(inputs, &mut body);
     }
     body
 }
@@ -302,6 +317,15 @@ fn give_up(
     world.give_up(found);
 }
 
+/// The last steps of what each node itself needs.
+#[derive(Default)]
+struct Prepared {
+    /// Of all that it needs: what comes there waits for it.
+    all: BTreeMap<NodeName, StepId>,
+    /// Of those that give things their names of now: what leaves waits for it.
+    named: BTreeMap<NodeName, StepId>,
+}
+
 /// The steps that bring images to nodes.
 type Images = BTreeMap<(NodeName, ImageDigest), StepId>;
 
@@ -313,6 +337,8 @@ struct Planning<'a, 'b> {
     yielding: BTreeMap<PodId, WorkloadName>,
     /// Nodes that Berth leaves now.
     left: BTreeSet<NodeName>,
+    /// What gives each node's things the names of now.
+    renames: &'a BTreeMap<NodeName, Vec<Rename>>,
 }
 
 /// By node, the steps by which pods leave that make room for a workload, or that hold a port of
@@ -357,8 +383,8 @@ impl Planning<'_, '_> {
         let moves = branches.flat_map(|branch| &branch.waves).map(|wave| wave.moves.len());
         let mut builder = Builder::with_room_for(2 * moves.sum::<usize>());
         let prepared = self.prepare(&mut builder);
-        let images = self.images(wanted, &decisions, &prepared, &mut builder);
-        let volumes = self.volumes(wanted, &decisions, (&prepared, &too_large), &mut builder);
+        let images = self.images(wanted, &decisions, &prepared.all, &mut builder);
+        let volumes = self.volumes(wanted, &decisions, (&prepared.all, &too_large), &mut builder);
         let endpoints = self.endpoints();
         // Whoever yields comes before whom it yields to, whose steps wait for it.
         let priority = |name: &WorkloadName| wanted.get(name).map_or(0, |w| w.placement.priority);
@@ -403,7 +429,9 @@ impl Planning<'_, '_> {
     /// Says whether a workload is left as it is: the plan is about others, and none of its pods makes
     /// room for them.
     fn is_left(&self, name: &WorkloadName, yielding: &BTreeMap<PodId, WorkloadName>) -> bool {
-        let of_it = |pod: &PodId| pod.workload == name.slug();
+        let of_it = |pod: &PodId| {
+            self.world.pods.get(pod).is_some_and(|here| &here.placed.workload == name)
+        };
         self.body.leaves(name) && !yielding.keys().any(of_it)
     }
 
@@ -431,8 +459,8 @@ impl Planning<'_, '_> {
     }
 
     /// Steps that make the nodes themselves ready; what later steps on each node wait for.
-    fn prepare(&self, builder: &mut Builder) -> BTreeMap<NodeName, StepId> {
-        let mut prepared = BTreeMap::new();
+    fn prepare(&self, builder: &mut Builder) -> Prepared {
+        let mut prepared = Prepared::default();
         match self.inputs.goal {
             Goal::Destroy => return prepared,
             Goal::Converge => {}
@@ -457,8 +485,14 @@ impl Planning<'_, '_> {
                 let tenant = self.inputs.graph.tenant.clone();
                 last = Some(builder.node(name, Action::EnsureTenant { tenant }, After::of(last)));
             }
+            for rename in self.renames.get(name).into_iter().flatten() {
+                let action = rename.action(&graph.tenant);
+                let step = builder.node(name, action, After::of(last));
+                prepared.named.insert(name.clone(), step);
+                last = Some(step);
+            }
             if let Some(last) = last {
-                prepared.insert(name.clone(), last);
+                prepared.all.insert(name.clone(), last);
             }
         }
         prepared
@@ -528,7 +562,7 @@ impl Planning<'_, '_> {
         name: &WorkloadName,
         wanted: Option<&Workload>,
         decision: Decision,
-        prepared: &BTreeMap<NodeName, StepId>,
+        prepared: &Prepared,
         (images, volumes): (&Images, &BTreeMap<NodeName, Vec<StepId>>),
         has_endpoint: &[NodeName],
         builder: &mut Builder,
@@ -571,7 +605,7 @@ impl Planning<'_, '_> {
                         .collect();
                     // An image's step waits for the node's own.
                     if steps.is_empty() {
-                        steps.extend(prepared.get(node));
+                        steps.extend(prepared.all.get(node));
                     }
                     steps.sort_unstable();
                     steps.dedup();
@@ -579,7 +613,7 @@ impl Planning<'_, '_> {
                     steps.extend(vacated.get(node).into_iter().flatten());
                     steps
                 };
-                track.start_after(prepared);
+                track.start_after(&prepared.all);
                 if workload.ports.is_empty() {
                     track.drop_endpoint(has_endpoint);
                 }
@@ -609,6 +643,7 @@ impl Planning<'_, '_> {
                 let tenant = &self.inputs.graph.tenant;
                 let mut track =
                     Track::new(builder, tenant, name, None, BTreeMap::new(), BTreeMap::new());
+                track.start_after(&prepared.named);
                 track.remove(0, &moves, has_endpoint);
             }
             (None, None) => {}

@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::canon::template_digest;
+use super::body::Goal;
 use super::graph::Graph;
 use super::ledger::{Claims, Head, LOST_GENERATIONS, NodeAddresses, Remembered};
+use super::moved;
 use super::names::WorkloadName;
 use super::observation::{NodeView, Observation};
 use super::peers::NODE_PREFIX4;
@@ -40,7 +42,12 @@ pub fn head(graph: &Graph, observation: &Observation) -> (Head, Vec<String>) {
     }
     let highest = head.generations.values().copied().max().unwrap_or(0);
     head.least_generation = highest + LOST_GENERATIONS;
-    let world = World::of(graph, observation, &head);
+    // Volumes are called what their folders are; services that nodes call otherwise still are renamed by the next plan.
+    let known = head.clone();
+    let view = moved::view(graph, observation, &known, Goal::Destroy);
+    head.stored.clone_from(&view.stored);
+    let graph = &*view.graph;
+    let world = World::of(graph, observation, &known);
     for (id, here) in &world.pods {
         if here.state == State::Running && here.led {
             head.proven.insert(id.clone());

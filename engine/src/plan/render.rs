@@ -77,7 +77,12 @@ fn change_and_waves(out: &mut String, change: &Change, body: &PlanBody, places: 
     self::change(out, change, places);
     let changes = match change.verb {
         Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => true,
-        Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Stopped | Verb::Kept => false,
+        Verb::Held(_)
+        | Verb::Released(_)
+        | Verb::Paused(_)
+        | Verb::Stopped
+        | Verb::Kept
+        | Verb::Moved => false,
     };
     let mut branches = body.branches.iter().filter(|_| changes);
     let branch = branches.find(|(name, _)| change.resource == format!("service/{name}"));
@@ -112,6 +117,7 @@ fn mark(verb: &Verb) -> char {
         Verb::Add => '+',
         Verb::Change | Verb::Heal => '~',
         Verb::Destroy => '-',
+        Verb::Moved => '>',
         Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Stopped | Verb::Kept => '=',
     }
 }
@@ -158,6 +164,15 @@ fn change(out: &mut String, change: &Change, places: &Places) {
             let _ = writeln!(out, "= {resource}  stays with its data, {where_}");
             return;
         }
+        Verb::Moved => {
+            let mut causes = causes.iter();
+            let was = causes.next().map(String::as_str).unwrap_or_default();
+            let _ = writeln!(out, "> {resource}  {was}");
+            for cause in causes {
+                let _ = writeln!(out, "    {cause}");
+            }
+            return;
+        }
         Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => {
             let word = match verb {
                 Verb::Heal => "  heal",
@@ -169,7 +184,8 @@ fn change(out: &mut String, change: &Change, places: &Places) {
                 | Verb::Released(_)
                 | Verb::Paused(_)
                 | Verb::Stopped
-                | Verb::Kept => "",
+                | Verb::Kept
+                | Verb::Moved => "",
             };
             let _ = writeln!(out, "{} {resource}{word}", mark(verb));
         }
@@ -306,6 +322,18 @@ fn blocked(out: &mut String, blocked: &Blocked) {
             let _ = writeln!(
                 out,
                 "! {resource}  BLOCKED: it is protected, and would be removed; to remove it, apply it with `protect: false` first"
+            );
+        }
+        Blocked::Moved { resource, from } => {
+            let _ = writeln!(
+                out,
+                "! {resource}  BLOCKED: `moved_from` says that it was {from}, and there is one of each name; leave `moved_from` out, and {from} goes"
+            );
+        }
+        Blocked::NameTaken { volume, by } => {
+            let _ = writeln!(
+                out,
+                "! volume/{volume}  BLOCKED: the folder of that name has the data of {by}, which was called so before; give this volume another name"
             );
         }
         Blocked::VolumeElsewhere { volume, is, wants } => {

@@ -33,6 +33,12 @@ pub fn is_satisfied(action: &Action, node: &NodeObservation) -> bool {
             !spec.pods.contains_key(pod) && !node.status.pods.contains_key(pod)
         }
         Action::RemoveEndpoint { tenant: _, endpoint } => !spec.endpoints.contains_key(endpoint),
+        Action::RenamePod { tenant: _, pod, workload } => {
+            spec.pods.get(pod).is_none_or(|seen| &seen.workload == workload)
+        }
+        Action::RenameEndpoint { tenant: _, endpoint, workload: _ } => {
+            !spec.endpoints.contains_key(&endpoint.workload)
+        }
         Action::RemoveImage { tenant: _, image } => !spec.images.contains(image),
         Action::RemoveTenant { tenant: _ } => !spec.tenant && !spec.tenant_remains,
         Action::RemoveReflex { reflex } => !spec.reflexes.contains_key(reflex),

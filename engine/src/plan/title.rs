@@ -23,7 +23,9 @@ impl Work {
             Self::AwaitReady { pod, .. } | Self::AwaitDrained { pod, .. } => Some(pod.clone()),
             Self::Ask(gate) => Some(gate.pod().clone()),
             Self::Act(Action::EnsurePod { pod }) => Some(pod.id.clone()),
-            Self::Act(Action::RemovePod { pod, .. }) => Some(pod.clone()),
+            Self::Act(Action::RemovePod { pod, .. } | Action::RenamePod { pod, .. }) => {
+                Some(pod.clone())
+            }
             Self::Act(
                 Action::EnsureNetwork { .. }
                 | Action::InstallReflex { .. }
@@ -33,6 +35,7 @@ impl Work {
                 | Action::RemoveVolume { .. }
                 | Action::SwapEndpoint { .. }
                 | Action::RemoveEndpoint { .. }
+                | Action::RenameEndpoint { .. }
                 | Action::RemoveImage { .. }
                 | Action::RemoveTenant { .. }
                 | Action::RemoveReflex { .. }
@@ -80,6 +83,12 @@ impl Work {
                 Action::RemovePod { pod, .. } => format!("stop {pod} on {node}"),
                 Action::RemoveEndpoint { endpoint, .. } => {
                     format!("endpoint {endpoint} off {node}")
+                }
+                Action::RenamePod { pod, workload, .. } => {
+                    format!("{pod} becomes one of {workload} on {node}")
+                }
+                Action::RenameEndpoint { endpoint, workload, .. } => {
+                    format!("endpoint {} becomes {workload} on {node}", endpoint.workload)
                 }
                 Action::RemoveImage { image, .. } => format!("image {} off {node}", image.short()),
                 Action::RemoveTenant { tenant } => format!("{} off {node}", tenant.namespace()),

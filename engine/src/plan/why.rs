@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::body::{Placed, PlanBody, Rejection};
 use super::graph::Workload;
+use super::moved;
 use super::names::{NodeName, PodId, WorkloadName};
 use super::observation::Requests;
 use super::overrides;
@@ -85,8 +86,10 @@ pub fn why(
     (name, ordinal): (&WorkloadName, u32),
     node: Option<&NodeName>,
 ) -> Result<Why, WhyError> {
-    let graph = overrides::in_force(inputs.graph, &inputs.head.overrides, inputs.now_ms);
-    let inputs = &Inputs { graph: &graph, ..*inputs };
+    let view = moved::view(inputs.graph, inputs.observation, inputs.head, inputs.goal);
+    let graph = overrides::in_force(&view.graph, &view.head.overrides, inputs.now_ms);
+    let (observation, head) = (&*view.observation, &*view.head);
+    let inputs = &Inputs { graph: &graph, observation, head, ..*inputs };
     let workload = inputs.graph.workloads.get(name);
     let workload = workload.ok_or_else(|| WhyError::NoService(name.clone()))?;
     let is_there =

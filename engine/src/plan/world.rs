@@ -60,6 +60,8 @@ pub struct World {
     pub volumes: BTreeMap<VolumeId, Home>,
     /// The pods by workload.
     by_workload: BTreeMap<WorkloadName, BTreeSet<PodId>>,
+    /// What the ids of pods begin with whose workloads were renamed since.
+    born: BTreeMap<WorkloadName, BTreeSet<String>>,
 }
 
 impl World {
@@ -138,10 +140,19 @@ impl World {
             }
         }
         let mut by_workload: BTreeMap<WorkloadName, BTreeSet<PodId>> = BTreeMap::new();
+        let mut born: BTreeMap<WorkloadName, BTreeSet<String>> = BTreeMap::new();
+        let mut slugs: BTreeMap<WorkloadName, String> = BTreeMap::new();
         for (id, here) in &pods {
-            by_workload.entry(here.placed.workload.clone()).or_default().insert(id.clone());
+            let workload = &here.placed.workload;
+            by_workload.entry(workload.clone()).or_default().insert(id.clone());
+            if !slugs.contains_key(workload) {
+                slugs.insert(workload.clone(), workload.slug());
+            }
+            if slugs.get(workload) != Some(&id.workload) {
+                born.entry(workload.clone()).or_default().insert(id.workload.clone());
+            }
         }
-        Self { pods, by_workload, ..Self::without_pods(graph, observation, head) }
+        Self { pods, by_workload, born, ..Self::without_pods(graph, observation, head) }
     }
 
     /// Takes away what is given up.
@@ -158,8 +169,11 @@ impl World {
 
     /// What is given up of a replica, the latest of it.
     pub fn given_up_of(&self, workload: &WorkloadName, ordinal: u32) -> Option<(&PodId, &GivenUp)> {
-        let id = |generation| PodId { workload: workload.slug(), ordinal, generation };
-        self.given_up.range(id(0)..=id(u64::MAX)).next_back()
+        let of_it = self.slugs(workload).filter_map(|slug| {
+            let id = |generation| PodId { workload: slug.clone(), ordinal, generation };
+            self.given_up.range(id(0)..=id(u64::MAX)).next_back()
+        });
+        of_it.max_by_key(|(id, _)| id.generation)
     }
 
     /// Joins what is known of everything but pods.
@@ -184,9 +198,17 @@ impl World {
     ) -> impl Iterator<Item = &PodId> {
         let ids = self.by_workload.get(workload).filter(|ids| !ids.is_empty());
         ids.into_iter().flat_map(move |ids| {
-            let id = |generation| PodId { workload: workload.slug(), ordinal, generation };
-            ids.range(id(0)..=id(u64::MAX))
+            self.slugs(workload).flat_map(move |slug| {
+                let id = |generation| PodId { workload: slug.clone(), ordinal, generation };
+                ids.range(id(0)..=id(u64::MAX))
+            })
         })
+    }
+
+    /// What the ids of a workload's pods begin with.
+    fn slugs(&self, workload: &WorkloadName) -> impl Iterator<Item = String> {
+        let born = self.born.get(workload).into_iter().flatten().cloned();
+        std::iter::once(workload.slug()).chain(born)
     }
 
     /// Names every workload that has a pod.

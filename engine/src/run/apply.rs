@@ -21,6 +21,7 @@ use crate::plan::body::{Gate, Goal, Placed, PlanBody, Step, Work};
 use crate::plan::freshness;
 use crate::plan::graph::Graph;
 use crate::plan::ledger::{Committed, Entry, Head, Line, Outcome, Pin};
+use crate::plan::moved;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::Observation;
 use crate::plan::volume;
@@ -203,8 +204,16 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             Goal::Destroy => outcome == Outcome::Done && body.deferred.is_empty(),
             Goal::Converge => false,
         };
-        let (placed, proven) = placed(planned, &report);
+        let view =
+            moved::view(planned.graph, planned.observation, planned.head, planned.body.goal);
+        let planned = Planned {
+            graph: &view.graph,
+            observation: &view.observation,
+            head: &view.head,
+            ..planned
+        };
         let homes = volume::homes(planned.graph, planned.observation, planned.head);
+        let (placed, proven) = placed(planned, &report);
         let finish = Entry::Finish {
             revision: body.revision,
             outcome: outcome.clone(),

@@ -714,6 +714,8 @@ fn deadline_of(action: &Action) -> Duration {
         | Action::EnsureVolume { .. }
         | Action::SwapEndpoint { .. }
         | Action::RemoveEndpoint { .. }
+        | Action::RenamePod { .. }
+        | Action::RenameEndpoint { .. }
         | Action::RemoveImage { .. }
         | Action::RemoveTenant { .. }
         | Action::RemoveReflex { .. }

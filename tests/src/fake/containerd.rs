@@ -277,7 +277,11 @@ fn containers(space: &mut Namespace, method: &str, body: &[u8]) -> Result<Vec<u8
                 match path.as_str() {
                     "labels" => container.labels.clone_from(&new.labels),
                     "spec" => container.spec.clone_from(&new.spec),
-                    _ => return unknown(&path),
+                    path => {
+                        let Some(key) = path.strip_prefix("labels.") else { return unknown(path) };
+                        let Some(value) = new.labels.get(key) else { return unknown(path) };
+                        container.labels.insert(key.to_owned(), value.clone());
+                    }
                 }
             }
             let container = Some(container.clone());

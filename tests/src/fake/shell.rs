@@ -197,6 +197,14 @@ impl State {
                 }
                 well()
             }
+            "endpoint_rename" => {
+                if let Some(tenant) = self.files.tenants.get_mut(&namespace)
+                    && tenant.endpoints.remove(arg(2)).is_some()
+                {
+                    tenant.endpoints.entry(arg(3).to_owned()).or_insert(arg(4).to_owned());
+                }
+                well()
+            }
             "reflex_up" => {
                 self.files.reflexes.insert(arg(1).to_owned(), arg(2).to_owned());
                 well()

@@ -30,6 +30,8 @@ pub(super) struct Model<'a> {
     stood: BTreeSet<&'a PodId>,
     /// Whose tables lead to pods of a workload, by the slug that those pods have.
     led_by: BTreeMap<&'a str, BTreeSet<&'a WorkloadName>>,
+    /// What the ids of pods begin with whose workloads were renamed since.
+    born: BTreeMap<&'a WorkloadName, BTreeSet<&'a str>>,
     /// Nodes that are retired and have nothing to lose, so that Berth may leave them.
     empty: BTreeSet<&'a NodeName>,
 }
@@ -53,8 +55,12 @@ impl<'a> Model<'a> {
             if retired && !holds && graph.keeper != *name && !comes(name) {
                 model.empty.insert(name);
             }
-            for pod in seen.spec.pods.keys() {
+            for (pod, here) in &seen.spec.pods {
                 model.pods.entry(pod).or_default().insert(name);
+                let workload = &here.workload;
+                if pod.workload != workload.as_str() && pod.workload != workload.slug() {
+                    model.born.entry(workload).or_default().insert(&pod.workload);
+                }
             }
             for (workload, endpoint) in &seen.spec.endpoints {
                 let tables = model.tables.entry(workload).or_default();
@@ -83,23 +89,25 @@ impl<'a> Model<'a> {
 
     /// What concerns one workload.
     pub(super) fn about(&self, workload: &WorkloadName) -> Self {
-        let slug = workload.slug();
         let mut about = Self::default();
-        let led_by = self.led_by.get_key_value(slug.as_str());
-        about.led_by.extend(led_by.map(|(slug, names)| (*slug, names.clone())));
-        let led_by = led_by.into_iter().flat_map(|(_, names)| names).copied();
-        for name in led_by.chain([workload]) {
-            if let Some((name, tables)) = self.tables.get_key_value(name) {
-                about.tables.insert(name, tables.clone());
+        let born = self.born.get(workload).into_iter().flatten().map(|slug| (*slug).to_owned());
+        for slug in born.chain([workload.slug()]) {
+            let led_by = self.led_by.get_key_value(slug.as_str());
+            about.led_by.extend(led_by.map(|(slug, names)| (*slug, names.clone())));
+            let led_by = led_by.into_iter().flat_map(|(_, names)| names).copied();
+            for name in led_by.chain([workload]) {
+                if let Some((name, tables)) = self.tables.get_key_value(name) {
+                    about.tables.insert(name, tables.clone());
+                }
             }
+            let first = PodId { workload: slug.clone(), ordinal: 0, generation: 0 };
+            let last = PodId { workload: slug, ordinal: u32::MAX, generation: u64::MAX };
+            let own = (Bound::Included(&first), Bound::Included(&last));
+            let pods = self.pods.range::<PodId, _>(own);
+            about.pods.extend(pods.map(|(pod, nodes)| (*pod, nodes.clone())));
+            about.passed.extend(self.passed.range::<PodId, _>(own).copied());
+            about.stood.extend(self.stood.range::<PodId, _>(own).copied());
         }
-        let first = PodId { workload: slug.clone(), ordinal: 0, generation: 0 };
-        let last = PodId { workload: slug, ordinal: u32::MAX, generation: u64::MAX };
-        let own = (Bound::Included(&first), Bound::Included(&last));
-        let pods = self.pods.range::<PodId, _>(own);
-        about.pods = pods.map(|(pod, nodes)| (*pod, nodes.clone())).collect();
-        about.passed = self.passed.range::<PodId, _>(own).copied().collect();
-        about.stood = self.stood.range::<PodId, _>(own).copied().collect();
         about
     }
 
@@ -151,6 +159,8 @@ impl<'a> Model<'a> {
                 | Action::EnsureImage { .. }
                 | Action::EnsureVolume { .. }
                 | Action::RemoveVolume { .. }
+                | Action::RenamePod { .. }
+                | Action::RenameEndpoint { .. }
                 | Action::RemoveImage { .. }
                 | Action::RemoveTenant { .. }
                 | Action::RemoveReflex { .. }
@@ -311,6 +321,8 @@ impl Judge<'_> {
                     | Action::EnsureVolume { .. }
                     | Action::RemoveVolume { .. }
                     | Action::EnsurePod { .. }
+                    | Action::RenamePod { .. }
+                    | Action::RenameEndpoint { .. }
                     | Action::RemoveEndpoint { .. }
                     | Action::RemoveImage { .. },
                 )

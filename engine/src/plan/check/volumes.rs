@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ancestry::Ancestry;
 use super::{Violation, created};
 use crate::plan::action::{Action, PodSpec};
-use crate::plan::body::{Goal, Placed, PlanBody, Step, Work};
+use crate::plan::body::{Goal, PlanBody, Step, Work};
 use crate::plan::canon::template_digest;
 use crate::plan::graph::Graph;
 use crate::plan::ledger::Head;
@@ -105,8 +105,18 @@ pub(super) fn volumes(
             }
         }
     }
-    let mut unseen = head.may_be_there();
-    unseen.retain(|_, placed| observation.seen(&placed.node).is_none());
+    let unseen = head.may_be_there().into_iter();
+    let unseen = unseen.filter(|(_, placed)| observation.seen(&placed.node).is_none());
+    let seen_pods = observation.nodes.keys().filter_map(|name| observation.seen(name));
+    let seen_pods = seen_pods.flat_map(|seen| &seen.spec.pods);
+    let seen_pods = seen_pods.filter(|(_, pod)| !pod.mounts.is_empty());
+    let mut there: BTreeMap<(&WorkloadName, u32), BTreeSet<&PodId>> = BTreeMap::new();
+    for (id, workload) in seen_pods
+        .map(|(id, pod)| (id, &pod.workload))
+        .chain(unseen.map(|(id, placed)| (id, &placed.workload)))
+    {
+        there.entry((workload, id.ordinal)).or_default().insert(id);
+    }
     for (index, node, pod) in &deeds.mounting {
         for id in pod.mounts.values() {
             // What a node itself needs is no ancestor, so the pod has to wait for it by name.
@@ -126,7 +136,7 @@ pub(super) fn volumes(
                 });
             }
         }
-        alone(&deeds, (*index, pod), (observation, &unseen), ancestry, violations);
+        alone(&deeds, (*index, pod), &there, ancestry, violations);
     }
     for (index, node, id) in &deeds.gone {
         taken(body, graph, observation, (*index, node, id), (&deeds, ancestry), violations);
@@ -164,20 +174,12 @@ fn as_the_text_says(body: &PlanBody, graph: &Graph, violations: &mut Vec<Violati
 fn alone(
     deeds: &Deeds<'_>,
     (index, pod): (usize, &PodSpec),
-    (observation, unseen): (&Observation, &BTreeMap<&PodId, &Placed>),
+    there: &BTreeMap<(&WorkloadName, u32), BTreeSet<&PodId>>,
     ancestry: &Ancestry,
     violations: &mut Vec<Violation>,
 ) {
-    let replica = PodId { generation: 0, ..pod.id.clone() };
-    let end = PodId { generation: u64::MAX, ..pod.id.clone() };
-    let mut others: BTreeSet<&PodId> = BTreeSet::new();
-    for name in observation.nodes.keys() {
-        let pods = observation.seen(name).into_iter();
-        let pods = pods.flat_map(|seen| seen.spec.pods.range(&replica..=&end));
-        others.extend(pods.filter(|(_, pod)| !pod.mounts.is_empty()).map(|(id, _)| id));
-    }
-    let unseen = unseen.range::<PodId, _>(&replica..=&end).map(|(id, _)| *id);
-    others.extend(unseen);
+    let mut others: BTreeSet<&PodId> =
+        there.get(&(&pod.workload, pod.id.ordinal)).cloned().unwrap_or_default();
     others.extend(deeds.mounting.iter().map(|(_, _, other)| &other.id).filter(|other| {
         other.workload == pod.id.workload
             && other.ordinal == pod.id.ordinal

@@ -150,6 +150,8 @@ fn volume(value: &Value) -> Volume {
         group: number(value, "group").unwrap_or(0),
         on_delete,
         protect: matches!(value.get("protect"), Some(Value::Bool(true))),
+        // What its folder is called is not the text's to say.
+        called: None,
     };
     Volume { on, each_replica: is_each_replica(value), spec }
 }

@@ -47,7 +47,7 @@ pub(super) fn ranges(
     peers::ranges(claims, (graph.pools.pods4, graph.pools.pods6), node)
 }
 
-pub(super) fn addresses(
+pub(in crate::plan) fn addresses(
     graph: &Graph,
     claims: &Claims,
     name: &WorkloadName,

@@ -78,7 +78,8 @@ impl Planning<'_, '_> {
             }
         }
         for (name, (verb, fields)) in words {
-            let resource = format!("volume/{name}");
+            let called = graph.volumes.get(name).and_then(|volume| volume.spec.called.as_ref());
+            let resource = format!("volume/{}", called.unwrap_or(name));
             self.body.changes.push(Change { resource, verb, fields, causes: Vec::new() });
         }
         made
@@ -158,7 +159,7 @@ impl Planning<'_, '_> {
 
 /// A volume in a few words: `n1, 10GiB, of 999:999, on_delete destroy`.
 fn in_words(node: &NodeName, spec: &VolumeSpec) -> String {
-    let VolumeSpec { size_bytes, user, group, on_delete, protect } = spec;
+    let VolumeSpec { size_bytes, user, group, on_delete, protect, called } = spec;
     let mut words = format!("on {node}");
     if *size_bytes > 0 {
         words.push_str(&format!(", {}", bytes(*size_bytes)));
@@ -171,5 +172,8 @@ fn in_words(node: &NodeName, spec: &VolumeSpec) -> String {
         OnDelete::Destroy => ", on_delete destroy",
     });
     words.push_str(if *protect { ", protected" } else { "" });
+    if let Some(called) = called {
+        words.push_str(&format!(", called {called}"));
+    }
     words
 }

@@ -276,7 +276,8 @@ impl World {
         let mut found = Vec::new();
         for (other, node) in self.nodes.iter().filter(|(other, _)| *other != name) {
             for (id, there) in &node.pods {
-                let same = (&id.workload, id.ordinal) == (&pod.id.workload, pod.id.ordinal);
+                let same = id.ordinal == pod.id.ordinal
+                    && (id.workload == pod.id.workload || there.spec.workload == pod.workload);
                 if id == &pod.id {
                     found.push(format!("{id} is made on {name}, and is on {other}"));
                 } else if same
@@ -349,7 +350,9 @@ impl World {
             Action::EnsurePod { pod } if !pod.mounts.is_empty() => {
                 let mut pods = self.nodes.values().flat_map(|node| &node.pods);
                 pods.any(|(id, other)| {
-                    let same = id != &pod.id && id.replica() == pod.id.replica();
+                    let same = id != &pod.id
+                        && id.ordinal == pod.id.ordinal
+                        && (id.workload == pod.id.workload || other.spec.workload == pod.workload);
                     same && !other.spec.mounts.is_empty()
                 })
             }
@@ -435,6 +438,20 @@ impl World {
             }
             Action::RemoveEndpoint { tenant: _, endpoint } => {
                 node.endpoints.remove(endpoint);
+            }
+            Action::RenamePod { tenant: _, pod, workload } => {
+                if let Some(pod) = node.pods.get_mut(pod) {
+                    pod.spec.workload = workload.clone();
+                }
+            }
+            Action::RenameEndpoint { tenant: _, endpoint, workload } => {
+                if let Some(mut endpoint) = node.endpoints.remove(&endpoint.workload) {
+                    if node.stale.remove(&endpoint.workload) {
+                        node.stale.insert(workload.clone());
+                    }
+                    endpoint.workload = workload.clone();
+                    node.endpoints.entry(workload.clone()).or_insert(endpoint);
+                }
             }
             Action::RemoveImage { tenant: _, image } => {
                 node.images.remove(image);
