@@ -11,7 +11,8 @@ DECLARED='def ns: "berth.\(.project).\(.environment)";
     elif .do == "ensure_image" or .do == "remove_image" then "image:\(.tenant | ns)/\(.image)"
     elif .do == "ensure_volume" or .do == "remove_volume" then "volume:\(.tenant | ns)/\(.volume)"
     elif .do == "ensure_pod" then "pod:\(.pod.tenant | ns)/\(.pod.id)"
-    elif .do == "remove_pod" then "pod:\(.tenant | ns)/\(.pod)"
+    elif .do == "rename_endpoint" then "endpoint:\(.tenant | ns)/\(.endpoint.workload, .workload)"
+    elif .do == "remove_pod" or .do == "rename_pod" then "pod:\(.tenant | ns)/\(.pod)"
     elif .do == "swap_endpoint" then "endpoint:\(.tenant | ns)/\(.endpoint.workload)"
     elif .do == "remove_endpoint" then "endpoint:\(.tenant | ns)/\(.endpoint)"
     else "an action that this test does not know: \(.do)" end

@@ -137,6 +137,11 @@ load_stop() {
   LOAD_PIDS=()
   for from in outside node; do
     line=$(<"$WORK/load.$from")
+    [[ -n $line ]] || {
+      printf '%-8s said nothing\n' "$from"
+      whole=1
+      continue
+    }
     SENT[$from]=$((SENT[$from] + $(jq -r .sent <<<"$line")))
     LOST[$from]=$((LOST[$from] + $(jq -r .failed <<<"$line")))
     [[ $(jq -r .failed <<<"$line") == 0 && $(jq -r .sent <<<"$line") != 0 ]] || whole=1

@@ -230,6 +230,16 @@ fn a_volume_is_renamed_and_its_data_stays_where_it_is() {
             let inputs = Inputs { head: &head, graph: &bare, observation, ..inputs };
             let again = berth_engine::plan::planner::plan(&inputs);
             assert!(again.steps.is_empty(), "{}", render::text(&again, &survey.observation));
+            // And back, and there again.
+            for (old, new) in [("files", "data"), ("data", "files")] {
+                let mut again = recalled(bare.clone(), "files", new);
+                again.moved.volumes = BTreeMap::from([(VolumeName::new(new), VolumeName::new(old))]);
+                let back = turn(&twin, &again, Goal::Converge).await;
+                assert!(back.body.steps.iter().all(notes) && !back.body.steps.is_empty());
+                assert!(plan(&twin, &again, Goal::Converge).await.1.is_empty());
+                again.moved = Default::default();
+                assert!(plan(&twin, &again, Goal::Converge).await.1.is_empty());
+            }
             // Its folder's name cannot be another's.
             let mut other = bare.clone();
             let spec = VolumeSpec::default();

@@ -337,12 +337,14 @@ fn volumes(
         let before = graph.moved.volumes.get(name).filter(|old| !graph.volumes.contains_key(*old));
         let before = before.map(|old| head.stored.get(old).unwrap_or(old));
         let before = before.filter(|folder| has(folder, each));
-        // A folder of its name may be another one's.
-        let other = head.stored.iter().find(|(other, folder)| *folder == name && *other != name);
-        let other = other.map(|(other, _)| other).or_else(|| {
+        // A folder of its name may be another one's. What the ledger says of it goes before its note.
+        let is_own = head.stored.get(name) == Some(name);
+        let mut others = head.stored.iter().filter(|(other, f)| *f == name && *other != name);
+        let other = others.next().map(|(other, _)| other).or_else(|| {
             let of_it = folders.iter().filter(|(id, _)| belongs(id, name, each));
             of_it.filter_map(|(_, called)| *called).find(|called| *called != name)
         });
+        let other = other.filter(|_| !is_own);
         match (has(name, each), other, before) {
             (true, None, Some(_)) => {
                 let from = graph.moved.volumes.get(name).unwrap_or(name);
@@ -350,7 +352,12 @@ fn volumes(
                 blocked.push(Blocked::Moved { resource, from });
                 continue;
             }
-            (true, None, None) => continue,
+            (true, None, None) => {
+                if is_own {
+                    stored.insert(name.clone(), name.clone());
+                }
+                continue;
+            }
             (_, Some(_), _) | (false, None, _) => {}
         }
         let known = head.stored.get(name).filter(|folder| has(folder, each));
@@ -394,7 +401,7 @@ fn belongs(id: &VolumeId, volume: &VolumeName, each_replica: bool) -> bool {
 fn store(graph: &mut Graph, stored: &BTreeMap<VolumeName, VolumeName>) {
     let volumes = std::mem::take(&mut graph.volumes);
     for (name, mut volume) in volumes {
-        let folder = stored.get(&name).cloned();
+        let folder = stored.get(&name).filter(|folder| **folder != name).cloned();
         volume.spec.called = folder.as_ref().map(|_| name.clone());
         graph.volumes.insert(folder.unwrap_or(name), volume);
     }
