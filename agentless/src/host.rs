@@ -254,6 +254,15 @@ impl Host for SshHost {
         crate::operate::check::run(self, node, tenant, pod, argv, deadline).await
     }
 
+    async fn fence(
+        &self,
+        node: &NodeName,
+        command: &[String],
+        deadline: Duration,
+    ) -> Result<(), String> {
+        crate::care::fence::run(node, command, deadline).await
+    }
+
     async fn fetch(
         &self,
         node: &NodeName,

@@ -333,6 +333,7 @@ fn kind(work: &Work) -> &'static str {
         Work::AwaitReady { .. } => "ready",
         Work::AwaitDrained { .. } => "drained",
         Work::Ask(_) => "ask",
+        Work::Fence { .. } => "fence",
     }
 }
 

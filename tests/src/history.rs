@@ -285,6 +285,8 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
                 tell(|| format!("{node} is {}\n", if cut { "cut off" } else { "there again" }));
                 if is_switched_off(seed) {
                     switch(&twin, &graph, &node, !cut).await;
+                } else if is_fenced(seed) && !cut {
+                    twin.world().set_power(&node, true);
                 } else {
                     twin.world().set_cut(&node, cut);
                 }
@@ -296,6 +298,13 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
             let at = dice.roll(120);
             tell(|| format!("{fault:?} in {at} calls\n"));
             twin.world().fault_in(at, fault);
+        }
+        // What is rarely called would hardly ever be met.
+        for (is_one, what) in [(is_fenced(seed), "fence"), (is_asked(seed), "ask")] {
+            if is_one && dice.0.rotate_left(9).is_multiple_of(2) {
+                let fault = FAULTS[(dice.0.rotate_left(13) % 6) as usize];
+                twin.world().fault_next(what, other(seed, fault));
+            }
         }
         let engine = Engine::new(twin.another_engine(), bug);
         let clock = clock(Some(seed), dice.0);
@@ -319,6 +328,8 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     for node in &nodes {
         if is_switched_off(seed) {
             switch(&twin, &graph, node, true).await;
+        } else if is_fenced(seed) {
+            twin.world().set_power(node, true);
         } else {
             twin.world().set_cut(node, false);
         }
@@ -459,8 +470,28 @@ fn is_switched_off(seed: u64) -> bool {
     seed % 7 == 4 && seed % 5 != 3
 }
 
+/// Whether silent nodes are switched off at once in a history, by plans.
+fn is_fenced(seed: u64) -> bool {
+    [3, 6, 9].contains(&(seed % 18))
+}
+
 /// A text as a history has it.
 fn waits(seed: u64, mut graph: Graph) -> Graph {
+    if is_fenced(seed) {
+        for (name, node) in &mut graph.nodes {
+            node.fence = vec!["power-off".to_owned(), name.to_string()];
+        }
+        for workload in graph.workloads.values_mut() {
+            let before = std::mem::replace(
+                &mut workload.on_unreachable,
+                OnUnreachable::FenceAfter { ms: 0 },
+            );
+            if unreachable::bound(workload).is_some() {
+                workload.on_unreachable = before;
+            }
+        }
+        return graph;
+    }
     for workload in graph.workloads.values_mut().filter(|_| is_replaced(seed)) {
         if unreachable::bound(workload).is_none() {
             workload.on_unreachable = OnUnreachable::ReplaceAfter { ms: 0 };
@@ -475,7 +506,7 @@ async fn switch(twin: &Twin, graph: &Graph, node: &NodeName, on: bool) {
     let engine = twin.another_engine();
     let Ok(seen) = survey(&engine, graph).await else { return };
     if !on {
-        let what = Override::Fenced { node: node.clone() };
+        let what = Override::Fenced { node: node.clone(), by_plan: false };
         let entry = Entry::Override { what, why: "no power".to_owned(), until_ms: None };
         write(&engine, graph, &seen, entry).await;
     }

@@ -204,7 +204,7 @@ impl Engine {
                 let silent =
                     nodes.iter().filter(|(_, view)| matches!(view, NodeView::Unknown { .. }));
                 head.overrides.extend(silent.map(|(node, _)| Standing {
-                    what: Override::Fenced { node: node.clone() },
+                    what: Override::Fenced { node: node.clone(), by_plan: false },
                     who: "nobody".to_owned(),
                     why: "it is silent".to_owned(),
                     since_ms: 1,
@@ -502,6 +502,15 @@ impl Host for Engine {
         let ran = self.twin.run(node, tenant, pod, argv, deadline).await?;
         let blind = self.has(Bug::ExitCodesAreIgnored) || argv == ["true"];
         Ok(if blind { Ran { why: None, ..ran } } else { ran })
+    }
+
+    async fn fence(
+        &self,
+        node: &NodeName,
+        command: &[String],
+        deadline: Duration,
+    ) -> Result<(), String> {
+        self.twin.fence(node, command, deadline).await
     }
 
     async fn fetch(

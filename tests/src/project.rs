@@ -37,6 +37,7 @@ pub fn fleet(nodes: u32) -> Graph {
         named: BTreeMap::new(),
         capacity: None,
         reserve: Requests::default(),
+        fence: Vec::new(),
     };
     Graph {
         tenant: Tenant { project: "shop".to_owned(), environment: "default".to_owned() },

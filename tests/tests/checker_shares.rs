@@ -136,7 +136,8 @@ fn going_on_unwatched() {
                     Work::Ask(Gate::Command { .. })
                     | Work::Act(_)
                     | Work::AwaitReady { .. }
-                    | Work::AwaitDrained { .. } => {}
+                    | Work::AwaitDrained { .. }
+                    | Work::Fence { .. } => {}
                 }
             }
         };

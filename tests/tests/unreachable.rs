@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use berth_engine::plan::body::{Blocked, Goal, PlanBody};
+use berth_engine::plan::body::{Blocked, Goal, PlanBody, Work};
 use berth_engine::plan::check::{Violation, check};
 use berth_engine::plan::graph::{Graph, Mount, OnUnreachable, Strategy, Volume, Workload};
 use berth_engine::plan::ledger::Entry;
@@ -16,7 +16,7 @@ use berth_engine::run::observe::survey;
 use berth_engine::run::record;
 use berth_engine::run::twin::{Fault, Twin};
 use berth_tests::drive::{apply, plan_at, simulate, turn_at};
-use berth_tests::history::canary;
+use berth_tests::history::{FAULTS, OTHER_FAULTS, canary};
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
 
 /// A moment, in milliseconds since 1970.
@@ -56,7 +56,7 @@ async fn decided(twin: &Twin, graph: &Graph, entry: Entry) {
 }
 
 async fn fenced(twin: &Twin, graph: &Graph, number: u32) {
-    let what = Override::Fenced { node: node(number) };
+    let what = Override::Fenced { node: node(number), by_plan: false };
     let entry = Entry::Override { what, why: "no power".to_owned(), until_ms: None };
     decided(twin, graph, entry).await;
 }
@@ -276,6 +276,160 @@ fn the_checker_turns_down_a_replica_that_may_be_there() {
         assert!(judge(&PlanBody { now_ms: body.now_ms - 1, ..body.clone() }, &graph));
         assert!(judge(&body, &shop(OnUnreachable::Wait)));
         assert!(judge(&body, &shop(OnUnreachable::ReplaceAfter { ms: 6 * MINUTE })));
+    });
+}
+
+/// A text in which a singleton starts elsewhere once its node is switched off, and every node can be.
+fn fenced_after_1m() -> Graph {
+    let on_unreachable = OnUnreachable::FenceAfter { ms: MINUTE };
+    let single = Workload { on_unreachable, ..web(image('a'), 1, Strategy::Recreate) };
+    let mut graph = with(fleet(3), "db", single);
+    for (name, node) in &mut graph.nodes {
+        node.fence = vec!["power-off".to_owned(), name.to_string()];
+    }
+    graph
+}
+
+#[test]
+fn a_silent_node_is_switched_off_before_anything_takes_its_place() {
+    simulate(async {
+        let graph = fenced_after_1m();
+        let twin = started(&graph).await;
+        let home = twin.world().running().first().expect("one runs").0.clone();
+        twin.world().set_cut(&home, true);
+        if home == graph.keeper {
+            return;
+        }
+        turn_at(&twin, &graph, Goal::Converge, T0).await;
+        let (_, early) = plan_at(&twin, &graph, Goal::Converge, T0 + MINUTE - 1).await;
+        assert!(early.is_empty(), "{}", words(&early));
+    });
+    simulate(async {
+        let mut graph = fenced_after_1m();
+        // Not on the keeper, without which there is no ledger.
+        graph.workloads.values_mut().for_each(|w| {
+            w.placement.at = [node(2), node(3)].into();
+        });
+        let twin = started(&graph).await;
+        let home = twin.world().running().first().expect("one runs").0.clone();
+        twin.world().set_cut(&home, true);
+        turn_at(&twin, &graph, Goal::Converge, T0).await;
+        let (seen, body) = plan_at(&twin, &graph, Goal::Converge, T0 + MINUTE).await;
+        let text = render::text(&body, &seen.observation);
+        assert!(text.contains(&format!("! node/{home}  FENCED, irreversible: `power-off {home}`")), "{text}");
+        // It still runs there, cut off.
+        assert_eq!(homes(&twin).len(), 1);
+        apply(&twin, &graph, &seen, &body).await.expect("applied");
+        let all = homes(&twin);
+        assert!(all.len() == 1 && !all[0].ends_with(&home.to_string()), "{all:?}");
+        let (seen, again) = plan_at(&twin, &graph, Goal::Converge, T0 + 2 * MINUTE).await;
+        assert!(again.is_empty(), "{}", render::text(&again, &seen.observation));
+        let told = format!("{:?}", seen.ledger.head.overrides);
+        assert!(told.contains("power-off") && told.contains("Fenced"), "{told}");
+        // Somebody switches it on again: what it had goes.
+        twin.world().set_power(&home, true);
+        let back = turn_at(&twin, &graph, Goal::Converge, T0 + 3 * MINUTE).await;
+        assert!(back.body.unfenced.contains(&home), "{}", words(&back.body));
+        assert_eq!(homes(&twin).len(), 1, "{:?}", homes(&twin));
+        // And if it is silent again, it is switched off again.
+        let at = twin.world().running().first().expect("one runs").0.clone();
+        twin.world().set_cut(&at, true);
+        turn_at(&twin, &graph, Goal::Converge, T0 + 4 * MINUTE).await;
+        turn_at(&twin, &graph, Goal::Converge, T0 + 5 * MINUTE).await;
+        let all = homes(&twin);
+        assert!(all.len() == 1 && all[0].ends_with(&home.to_string()), "{all:?}");
+        assert_eq!(twin.world().take_violations(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn what_may_be_this_machine_s_fault_switches_nothing_off() {
+    simulate(async {
+        let mut graph = fenced_after_1m();
+        graph.workloads.values_mut().for_each(|w| w.replicas = 3);
+        let twin = started(&graph).await;
+        [2, 3].iter().for_each(|number| twin.world().set_cut(&node(*number), true));
+        turn_at(&twin, &graph, Goal::Converge, T0).await;
+        let (_, body) = plan_at(&twin, &graph, Goal::Converge, T0 + 9 * MINUTE).await;
+        assert!(body.is_empty() && words(&body).contains("this machine that is cut off"), "{}", words(&body));
+        // Nor is a node that does not say how.
+        twin.world().set_cut(&node(2), false);
+        graph.nodes.get_mut(&node(3)).expect("a node").fence.clear();
+        turn_at(&twin, &graph, Goal::Converge, T0 + 9 * MINUTE).await;
+        let (_, body) = plan_at(&twin, &graph, Goal::Converge, T0 + 19 * MINUTE).await;
+        assert!(words(&body).contains("the text has no `fence` for it"), "{}", words(&body));
+        let fences = |body: &PlanBody| body.steps.iter().any(|s| matches!(s.work, Work::Fence { .. }));
+        assert!(!fences(&body));
+        assert_eq!(twin.world().take_violations(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn one_fault_at_every_call_of_a_fence() {
+    let faults = FAULTS.into_iter().chain(OTHER_FAULTS.map(|(_, other)| other));
+    let mut histories = 0;
+    for fault in faults {
+        for at in 0.. {
+            let hit = simulate(async {
+                let mut graph = fenced_after_1m();
+                graph.workloads.values_mut().for_each(|w| w.replicas = 3);
+                let twin = started(&graph).await;
+                twin.world().set_cut(&node(2), true);
+                turn_at(&twin, &graph, Goal::Converge, T0).await;
+                let engine = twin.another_engine();
+                let (seen, body) = plan_at(&engine, &graph, Goal::Converge, T0 + MINUTE).await;
+                let before = twin.world().calls();
+                twin.world().fault_in(at, fault);
+                let hit = tokio::select! {
+                    biased;
+                    _ = apply(&engine, &graph, &seen, &body) => twin.world().calls() - before > at,
+                    () = engine.killed() => true,
+                };
+                twin.world().clear_faults();
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                for turn in 2..6 {
+                    turn_at(&twin.another_engine(), &graph, Goal::Converge, T0 + turn * MINUTE).await;
+                }
+                // On nodes that are on.
+                assert_eq!(homes(&twin).len(), 3, "{fault:?} at {at}: {:?}", homes(&twin));
+                let left = twin.world().take_violations();
+                assert_eq!(left, Vec::<String>::new(), "{fault:?} at {at}");
+                hit
+            });
+            if !hit {
+                break;
+            }
+            histories += 1;
+        }
+    }
+    assert!(histories > 150, "only {histories}");
+}
+
+#[test]
+fn the_checker_turns_down_a_fence_that_is_not_due() {
+    simulate(async {
+        let mut graph = fenced_after_1m();
+        graph.workloads.values_mut().for_each(|w| w.replicas = 3);
+        let twin = started(&graph).await;
+        twin.world().set_cut(&node(3), true);
+        turn_at(&twin, &graph, Goal::Converge, T0).await;
+        let (seen, body) = plan_at(&twin, &graph, Goal::Converge, T0 + MINUTE).await;
+        let judge = |body: &PlanBody, graph: &Graph| {
+            let violations = check(body, graph, &seen.observation, &seen.ledger.head);
+            violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(judge(&body, &graph), "");
+        let early = PlanBody { now_ms: body.now_ms - 1, ..body.clone() };
+        assert!(judge(&early, &graph).contains("switched off"), "{}", judge(&early, &graph));
+        let mut other = graph.clone();
+        other.nodes.get_mut(&node(3)).expect("a node").fence = vec!["rm".to_owned()];
+        assert!(judge(&body, &other).contains("switched off"));
+        // What runs in its place has to wait for it.
+        let mut hasty = body.clone();
+        for step in &mut hasty.steps {
+            step.after = Default::default();
+        }
+        assert!(judge(&hasty, &graph).contains("may run on n[3]"), "{}", judge(&hasty, &graph));
     });
 }
 

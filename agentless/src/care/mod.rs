@@ -8,6 +8,7 @@
 //! starts a service; what guards a server (a firewall, sshd's settings, SELinux) is only ever named.
 
 pub(crate) mod facts;
+pub(crate) mod fence;
 pub(crate) mod judge;
 mod run;
 

@@ -294,7 +294,7 @@ pub(crate) fn fence(global: &Global, args: &DrainArgs) -> Ended {
         }
         decision.touches = placed_on(situation, &nodes);
         for node in nodes {
-            let what = Override::Fenced { node: node.clone() };
+            let what = Override::Fenced { node: node.clone(), by_plan: false };
             decision.words.push(format!(
                 "{what}: what has no volume there starts elsewhere; `berth unfence {node}` when it is back"
             ));

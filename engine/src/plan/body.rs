@@ -57,6 +57,9 @@ pub struct PlanBody {
     pub changes: Vec<Change>,
     /// Workloads whose pins end with this plan, since their release changed in the text.
     pub unpinned: BTreeSet<WorkloadName>,
+    /// Nodes that a plan has switched off, and that answer again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unfenced: BTreeSet<NodeName>,
     /// Rollouts, one a workload that has steps.
     pub branches: BTreeMap<WorkloadName, Branch>,
     /// Forward steps, in an order that respects `after`.
@@ -144,6 +147,14 @@ pub enum Work {
     },
     /// Asks something else of a release; if the answer is no, the branch goes back or stops.
     Ask(Gate),
+    /// Switches the node off, by a program on the machine that applies, if nothing answers there still. What
+    /// runs elsewhere in place of what was there waits for it. Irreversible.
+    Fence {
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// Since when the node is silent, in milliseconds since 1970.
+        since_ms: u64,
+    },
 }
 
 /// What is asked of a release beside whether a replica is ready. Each names the pod that it is about.
@@ -620,6 +631,7 @@ impl PlanBody {
         self.steps.is_empty()
             && self.reaches.is_empty()
             && self.unpinned.is_empty()
+            && self.unfenced.is_empty()
             && self.silent.is_none()
             && self.moved.is_empty()
             && !self.leaves_nothing()
@@ -661,9 +673,11 @@ impl PlanBody {
         highest
     }
 
-    /// Lists every node that a step may touch, those of undos and the keeper included, sorted.
+    /// Lists every node that a step may write to, those of undos and the keeper included, sorted.
     pub fn nodes(&self) -> BTreeSet<NodeName> {
-        let mut nodes: BTreeSet<_> = self.steps.iter().map(|step| step.node.clone()).collect();
+        let on_it = |step: &&Step| !matches!(step.work, Work::Fence { .. });
+        let mut nodes: BTreeSet<_> =
+            self.steps.iter().filter(on_it).map(|step| step.node.clone()).collect();
         nodes.insert(self.keeper.clone());
         for branch in self.branches.values().filter(|branch| branch.undo) {
             if branch.endpoint.is_some() || branch.endpoint_before.is_some() {
@@ -694,7 +708,7 @@ pub fn writes_of(steps: &[Step]) -> BTreeMap<NodeName, BTreeSet<Write>> {
             Work::Act(action) => {
                 writes.entry(step.node.clone()).or_default().extend(action.writes());
             }
-            Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {}
+            Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {}
         }
     }
     writes

@@ -161,6 +161,7 @@ fn form(workload: &Workload) -> Value {
         "on_unreachable": match on_unreachable {
             OnUnreachable::Wait => None,
             OnUnreachable::ReplaceAfter { ms } => Some(format!("replace after {}", millis(*ms))),
+            OnUnreachable::FenceAfter { ms } => Some(format!("fence after {}", millis(*ms))),
         },
         "scale": scale.map(|Scale { min, max }| format!("{min} to {max}")),
         "ports": if ports.is_empty() { Value::Null } else { json!(ports.iter().map(port).collect::<Vec<_>>().join(", ")) },

@@ -248,6 +248,12 @@ pub enum Violation {
     /// What is protected goes.
     #[error("{0} is protected and would be removed")]
     Unprotected(String),
+    /// A node would be switched off that is not to be.
+    #[error("{node} would be switched off, and is not to be")]
+    Fenced {
+        /// Which.
+        node: NodeName,
+    },
     /// Something would be given a name that the text does not give it.
     #[error("step {0} would rename what the text does not")]
     Renames(u32),
@@ -284,6 +290,7 @@ pub fn check(
     protected(body, observation, head, &mut violations);
     generations(body, observation, head, &mut violations);
     doubled(body, graph, observation, head, &mut violations);
+    fences(body, graph, observation, head, &mut violations);
     addresses(body, observation, head, &mut violations);
     capacity::capacity(body, graph, observation, &ancestry, &mut violations);
     place::placement(body, graph, observation, &ancestry, &mut violations);
@@ -373,7 +380,7 @@ fn renames(
                 }
                 true
             }
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {
                 true
             }
         };
@@ -415,7 +422,8 @@ fn order(steps: &[Step], observation: &Observation, violations: &mut Vec<Violati
         if step.id.0 != number || waits_ahead {
             violations.push(Violation::Order(number));
         }
-        if observation.seen(&step.node).is_none() {
+        let is_fence = matches!(step.work, Work::Fence { .. });
+        if observation.seen(&step.node).is_none() && !is_fence {
             let node = step.node.clone();
             violations.push(Violation::UnknownNode { step: number, node });
         }
@@ -425,7 +433,7 @@ fn order(steps: &[Step], observation: &Observation, violations: &mut Vec<Violati
 fn created(body: &PlanBody) -> impl Iterator<Item = (&NodeName, &PodSpec)> {
     body.steps.iter().filter_map(|step| match &step.work {
         Work::Act(Action::EnsurePod { pod }) => Some((&step.node, &**pod)),
-        Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => None,
+        Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => None,
     })
 }
 
@@ -452,6 +460,48 @@ fn generations(
     }
 }
 
+/// Judges that only nodes are switched off that are silent, for as long as the text says for something that was there, by
+/// the program that the text names; and none where it may be this machine that is cut off.
+fn fences(
+    body: &PlanBody,
+    graph: &Graph,
+    observation: &Observation,
+    head: &Head,
+    violations: &mut Vec<Violation>,
+) {
+    for node in body.unfenced.iter().filter(|node| observation.seen(node).is_none()) {
+        violations.push(Violation::Fenced { node: node.clone() });
+    }
+    let is_silent = |node: &NodeName| {
+        let view = observation.nodes.get(node);
+        matches!(view, Some(NodeView::Unknown { silent: true, why: _ }))
+    };
+    let is_off = |node: &NodeName| {
+        let counts = |one: &&Standing| one.until_ms.is_none_or(|end| body.now_ms < end);
+        let mut counting = head.overrides.iter().filter(counts);
+        counting.any(|one| matches!(&one.what, Override::Fenced { node: off, .. } if off == node))
+    };
+    let on = || observation.nodes.keys().filter(|node| !is_off(node));
+    let cut_off = on().filter(|node| is_silent(node)).count() * 2 >= on().count();
+    let there = head.may_be_there();
+    for step in &body.steps {
+        let Work::Fence { command, since_ms } = &step.work else { continue };
+        let named = graph.nodes.get(&step.node).is_some_and(|node| node.fence == *command);
+        let since = head.silent.get(&step.node).copied().unwrap_or(body.now_ms);
+        let due = there.values().filter(|placed| placed.node == step.node).any(|placed| {
+            let text = graph.workloads.get(&placed.workload);
+            let text = text.or(head.reached.get(&placed.workload));
+            match text.map(|text| text.on_unreachable) {
+                Some(OnUnreachable::FenceAfter { ms }) => body.now_ms.saturating_sub(since) >= ms,
+                Some(OnUnreachable::ReplaceAfter { .. } | OnUnreachable::Wait) | None => false,
+            }
+        });
+        if !named || !due || since != *since_ms || cut_off || !is_silent(&step.node) {
+            violations.push(Violation::Fenced { node: step.node.clone() });
+        }
+    }
+}
+
 /// Judges that no replica is made which may be there already, on a node of the text that does not answer:
 /// unless a person says that it is switched off, or the text says that both may run for a while.
 fn doubled(
@@ -467,10 +517,12 @@ fn doubled(
             unseen.entry((&placed.workload, id.ordinal)).or_default().push((id, placed));
         }
     }
+    let fences: Vec<&Step> =
+        body.steps.iter().filter(|step| matches!(step.work, Work::Fence { .. })).collect();
     let is_off = |node: &NodeName| {
         let counts = |one: &&Standing| one.until_ms.is_none_or(|end| body.now_ms < end);
         let mut counting = head.overrides.iter().filter(counts);
-        counting.any(|one| matches!(&one.what, Override::Fenced { node: off } if off == node))
+        counting.any(|one| matches!(&one.what, Override::Fenced { node: off, .. } if off == node))
     };
     let may_run_twice = |pod: &PodSpec, node: &NodeName| {
         // What is paused stays as it was, in the text or not.
@@ -490,9 +542,25 @@ fn doubled(
             && noted.get(node) == Some(&since)
             && body.now_ms.saturating_sub(since) >= ms
     };
-    for (_, pod) in created(body) {
+    let coming = body.steps.iter().filter_map(|step| match &step.work {
+        Work::Act(Action::EnsurePod { pod }) => Some((step, pod)),
+        Work::Act(_)
+        | Work::AwaitReady { .. }
+        | Work::AwaitDrained { .. }
+        | Work::Ask(_)
+        | Work::Fence { .. } => None,
+    });
+    for (step, pod) in coming {
         for (other, placed) in unseen.get(&(&pod.workload, pod.id.ordinal)).into_iter().flatten() {
             let alone = !pod.mounts.is_empty();
+            // What a node itself needs is no ancestor, so the pod has to wait for it by name.
+            let waits = |fence: &Step| {
+                step.after.runs().iter().any(|run| (run.first..=run.last).contains(&fence.id))
+            };
+            let goes_off = fences.iter().any(|fence| fence.node == placed.node && waits(fence));
+            if goes_off && !alone {
+                continue;
+            }
             if alone || !is_off(&placed.node) && !may_run_twice(pod, &placed.node) {
                 let (pod, other) = (pod.id.clone(), (*other).clone());
                 violations.push(Violation::Doubled { pod, other, node: placed.node.clone() });

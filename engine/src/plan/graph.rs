@@ -155,6 +155,10 @@ pub struct Node {
     /// How much more than it has is promised.
     #[serde(default)]
     pub overcommit: Overcommit,
+    /// A program on the machine that applies, and its arguments, which ends with exit code 0 once the node is switched off
+    /// for certain; none if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fence: Vec<String>,
 }
 
 /// How much of what a node has may be promised, in hundredths of a percent: 10000 is what it has.
@@ -234,6 +238,11 @@ pub enum OnUnreachable {
     /// Others take their places when nothing has answered at the node's address for a while; until it
     /// comes back, both may run.
     ReplaceAfter {
+        /// In milliseconds.
+        ms: u64,
+    },
+    /// The same, but the node is switched off first, by its own program: nothing runs twice.
+    FenceAfter {
         /// In milliseconds.
         ms: u64,
     },

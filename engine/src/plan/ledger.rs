@@ -493,6 +493,12 @@ impl Head {
                     let highest = self.generations.entry(replica).or_default();
                     *highest = (*highest).max(generation);
                 }
+                self.overrides.retain(|standing| match &standing.what {
+                    Override::Fenced { node, by_plan: _ } => !plan.unfenced.contains(node),
+                    Override::Intake { .. } | Override::Pause { .. } | Override::Replicas { .. } => {
+                        true
+                    }
+                });
                 for workload in &plan.unpinned {
                     self.pins.remove(workload);
                 }
@@ -557,7 +563,7 @@ impl Head {
         self.silent.remove(node);
         self.claims.forget(node);
         self.overrides.retain(|standing| match &standing.what {
-            Override::Intake { node: about, intake: _ } | Override::Fenced { node: about } => {
+            Override::Intake { node: about, intake: _ } | Override::Fenced { node: about, by_plan: _ } => {
                 about != node
             }
             Override::Pause { .. } | Override::Replicas { .. } => true,

@@ -161,6 +161,7 @@ impl Lowering {
             }
         }
         self.settle(program, &nodes, &mut workloads);
+        self.can_be_fenced(program, &nodes, &workloads);
         self.mounted_once(program, &own);
         let volumes = self.volumes(program);
         let moved = self.moved(program);
@@ -286,7 +287,24 @@ impl Lowering {
             named: self.pieces(&At::main(resource), "named"),
             capacity: value.get("capacity").map(requests),
             reserve: value.get("reserve").map(requests).unwrap_or_default(),
+            fence: self.fence(resource),
         }
+    }
+
+    /// The program that switches a node off.
+    fn fence(&mut self, resource: &Resource) -> Vec<String> {
+        let command = list(resource.value().get("fence"));
+        let odd = |word: &String| word.contains(char::is_control);
+        let is_said = resource.value().get("fence").is_some();
+        if is_said && command.first().is_none_or(String::is_empty) || command.iter().any(odd) {
+            self.report(
+                "E0560",
+                origin(resource, "fence"),
+                "this is no program that switches a server off",
+                "write it word by word, without a shell: fence: [\"ipmitool\", \"-H\", \"10.0.9.3\", \"chassis\", \"power\", \"off\"]",
+            );
+        }
+        command
     }
 
     fn service(
@@ -370,7 +388,9 @@ impl Lowering {
     fn on_unreachable(&mut self, resource: &Resource, workload: &Workload) {
         let may = match workload.on_unreachable {
             OnUnreachable::Wait => None,
-            OnUnreachable::ReplaceAfter { .. } => unreachable::bound(workload),
+            OnUnreachable::ReplaceAfter { .. } | OnUnreachable::FenceAfter { .. } => {
+                unreachable::bound(workload)
+            }
         };
         if let Some(why) = may {
             self.report(
@@ -379,6 +399,29 @@ impl Lowering {
                 format!("replicas of {} cannot be replaced while the old ones may run: {why}", resource.name),
                 "leave `on_unreachable` out; when such a node is switched off for certain, `berth fence` says so",
             );
+        }
+    }
+
+    /// Checks that a node says how it is switched off, where that is to happen.
+    fn can_be_fenced(
+        &mut self,
+        program: &Program,
+        nodes: &BTreeMap<NodeName, Node>,
+        workloads: &BTreeMap<WorkloadName, Workload>,
+    ) {
+        if nodes.values().any(|node| !node.fence.is_empty()) {
+            return;
+        }
+        for resource in services(program) {
+            let workload = workloads.get(&WorkloadName::new(&*resource.name));
+            if let Some(OnUnreachable::FenceAfter { .. }) = workload.map(|w| w.on_unreachable) {
+                self.report(
+                    "E0560",
+                    origin(resource, "on_unreachable"),
+                    "no server says how it is switched off",
+                    "give the nodes a `fence`: [\"ipmitool\", \"-H\", \"10.0.9.3\", \"chassis\", \"power\", \"off\"]",
+                );
+            }
         }
     }
 
@@ -679,11 +722,12 @@ fn number<T: TryFrom<i64>>(value: &Value, field: &str) -> Option<T> {
 }
 
 fn on_unreachable(value: Option<&Value>) -> OnUnreachable {
-    let after = value.and_then(|case| match case {
-        Value::Case { name, fields: _ } if &**name == "replace_after" => duration(case, "after"),
-        _ => None,
-    });
-    after.map_or(OnUnreachable::Wait, |ms| OnUnreachable::ReplaceAfter { ms })
+    let Some(case @ Value::Case { name, fields: _ }) = value else { return OnUnreachable::Wait };
+    match (&**name, duration(case, "after")) {
+        ("replace_after", Some(ms)) => OnUnreachable::ReplaceAfter { ms },
+        ("fence_after", Some(ms)) => OnUnreachable::FenceAfter { ms },
+        _ => OnUnreachable::Wait,
+    }
 }
 
 fn duration(value: &Value, field: &str) -> Option<u64> {

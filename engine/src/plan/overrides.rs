@@ -39,11 +39,14 @@ pub enum Override {
         /// How many.
         replicas: u32,
     },
-    /// A node is switched off, by a person's word: what was there is given up, as far as it has no data.
+    /// A node is switched off, by a person's word or by a plan: what was there is given up, as far as it has no data.
     /// Since version 9 of the ledger.
     Fenced {
         /// Which node.
         node: NodeName,
+        /// Whether a plan has switched it off: then that ends by itself when the node answers again. Since version 12.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_plan: bool,
     },
 }
 
@@ -115,7 +118,7 @@ impl Override {
             Self::Intake { node, intake: _ } => Subject::Intake(node.clone()),
             Self::Pause { workload } => Subject::Pause(workload.clone()),
             Self::Replicas { workload, replicas: _ } => Subject::Replicas(workload.clone()),
-            Self::Fenced { node } => Subject::Fence(node.clone()),
+            Self::Fenced { node, by_plan: _ } => Subject::Fence(node.clone()),
         }
     }
 }
@@ -147,7 +150,7 @@ impl fmt::Display for Override {
             Self::Replicas { workload, replicas } => {
                 write!(f, "service/{workload} {replicas} replicas")
             }
-            Self::Fenced { node } => write!(f, "node/{node} switched off"),
+            Self::Fenced { node, by_plan: _ } => write!(f, "node/{node} switched off"),
         }
     }
 }
@@ -232,7 +235,7 @@ fn without_effect(graph: &Graph, standing: &Standing) -> Option<String> {
     let missing =
         |kind: &str, name: &dyn fmt::Display| Some(format!("{kind} {name} is not in the text"));
     match &standing.what {
-        Override::Intake { node, intake: _ } | Override::Fenced { node } => {
+        Override::Intake { node, intake: _ } | Override::Fenced { node, by_plan: _ } => {
             match graph.nodes.get(node) {
                 None => missing("node", node),
                 Some(_) => None,

@@ -66,7 +66,7 @@ impl PlanBody {
     pub fn peers(&self) -> Vec<Peer> {
         let network = self.steps.iter().find_map(|step| match &step.work {
             Work::Act(super::action::Action::EnsureNetwork { network }) => Some(network),
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {
                 None
             }
         });

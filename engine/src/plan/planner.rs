@@ -25,7 +25,7 @@ use super::ledger::{Head, NodeAddresses};
 use super::moved::{self, Rename};
 use super::names::{ImageDigest, NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
 use super::observation::{NodeObservation, NodeView, Observation};
-use super::overrides::{self, Standing};
+use super::overrides::{self, Override, Standing};
 use super::peers;
 use super::rollout::{Case, Decision};
 use super::steps::{Builder, Track};
@@ -82,6 +82,7 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         only: closed(graph, head, only),
         changes: Vec::new(),
         unpinned: BTreeSet::new(),
+        unfenced: BTreeSet::new(),
         branches: BTreeMap::new(),
         steps: Vec::new(),
         blocked: Vec::new(),
@@ -100,7 +101,8 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         body.changes.push(moved::change(&names, &pods));
     }
     let wanted = effective(inputs, &mut body);
-    give_up(inputs, &wanted, &mut world, &mut body);
+    let fences = give_up(inputs, &wanted, &mut world, &mut body);
+    let fences = &fences;
     claim(graph, &wanted, &mut body);
     body.volumes = volume::after(graph, world.volumes.clone(), &[], &BTreeSet::new());
     let may_plan = body.blocked.is_empty();
@@ -115,7 +117,7 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
             let mut quiet = body.clone();
             let yielding = BTreeMap::new();
             let renames = &view.renames;
-            Planning { inputs, world: &world, body: &mut quiet, yielding, left, renames }
+            Planning { inputs, world: &world, body: &mut quiet, yielding, left, renames, fences }
                 .run(&wanted);
             // Else the tables there have to follow what the replicas do.
             if quiet.branches.is_empty() && quiet.blocked.is_empty() {
@@ -124,7 +126,8 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         }
         let (yielding, left) = (BTreeMap::new(), BTreeSet::new());
         let renames = &view.renames;
-        Planning { inputs, world: &world, body: &mut body, yielding, left, renames }.run(&wanted);
+        Planning { inputs, world: &world, body: &mut body, yielding, left, renames, fences }
+            .run(&wanted);
         moved::suggest(inputs, &mut body);
     }
     body
@@ -282,10 +285,10 @@ fn give_up(
     wanted: &BTreeMap<WorkloadName, Workload>,
     world: &mut World,
     body: &mut PlanBody,
-) {
+) -> Fences {
     let Inputs { graph, observation, head, goal, now_ms, .. } = *inputs;
     match goal {
-        Goal::Destroy => return,
+        Goal::Destroy => return Fences::new(),
         Goal::Converge => {}
     }
     let mut meant = Cow::Borrowed(wanted);
@@ -296,12 +299,22 @@ fn give_up(
         body.blocked.push(Blocked::NodeLeft { node, what });
     }
     for (node, fence) in unreachable::answering(observation, &head.overrides, now_ms) {
+        if matches!(fence.what, Override::Fenced { by_plan: true, .. }) {
+            body.unfenced.insert(node.clone());
+            continue;
+        }
         body.deferred.push(format!(
             "{node} answers, and is said to be switched off, {}; `berth unfence {node}` takes that back",
             fence.reason()
         ));
     }
-    let mut found = unreachable::look(&meant, (observation, head), world, now_ms);
+    let seen = (&graph.nodes, observation, head);
+    let mut found = unreachable::look(&meant, seen, world, now_ms);
+    for node in &found.no_fence {
+        body.deferred.push(format!(
+            "{node} is silent, and the text has no `fence` for it: what is to run elsewhere waits, or `berth fence {node}` says that it is off"
+        ));
+    }
     if !body.only.is_empty() {
         found.silent.extend(unreachable::still_silent(observation, head));
     }
@@ -314,8 +327,13 @@ fn give_up(
         body.expected.insert(id.clone(), placed.clone());
         body.deferred.push(format!("{id} is given up: {why}"));
     }
+    let fences = std::mem::take(&mut found.fences);
     world.give_up(found);
+    fences
 }
+
+/// Nodes that the plan switches off, each with the program that does, and since when it is silent.
+type Fences = BTreeMap<NodeName, (Vec<String>, u64)>;
 
 /// The last steps of what each node itself needs.
 #[derive(Default)]
@@ -324,6 +342,8 @@ struct Prepared {
     all: BTreeMap<NodeName, StepId>,
     /// Of those that give things their names of now: what leaves waits for it.
     named: BTreeMap<NodeName, StepId>,
+    /// By which nodes are switched off: what runs in place of what was there waits for it.
+    fenced: BTreeMap<NodeName, StepId>,
 }
 
 /// The steps that bring images to nodes.
@@ -339,6 +359,8 @@ struct Planning<'a, 'b> {
     left: BTreeSet<NodeName>,
     /// What gives each node's things the names of now.
     renames: &'a BTreeMap<NodeName, Vec<Rename>>,
+    /// Nodes that are switched off.
+    fences: &'a Fences,
 }
 
 /// By node, the steps by which pods leave that make room for a workload, or that hold a port of
@@ -466,6 +488,9 @@ impl Planning<'_, '_> {
             Goal::Converge => {}
         }
         let graph = self.inputs.graph;
+        for (node, (command, since)) in self.fences {
+            prepared.fenced.insert(node.clone(), builder.fence(node, command.clone(), *since));
+        }
         let pools = (graph.pools.pods4, graph.pools.pods6);
         let peers = peers::named(&peers::peers(&self.body.claims, pools));
         for (name, seen) in self.seen().filter(|(name, _)| !self.left.contains(*name)) {
@@ -595,6 +620,10 @@ impl Planning<'_, '_> {
                 let serving = self.serving(name, branch.as_ref(), (&kept, &behind));
                 let tenant = &self.inputs.graph.tenant;
                 let vacated = vacated(builder, &self.yielding, self.world, name, workload);
+                let given_up = self.world.given_up.values();
+                let given_up = given_up.filter(|given_up| &given_up.placed.workload == name);
+                let off: BTreeSet<StepId> =
+                    given_up.filter_map(|g| prepared.fenced.get(&g.placed.node)).copied().collect();
                 let mut track = Track::new(builder, tenant, name, endpoint, tables, serving);
                 let ready_for = |node: &NodeName| {
                     let mut steps: Vec<StepId> = workload
@@ -611,6 +640,7 @@ impl Planning<'_, '_> {
                     steps.dedup();
                     steps.extend(volumes.get(node).into_iter().flatten());
                     steps.extend(vacated.get(node).into_iter().flatten());
+                    steps.extend(&off);
                     steps
                 };
                 track.start_after(&prepared.all);

@@ -221,6 +221,15 @@ fn nodes(out: &mut String, body: &PlanBody) {
         std::collections::BTreeMap::new();
     for step in body.steps.iter().filter(|step| step.branch.is_none()) {
         match &step.work {
+            Work::Fence { command, since_ms } => {
+                let _ = writeln!(
+                    out,
+                    "! node/{}  FENCED, irreversible: `{}` switches it off, since nothing answers there since {}; what has no volume there starts elsewhere",
+                    step.node,
+                    command.join(" "),
+                    super::moment::utc(*since_ms)
+                );
+            }
             Work::Act(action) => {
                 let title = Work::Act(action.clone()).title(&step.node);
                 let on = ["on", "to", "off"].map(|word| format!(" {word} {}", step.node));
@@ -238,6 +247,9 @@ fn nodes(out: &mut String, body: &PlanBody) {
             }
             Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {}
         }
+    }
+    for node in &body.unfenced {
+        let _ = writeln!(out, "~ node/{node}  answers again: it is not switched off any more");
     }
     for (node, since) in body.silent.iter().flatten() {
         let _ =

@@ -42,6 +42,11 @@ impl Builder {
         self.push(node, None, None, Work::Act(action), after)
     }
 
+    /// Adds the step that switches a node off.
+    pub fn fence(&mut self, node: &NodeName, command: Vec<String>, since_ms: u64) -> StepId {
+        self.push(node, None, None, Work::Fence { command, since_ms }, After::default())
+    }
+
     /// Adds a write that belongs to a branch, if to any, and to no wave of it.
     pub fn last(
         &mut self,

@@ -12,6 +12,7 @@ impl Work {
             Self::Ask(Gate::Steady { for_ms, .. } | Gate::Metric { for_ms, .. }) => *for_ms,
             Self::Ask(Gate::Command { .. })
             | Self::Act(_)
+            | Self::Fence { .. }
             | Self::AwaitReady { .. }
             | Self::AwaitDrained { .. } => 0,
         }
@@ -22,6 +23,7 @@ impl Work {
         match self {
             Self::AwaitReady { pod, .. } | Self::AwaitDrained { pod, .. } => Some(pod.clone()),
             Self::Ask(gate) => Some(gate.pod().clone()),
+            Self::Fence { .. } => None,
             Self::Act(Action::EnsurePod { pod }) => Some(pod.id.clone()),
             Self::Act(Action::RemovePod { pod, .. } | Action::RenamePod { pod, .. }) => {
                 Some(pod.clone())
@@ -59,6 +61,9 @@ impl Work {
                     format!("{} for {}", self::metric(metric), millis(*for_ms))
                 }
             },
+            Self::Fence { command, since_ms: _ } => {
+                format!("switch {node} off by `{}`", command.join(" "))
+            }
             Self::Act(action) => match action {
                 Action::EnsureNetwork { .. } => format!("network on {node}"),
                 Action::InstallReflex { reflex, .. } => {

@@ -1,10 +1,12 @@
 //! Nodes that do not answer: since when, and which of their replicas are given up for new ones elsewhere.
 //!
 //! Unknown is not empty: what the ledger says of a silent node counts as there, and nobody takes its
-//! place. There are two ways out. A person says that the node is switched off ([`Override::Fenced`]) and
+//! place. There are three ways out. A person says that the node is switched off ([`Override::Fenced`]) and
 //! answers for it. Or the text lets a workload's replicas be replaced after a while
 //! ([`OnUnreachable::ReplaceAfter`]), and so run twice for as long as the node is only cut off; that is for
-//! workloads of which two releases may run side by side. Nothing that mounts a volume is ever given up: its
+//! workloads of which two releases may run side by side. Or it lets the node be switched off after a while
+//! ([`OnUnreachable::FenceAfter`]), by a program that the text names: a step of the plan, which counts like a
+//! person's word from then on. Nothing that mounts a volume is ever given up: its
 //! data is on that node. What is given up stays remembered, and a node that comes back loses it, since of
 //! one replica the highest generation wins.
 //!
@@ -17,13 +19,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::body::Placed;
 use super::change::millis;
-use super::graph::{Graph, OnUnreachable, Strategy, Workload};
+use super::graph::{Graph, Node, OnUnreachable, Strategy, Workload};
 use super::ledger::Head;
 use super::moment::utc;
 use super::names::{NodeName, PodId, WorkloadName};
 use super::observation::{NodeView, Observation};
 use super::overrides::{self, Override, Standing, Subject};
-use super::world::{State, World};
+use super::world::{Here, State, World};
 
 /// A pod on a silent node whose replica begins anew elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,10 @@ pub struct Unreachable {
     pub silent: BTreeMap<NodeName, u64>,
     /// What is given up.
     pub given_up: BTreeMap<PodId, GivenUp>,
+    /// Nodes that are to be switched off, each with the program that does, and since when it is silent.
+    pub fences: BTreeMap<NodeName, (Vec<String>, u64)>,
+    /// Nodes that would be, and have no such program.
+    pub no_fence: BTreeSet<NodeName>,
     /// Whether something would be given up, and is not: half of the nodes or more are silent, so it may be
     /// this machine that is cut off.
     pub cut_off: bool,
@@ -56,9 +62,11 @@ pub fn fence<'a>(overrides: &'a [Standing], node: &NodeName, now_ms: u64) -> Opt
 
 /// Why a workload's replicas cannot be replaced while the old ones may run, if they cannot.
 pub fn bound(workload: &Workload) -> Option<&'static str> {
+    let is_fenced = matches!(workload.on_unreachable, OnUnreachable::FenceAfter { .. });
     match workload.rollout.strategy {
         _ if !workload.template.mounts.is_empty() => Some("its data is on one node"),
         _ if workload.placement.every_node => Some("it runs on every node"),
+        _ if is_fenced => None,
         Strategy::Recreate => Some("`recreate` says that no two of its releases run at once"),
         Strategy::Ordered => Some("`ordered` says that no two of one replica run at once"),
         Strategy::Rolling { .. } | Strategy::Canary { .. } | Strategy::BlueGreen => None,
@@ -80,7 +88,7 @@ pub fn still_silent(observation: &Observation, head: &Head) -> BTreeMap<NodeName
 /// Looks at what is on nodes that do not answer.
 pub fn look(
     wanted: &BTreeMap<WorkloadName, Workload>,
-    (observation, head): (&Observation, &Head),
+    (nodes, observation, head): (&BTreeMap<NodeName, Node>, &Observation, &Head),
     world: &World,
     now_ms: u64,
 ) -> Unreachable {
@@ -89,6 +97,8 @@ pub fn look(
     let on = || observation.nodes.iter().filter(is_on);
     let cut_off = on().filter(|(_, view)| is_silent(view)).count() * 2 >= on().count();
     let assumed = world.pods.iter().filter(|(_, here)| here.state == State::Assumed);
+    let is_still_silent = |node: &NodeName| observation.nodes.get(node).is_some_and(is_silent);
+    due_fences(wanted, (nodes, observation, head), assumed.clone(), (cut_off, now_ms), &mut found);
     for (id, here) in assumed {
         let node = here.node();
         let Some(workload) = wanted.get(&here.placed.workload) else { continue };
@@ -97,7 +107,17 @@ pub fn look(
         }
         let given_up = |why: String| GivenUp { placed: here.placed.clone(), why };
         if let Some(fence) = fence(&head.overrides, node, now_ms) {
+            // What is noted of it stays so, for as long as it is.
+            if let Some(since) = head.silent.get(node).filter(|_| is_still_silent(node)) {
+                found.silent.insert(node.clone(), *since);
+            }
             let why = format!("{node} is switched off, {}", fence.reason());
+            found.given_up.insert(id.clone(), given_up(why));
+            continue;
+        }
+        // What leaves a node that is switched off leaves it, whatever the text says of it.
+        if let Some((_, since)) = found.fences.get(node) {
+            let why = format!("{node} is silent since {}, and is switched off", utc(*since));
             found.given_up.insert(id.clone(), given_up(why));
             continue;
         }
@@ -120,10 +140,44 @@ pub fn look(
                     found.later.insert(id.clone(), at);
                 }
             }
-            OnUnreachable::ReplaceAfter { .. } | OnUnreachable::Wait => {}
+            OnUnreachable::ReplaceAfter { .. }
+            | OnUnreachable::FenceAfter { .. }
+            | OnUnreachable::Wait => {}
         }
     }
     found
+}
+
+/// Which nodes are switched off by this plan, since what was there is to run elsewhere by now.
+fn due_fences<'a>(
+    wanted: &BTreeMap<WorkloadName, Workload>,
+    (nodes, observation, head): (&BTreeMap<NodeName, Node>, &Observation, &Head),
+    assumed: impl Iterator<Item = (&'a PodId, &'a Here)>,
+    (cut_off, now_ms): (bool, u64),
+    found: &mut Unreachable,
+) {
+    for (id, here) in assumed {
+        let node = here.node();
+        let Some(workload) = wanted.get(&here.placed.workload) else { continue };
+        let OnUnreachable::FenceAfter { ms } = workload.on_unreachable else { continue };
+        let is_silent = observation.nodes.get(node).is_some_and(is_silent);
+        if !is_silent || bound(workload).is_some() || fence(&head.overrides, node, now_ms).is_some() {
+            continue;
+        }
+        let since = head.silent.get(node).copied().unwrap_or(now_ms);
+        found.silent.insert(node.clone(), since);
+        let at = since.saturating_add(ms);
+        let command = nodes.get(node).map(|node| node.fence.clone()).unwrap_or_default();
+        if command.is_empty() {
+            found.no_fence.insert(node.clone());
+        } else if cut_off {
+            found.cut_off = true;
+        } else if now_ms >= at {
+            found.fences.insert(node.clone(), (command, since));
+        } else {
+            found.later.insert(id.clone(), at);
+        }
+    }
 }
 
 /// Which nodes are said to be switched off and answer, each with who said so.
@@ -134,7 +188,7 @@ pub fn answering<'a>(
 ) -> Vec<(&'a NodeName, &'a Standing)> {
     let fenced =
         overrides::counting(overrides, now_ms).filter_map(|standing| match &standing.what {
-            Override::Fenced { node } => Some((node, standing)),
+            Override::Fenced { node, by_plan: _ } => Some((node, standing)),
             Override::Intake { .. } | Override::Pause { .. } | Override::Replicas { .. } => None,
         });
     fenced.filter(|(node, _)| observation.seen(node).is_some()).collect()

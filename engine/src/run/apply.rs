@@ -24,6 +24,7 @@ use crate::plan::ledger::{Committed, Entry, Head, Line, Outcome, Pin};
 use crate::plan::moved;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::Observation;
+use crate::plan::overrides::Override;
 use crate::plan::volume;
 
 /// A plan with all that it was made from.
@@ -318,7 +319,8 @@ fn placed(planned: Planned<'_>, report: &Report) -> (BTreeMap<PodId, Placed>, BT
         Work::Ask(Gate::Steady { .. } | Gate::Metric { .. })
         | Work::Act(_)
         | Work::AwaitReady { .. }
-        | Work::AwaitDrained { .. } => false,
+        | Work::AwaitDrained { .. }
+        | Work::Fence { .. } => false,
     };
     let unasked = planned.body.steps.iter().filter(unasked).filter_map(|step| step.work.pod());
     let unasked: BTreeSet<PodId> = unasked.collect();
@@ -361,6 +363,13 @@ struct Pins<'a, 'b, H, C> {
 }
 
 impl<H: Host, C: Clock> OnGateFailed for Pins<'_, '_, H, C> {
+    async fn fenced(&mut self, node: &NodeName, why: &str) -> Result<(), String> {
+        let what = Override::Fenced { node: node.clone(), by_plan: true };
+        let entry = Entry::Override { what, why: why.to_owned(), until_ms: None };
+        let at_ms = self.clock.now_ms();
+        append(self.writer, self.tenure, at_ms, entry).await.map_err(|error| error.to_string())
+    }
+
     async fn pin(
         &mut self,
         workload: &WorkloadName,

@@ -27,6 +27,7 @@ use crate::plan::after::Run;
 use crate::plan::body::{Branch, PlanBody, Step, StepId, Work};
 use crate::plan::companion::Companion;
 use crate::plan::graph::Probe;
+use crate::plan::moment::utc;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::PodStatus;
 use crate::plan::satisfied::is_satisfied;
@@ -42,6 +43,8 @@ const READ_BACK_PAUSE: Duration = Duration::from_millis(500);
 const IMAGE_DEADLINE: Duration = Duration::from_secs(900);
 /// How long a volume's data may take to be removed.
 const VOLUME_DEADLINE: Duration = Duration::from_secs(900);
+/// How long it may take to switch a node off.
+const FENCE_DEADLINE: Duration = Duration::from_secs(120);
 /// How long any other write may take, besides the grace that it gives.
 const WRITE_DEADLINE: Duration = Duration::from_secs(60);
 /// Pause between two looks at a pod's connections, or at a pod without a probe.
@@ -72,8 +75,15 @@ pub struct Report {
     pub overtaken: Option<String>,
 }
 
-/// What happens when a gate fails, before the undo's first step.
+/// What the ledger is told in the midst of an apply, before what follows from it.
 pub trait OnGateFailed {
+    /// Writes that a node is switched off. `Err` keeps what waits for that from starting.
+    fn fenced(
+        &mut self,
+        node: &NodeName,
+        why: &str,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
     /// Writes the pin, by whoever asked for it, or by a gate. `Err` keeps the undo from starting.
     fn pin(
         &mut self,
@@ -227,11 +237,13 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 }
             };
             let Some((step, end)) = next else { break };
+            let end = note_fence(&step, end, on_gate_failed).await;
             self.take(step, end, &mut progress, &mut report, &mut records).await;
             // What ended at the same moment shares the next durable write.
             while let std::task::Poll::Ready(Some((step, end))) =
                 futures_util::poll!(running.next())
             {
+                let end = note_fence(&step, end, on_gate_failed).await;
                 self.take(step, end, &mut progress, &mut report, &mut records).await;
             }
             halt.tell(progress.halted.keys());
@@ -364,7 +376,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
     async fn log_of(&self, node: &NodeName, pod: &PodId, progress: &Progress) -> Vec<u8> {
         let tenant = progress.steps.values().find_map(|step| match &step.work {
             Work::Act(Action::EnsurePod { pod: spec }) => Some(spec.tenant.clone()),
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {
                 None
             }
         });
@@ -392,9 +404,28 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 }
             }
             Work::Ask(gate) => gates::ask(self, body, step, gate, halt).await,
+            Work::Fence { command, since_ms: _ } => self.fence(body, step, command).await,
             Work::AwaitDrained { pod, deadline_ms } => {
                 self.await_drained(body, step, pod, Duration::from_millis(*deadline_ms)).await
             }
+        }
+    }
+
+    /// Switches a node off, if the apply is still the fleet's and nothing answers there still.
+    async fn fence(&self, body: &PlanBody, step: &Step, command: &[String]) -> End {
+        match self.tenure.regain(&body.keeper).await {
+            Ok(()) => {}
+            Err(TenureError::Overtaken(why)) => return End::Overtaken { why },
+            Err(error) => return End::Failed { why: error.to_string() },
+        }
+        match self.host.observe(&step.node, &body.tenant).await {
+            Err(error) if error.is_silence() => {}
+            Err(error) => return End::Failed { why: format!("it is not switched off: {error}") },
+            Ok(_) => return End::Failed { why: "it answers, and is not switched off".to_owned() },
+        }
+        match self.host.fence(&step.node, command, FENCE_DEADLINE).await {
+            Ok(()) => End::Done { note: None },
+            Err(why) => End::Failed { why },
         }
     }
 
@@ -694,8 +725,20 @@ impl Report {
             Work::AwaitReady { pod, .. } => {
                 self.ready.insert(pod.clone());
             }
-            Work::Act(_) | Work::AwaitDrained { .. } | Work::Ask(_) => {}
+            Work::Act(_) | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {}
         }
+    }
+}
+
+/// A node counts as switched off once the ledger says it: whoever goes on from here knows it then.
+async fn note_fence<G: OnGateFailed>(step: &Step, end: End, on_gate_failed: &mut G) -> End {
+    let (Work::Fence { command, since_ms }, End::Done { note }) = (&step.work, &end) else {
+        return end;
+    };
+    let why = format!("`{}`, silent since {}", command.join(" "), utc(*since_ms));
+    match on_gate_failed.fenced(&step.node, &why).await {
+        Ok(()) => End::Done { note: note.clone() },
+        Err(problem) => End::Failed { why: format!("it is off, and that is not noted: {problem}") },
     }
 }
 

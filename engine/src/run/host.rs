@@ -107,6 +107,17 @@ pub trait Host: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<u8>, HostError>> + Send;
 
+    /// Switches a node off, by a program on this machine; `Ok` only if that ended with exit code 0.
+    ///
+    /// # Errors
+    /// Why not, or that nobody knows.
+    fn fence(
+        &self,
+        node: &NodeName,
+        command: &[String],
+        deadline: Duration,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
     /// Reads what a node remembers of the tenant's ledger, also while its containerd does not answer.
     fn ledger_mark(
         &self,
@@ -392,6 +403,11 @@ pub enum Refusal {
 }
 
 impl HostError {
+    /// Whether nothing at all answered at the node's address.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable { layer: Layer::Dns | Layer::Tcp, .. })
+    }
+
     /// Names the node.
     pub fn node(&self) -> &NodeName {
         match self {

@@ -109,7 +109,7 @@ impl Pace {
 /// In milliseconds since 1970.
 pub fn wakes(graph: &Graph, head: &Head, now_ms: u64) -> Option<u64> {
     let waits = graph.workloads.values().filter_map(|workload| match workload.on_unreachable {
-        OnUnreachable::ReplaceAfter { ms } => Some(ms),
+        OnUnreachable::ReplaceAfter { ms } | OnUnreachable::FenceAfter { ms } => Some(ms),
         OnUnreachable::Wait => None,
     });
     let waits: Vec<u64> = waits.collect();

@@ -117,6 +117,8 @@ pub struct World {
     /// What Prometheus answers to any query.
     metric: String,
     faults: BTreeMap<u64, Fault>,
+    /// What goes wrong at the next call of a kind.
+    next_faults: BTreeMap<&'static str, Fault>,
     calls: u64,
     paused: BTreeMap<u64, tokio::time::Instant>,
     dead: BTreeSet<u64>,
@@ -262,18 +264,13 @@ impl Twin {
         self.death.notified().await;
     }
 
-    /// One call: its time, and what goes wrong with it.
-    async fn call(
-        &self,
-        node: &NodeName,
-        what: &'static str,
-        takes: Duration,
-    ) -> Result<Option<Fault>, HostError> {
+    /// A call's time, and what goes wrong with it, as far as that is this engine's.
+    async fn begin(&self, what: &'static str, takes: Duration) -> Option<Fault> {
         let fault = {
             let mut world = self.world();
             let number = world.calls;
             world.calls += 1;
-            let fault = world.faults.remove(&number);
+            let fault = world.faults.remove(&number).or_else(|| world.next_faults.remove(what));
             world.met.insert((what, fault));
             fault
         };
@@ -292,6 +289,17 @@ impl Twin {
         if self.world().dead.contains(&self.engine) {
             std::future::pending::<()>().await;
         }
+        fault
+    }
+
+    /// One call to a node.
+    async fn call(
+        &self,
+        node: &NodeName,
+        what: &'static str,
+        takes: Duration,
+    ) -> Result<Option<Fault>, HostError> {
+        let fault = self.begin(what, takes).await;
         let unreachable = |why: &str| HostError::Unreachable {
             node: node.clone(),
             layer: Layer::Tcp,
@@ -564,6 +572,21 @@ impl Host for Twin {
         let fault = self.call(node, "logs", READ).await?;
         self.after(fault, node, "logs").await?;
         Ok(format!("{pod}: starting\n{pod}: waiting for the database\n").into_bytes())
+    }
+
+    async fn fence(
+        &self,
+        node: &NodeName,
+        _command: &[String],
+        _deadline: Duration,
+    ) -> Result<(), String> {
+        let fault = self.begin("fence", WRITE).await;
+        if matches!(fault, Some(Fault::Refused | Fault::DiskFull)) {
+            return Err("exit code 1".to_owned());
+        }
+        let late = self.world().paused.contains_key(&self.engine);
+        self.world().fence(node, late);
+        self.after(fault, node, "fence").await.map_err(|error| error.to_string())
     }
 
     /// Counts as no call of its own: it is a part of looking at a node.

@@ -40,7 +40,7 @@ pub(super) fn placement(
         .enumerate()
         .filter_map(|(index, step)| match &step.work {
             Work::Act(Action::EnsurePod { pod }) => Some((index, &step.node, &**pod)),
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {
                 None
             }
         })

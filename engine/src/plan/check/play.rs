@@ -133,7 +133,7 @@ impl<'a> Model<'a> {
             Work::AwaitReady { pod, .. } => {
                 self.passed.insert(pod);
             }
-            Work::AwaitDrained { .. } | Work::Ask(_) => {}
+            Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {}
             Work::Act(Action::EnsurePod { pod }) => {
                 self.pods.entry(&pod.id).or_default().insert(node);
             }
@@ -174,7 +174,7 @@ impl<'a> Model<'a> {
 pub(super) fn is_gate(work: &Work) -> bool {
     match work {
         Work::AwaitReady { .. } | Work::Ask(_) => true,
-        Work::Act(_) | Work::AwaitDrained { .. } => false,
+        Work::Act(_) | Work::AwaitDrained { .. } | Work::Fence { .. } => false,
     }
 }
 
@@ -239,7 +239,7 @@ impl<'a> Deeds<'a> {
                 Work::Act(Action::RemoveEndpoint { endpoint, .. }) => {
                     deeds.word(endpoint, &step.node, index, None);
                 }
-                Work::Act(_) | Work::Ask(_) => {}
+                Work::Act(_) | Work::Ask(_) | Work::Fence { .. } => {}
             }
         }
         deeds
@@ -328,7 +328,7 @@ impl Judge<'_> {
                 )
                 | Work::AwaitReady { .. }
                 | Work::AwaitDrained { .. }
-                | Work::Ask(_) => {}
+                | Work::Ask(_) | Work::Fence { .. } => {}
             }
         }
     }

@@ -79,7 +79,10 @@ pub(super) fn shares(
                 watched(step, &watches, violations);
                 continue;
             }
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } => continue,
+            Work::Act(_)
+            | Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Fence { .. } => continue,
         };
         let again = last.is_some_and(|(same, other)| {
             Arc::ptr_eq(same, endpoint) && ancestry.same(other.id.0 as usize, step.id.0 as usize)
@@ -155,7 +158,8 @@ fn unwatched(branch: &Branch, steps: &[&Step], number: usize) -> bool {
             Work::Ask(Gate::Command { .. })
             | Work::Act(_)
             | Work::AwaitReady { .. }
-            | Work::AwaitDrained { .. } => false,
+            | Work::AwaitDrained { .. }
+            | Work::Fence { .. } => false,
         };
         !steps.iter().filter(of).any(|step| watched(step))
     });

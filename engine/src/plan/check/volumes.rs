@@ -48,7 +48,7 @@ impl<'a> Deeds<'a> {
                     let gates = branch.as_ref().map(|branch| deeds.gates.entry(branch));
                     gates.into_iter().for_each(|gates| gates.or_default().push(index));
                 }
-                Work::Act(_) | Work::AwaitDrained { .. } | Work::Ask(_) => {}
+                Work::Act(_) | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {}
             }
         }
         deeds
@@ -84,7 +84,7 @@ pub(super) fn volumes(
     let going: BTreeSet<&VolumeId> = begun
         .filter_map(|step| match &step.work {
             Work::Act(Action::RemoveVolume { volume, .. }) => Some(volume),
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {
+            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {
                 None
             }
         })

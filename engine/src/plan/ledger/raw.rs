@@ -110,7 +110,7 @@ mod tests {
 
     fn lines() -> Vec<Line> {
         let hard = "a\",\"entry\":{}\\ ,\"hash\":\"x\"} \u{7f}é";
-        let what = Override::Fenced { node: NodeName::new("n[1]") };
+        let what = Override::Fenced { node: NodeName::new("n[1]"), by_plan: false };
         let until_ms = Some(3);
         let mut lines =
             vec![Line::new("", 1, hard, Entry::Override { what, why: hard.to_owned(), until_ms })];

@@ -180,7 +180,7 @@ impl Halt {
     pub(super) fn refused(&self, step: &Step) -> Option<Refused> {
         let is_gate = match &step.work {
             Work::AwaitReady { .. } | Work::Ask(_) => true,
-            Work::Act(_) | Work::AwaitDrained { .. } => false,
+            Work::Act(_) | Work::AwaitDrained { .. } | Work::Fence { .. } => false,
         };
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.get(step.branch.as_ref()?).filter(|_| is_gate && !self.is_halted(step)).cloned()

@@ -51,6 +51,11 @@ impl World {
         self.may_double.insert(workload.clone());
     }
 
+    /// Has the next call of a kind go wrong, however late it comes.
+    pub fn fault_next(&mut self, what: &'static str, fault: Fault) {
+        self.next_faults.insert(what, fault);
+    }
+
     /// Schedules a fault at a call, counted from now.
     pub fn fault_in(&mut self, calls: u64, fault: Fault) {
         self.faults.insert(self.calls + calls, fault);
@@ -59,6 +64,7 @@ impl World {
     /// Forgets every fault that has not happened.
     pub fn clear_faults(&mut self) {
         self.faults.clear();
+        self.next_faults.clear();
     }
 
     /// Lists which calls were met by which fault, or by none.
@@ -89,6 +95,15 @@ impl World {
                 pod.running = on && !pod.by_hand;
             }
         }
+    }
+
+    /// Switches a node off by its power supply, which nothing there can hinder. An engine that was stopped just
+    /// before may be `late`.
+    pub(super) fn fence(&mut self, node: &NodeName, late: bool) {
+        if !late && self.nodes.get(node).is_some_and(|node| !node.cut) {
+            self.violations.push(format!("{node} answers, and is switched off"));
+        }
+        self.set_power(node, false);
     }
 
     /// A node boots: whoever talked to it has to begin anew, and what ran runs.
