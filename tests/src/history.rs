@@ -250,7 +250,9 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     let mut graph = waits(seed, retiring(&mut dice));
     let twin = world(&graph);
     if is_replaced(seed) {
-        ["web", "api", "www"].iter().for_each(|name| twin.world().let_double(&WorkloadName::new(*name)));
+        ["web", "api", "www"]
+            .iter()
+            .for_each(|name| twin.world().let_double(&WorkloadName::new(*name)));
     }
     behave(&twin);
     twin.world().set_metric("0.01");
@@ -262,7 +264,8 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     for _ in 0..2 + dice.roll(6) {
         match dice.roll(8) {
             0 | 1 => {
-                let next = waits(seed, Graph { keeper: graph.keeper.clone(), ..retiring(&mut dice) });
+                let next =
+                    waits(seed, Graph { keeper: graph.keeper.clone(), ..retiring(&mut dice) });
                 graph = if is_renamed(seed) { renamed(&graph, next, &dice) } else { next };
             }
             4 | 5 if seed % 5 == 3 => {

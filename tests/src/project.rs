@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_engine::plan::action::{ImageSource, Protocol};
 use berth_engine::plan::companion::{Companion, Role};
 use berth_engine::plan::graph::{
-    Fill, Graph, Intake, Limits, Moved, Node, OnFail, OnUnreachable, Overcommit, Placement, PodTemplate,
-    Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
+    Fill, Graph, Intake, Limits, Moved, Node, OnFail, OnUnreachable, Overcommit, Placement,
+    PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
 };
 use berth_engine::plan::names::{ImageDigest, NodeName, Tenant, WorkloadName};
 use berth_engine::plan::observation::Requests;

@@ -74,10 +74,7 @@ fn addresses(observation: &Observation, workload: &str) -> Vec<String> {
 
 fn only_renames(body: &PlanBody) -> bool {
     body.steps.iter().all(|step| {
-        matches!(
-            step.work,
-            Work::Act(Action::RenamePod { .. } | Action::RenameEndpoint { .. })
-        )
+        matches!(step.work, Work::Act(Action::RenamePod { .. } | Action::RenameEndpoint { .. }))
     })
 }
 
@@ -91,7 +88,10 @@ fn a_service_is_renamed_and_nothing_is_made_anew() {
         let first = turn(&twin, &after, Goal::Converge).await;
         let text = render::text(&first.body, &first.survey.observation);
         assert!(only_renames(&first.body) && first.body.steps.len() == 6, "{text}");
-        assert!(text.contains("> service/api  was service/web\n    its 3 pods go on as they are"), "{text}");
+        assert!(
+            text.contains("> service/api  was service/web\n    its 3 pods go on as they are"),
+            "{text}"
+        );
         assert_eq!(first.applied.expect("applied").expect("done").outcome, Outcome::Done);
         let now = observed(&twin, &after).await;
         let same = |all: &Observation| -> BTreeSet<(NodeName, PodId)> {
@@ -136,7 +136,9 @@ fn what_was_decided_of_it_goes_with_it() {
         let head = &survey.ledger.head;
         assert!(body.is_empty(), "{}", render::text(&body, &survey.observation));
         assert!(head.pins.contains_key(&name("api")) && head.pins.len() == 1);
-        assert!(matches!(&head.overrides[0].what, Override::Pause { workload } if *workload == name("api")));
+        assert!(
+            matches!(&head.overrides[0].what, Override::Pause { workload } if *workload == name("api"))
+        );
         assert!(head.reached.contains_key(&name("api")) && head.reached.len() == 1);
     });
 }
@@ -233,7 +235,8 @@ fn a_volume_is_renamed_and_its_data_stays_where_it_is() {
             // And back, and there again.
             for (old, new) in [("files", "data"), ("data", "files")] {
                 let mut again = recalled(bare.clone(), "files", new);
-                again.moved.volumes = BTreeMap::from([(VolumeName::new(new), VolumeName::new(old))]);
+                again.moved.volumes =
+                    BTreeMap::from([(VolumeName::new(new), VolumeName::new(old))]);
                 let back = turn(&twin, &again, Goal::Converge).await;
                 assert!(back.body.steps.iter().all(notes) && !back.body.steps.is_empty());
                 assert!(plan(&twin, &again, Goal::Converge).await.1.is_empty());
@@ -246,7 +249,10 @@ fn a_volume_is_renamed_and_its_data_stays_where_it_is() {
             other.volumes.insert(VolumeName::new("data"), Volume { on: None, each_replica, spec });
             let (survey, body) = plan(&twin, &other, Goal::Converge).await;
             let text = render::text(&body, &survey.observation);
-            assert!(text.contains("volume/data  BLOCKED") && text.contains("data of files"), "{text}");
+            assert!(
+                text.contains("volume/data  BLOCKED") && text.contains("data of files"),
+                "{text}"
+            );
             assert_eq!(twin.world().take_violations(), Vec::<String>::new());
         });
     }
@@ -290,7 +296,10 @@ fn what_cannot_be_is_said() {
         graph.moved.workloads.insert(name("api"), name("web"));
         let (survey, body) = plan(&twin, &graph, Goal::Converge).await;
         let text = render::text(&body, &survey.observation);
-        assert!(text.contains("service/api  BLOCKED: `moved_from` says that it was service/web"), "{text}");
+        assert!(
+            text.contains("service/api  BLOCKED: `moved_from` says that it was service/web"),
+            "{text}"
+        );
         // Where there is nothing to move, nothing is said of it.
         let twin = world(&graph);
         settle(&twin, &graph, None).await.expect("settled");

@@ -316,7 +316,10 @@ fn a_silent_node_is_switched_off_before_anything_takes_its_place() {
         turn_at(&twin, &graph, Goal::Converge, T0).await;
         let (seen, body) = plan_at(&twin, &graph, Goal::Converge, T0 + MINUTE).await;
         let text = render::text(&body, &seen.observation);
-        assert!(text.contains(&format!("! node/{home}  FENCED, irreversible: `power-off {home}`")), "{text}");
+        assert!(
+            text.contains(&format!("! node/{home}  FENCED, irreversible: `power-off {home}`")),
+            "{text}"
+        );
         // It still runs there, cut off.
         assert_eq!(homes(&twin).len(), 1);
         apply(&twin, &graph, &seen, &body).await.expect("applied");
@@ -351,14 +354,19 @@ fn what_may_be_this_machine_s_fault_switches_nothing_off() {
         [2, 3].iter().for_each(|number| twin.world().set_cut(&node(*number), true));
         turn_at(&twin, &graph, Goal::Converge, T0).await;
         let (_, body) = plan_at(&twin, &graph, Goal::Converge, T0 + 9 * MINUTE).await;
-        assert!(body.is_empty() && words(&body).contains("this machine that is cut off"), "{}", words(&body));
+        assert!(
+            body.is_empty() && words(&body).contains("this machine that is cut off"),
+            "{}",
+            words(&body)
+        );
         // Nor is a node that does not say how.
         twin.world().set_cut(&node(2), false);
         graph.nodes.get_mut(&node(3)).expect("a node").fence.clear();
         turn_at(&twin, &graph, Goal::Converge, T0 + 9 * MINUTE).await;
         let (_, body) = plan_at(&twin, &graph, Goal::Converge, T0 + 19 * MINUTE).await;
         assert!(words(&body).contains("the text has no `fence` for it"), "{}", words(&body));
-        let fences = |body: &PlanBody| body.steps.iter().any(|s| matches!(s.work, Work::Fence { .. }));
+        let fences =
+            |body: &PlanBody| body.steps.iter().any(|s| matches!(s.work, Work::Fence { .. }));
         assert!(!fences(&body));
         assert_eq!(twin.world().take_violations(), Vec::<String>::new());
     });
@@ -388,7 +396,8 @@ fn one_fault_at_every_call_of_a_fence() {
                 twin.world().clear_faults();
                 tokio::time::sleep(Duration::from_secs(5)).await;
                 for turn in 2..6 {
-                    turn_at(&twin.another_engine(), &graph, Goal::Converge, T0 + turn * MINUTE).await;
+                    turn_at(&twin.another_engine(), &graph, Goal::Converge, T0 + turn * MINUTE)
+                        .await;
                 }
                 // On nodes that are on.
                 assert_eq!(homes(&twin).len(), 3, "{fault:?} at {at}: {:?}", homes(&twin));

@@ -43,12 +43,17 @@ pub(crate) async fn run(
     let said = [ended.stderr, ended.stdout].concat();
     let said = String::from_utf8_lossy(&said);
     let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-    let last: String = last.trim().chars().take(LONGEST_WORDS).flat_map(char::escape_debug).collect();
+    let last: String =
+        last.trim().chars().take(LONGEST_WORDS).flat_map(char::escape_debug).collect();
     let how = match ended.status.code() {
         Some(code) => format!("exited with {code}"),
         None => "was killed".to_owned(),
     };
-    Err(if last.is_empty() { format!("`{program}` {how}") } else { format!("`{program}` {how}: {last}") })
+    Err(if last.is_empty() {
+        format!("`{program}` {how}")
+    } else {
+        format!("`{program}` {how}: {last}")
+    })
 }
 
 #[cfg(test)]

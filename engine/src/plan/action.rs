@@ -505,9 +505,8 @@ impl Action {
             }
             Self::RenameEndpoint { tenant, endpoint, workload } => {
                 let names = [&endpoint.workload, workload];
-                let write = |name| {
-                    Write::new("endpoint", format_args!("{}/{name}", tenant.namespace()))
-                };
+                let write =
+                    |name| Write::new("endpoint", format_args!("{}/{name}", tenant.namespace()));
                 return names.map(write).into();
             }
         };

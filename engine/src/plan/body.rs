@@ -708,7 +708,10 @@ pub fn writes_of(steps: &[Step]) -> BTreeMap<NodeName, BTreeSet<Write>> {
             Work::Act(action) => {
                 writes.entry(step.node.clone()).or_default().extend(action.writes());
             }
-            Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {}
+            Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Ask(_)
+            | Work::Fence { .. } => {}
         }
     }
     writes

@@ -372,17 +372,19 @@ fn renames(
                 let replica = volume.replica().map(|(_, ordinal)| ordinal);
                 let there = spec.is_some_and(|spec| spec.volumes.contains_key(volume));
                 let olds = graph.moved.volumes.iter().filter(|(new, _)| new.id(replica) == *volume);
-                let folder = olds.map(|(_, old)| old.id(replica)).find(|old| {
-                    !there && folders().any(|folder| folder == old)
-                });
+                let folder = olds
+                    .map(|(_, old)| old.id(replica))
+                    .find(|old| !there && folders().any(|folder| folder == old));
                 if let Some(folder) = folder {
                     violations.push(Violation::BeginsEmpty { volume: volume.clone(), folder });
                 }
                 true
             }
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {
-                true
-            }
+            Work::Act(_)
+            | Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Ask(_)
+            | Work::Fence { .. } => true,
         };
         if !fits {
             violations.push(Violation::Renames(step.id.0));
@@ -433,7 +435,11 @@ fn order(steps: &[Step], observation: &Observation, violations: &mut Vec<Violati
 fn created(body: &PlanBody) -> impl Iterator<Item = (&NodeName, &PodSpec)> {
     body.steps.iter().filter_map(|step| match &step.work {
         Work::Act(Action::EnsurePod { pod }) => Some((&step.node, &**pod)),
-        Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => None,
+        Work::Act(_)
+        | Work::AwaitReady { .. }
+        | Work::AwaitDrained { .. }
+        | Work::Ask(_)
+        | Work::Fence { .. } => None,
     })
 }
 

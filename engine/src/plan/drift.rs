@@ -160,7 +160,9 @@ fn held(standing: &Standing) -> (String, String) {
         Override::Replicas { workload, replicas } => {
             (format!("service/{workload}"), format!("{replicas} replicas"))
         }
-        Override::Fenced { node, by_plan: _ } => (format!("node/{node}"), "switched off".to_owned()),
+        Override::Fenced { node, by_plan: _ } => {
+            (format!("node/{node}"), "switched off".to_owned())
+        }
     };
     (subject, format!("{state} {}", standing.reason()))
 }

@@ -495,9 +495,9 @@ impl Head {
                 }
                 self.overrides.retain(|standing| match &standing.what {
                     Override::Fenced { node, by_plan: _ } => !plan.unfenced.contains(node),
-                    Override::Intake { .. } | Override::Pause { .. } | Override::Replicas { .. } => {
-                        true
-                    }
+                    Override::Intake { .. }
+                    | Override::Pause { .. }
+                    | Override::Replicas { .. } => true,
                 });
                 for workload in &plan.unpinned {
                     self.pins.remove(workload);
@@ -563,9 +563,8 @@ impl Head {
         self.silent.remove(node);
         self.claims.forget(node);
         self.overrides.retain(|standing| match &standing.what {
-            Override::Intake { node: about, intake: _ } | Override::Fenced { node: about, by_plan: _ } => {
-                about != node
-            }
+            Override::Intake { node: about, intake: _ }
+            | Override::Fenced { node: about, by_plan: _ } => about != node,
             Override::Pause { .. } | Override::Replicas { .. } => true,
         });
         if let Some(flight) = &mut self.in_flight {

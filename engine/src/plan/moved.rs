@@ -265,10 +265,7 @@ pub fn told(
 }
 
 /// Describes a rename, and what goes on running under it.
-pub fn change(
-    (old, new): &(WorkloadName, WorkloadName),
-    pods: &[(PodId, NodeName)],
-) -> Change {
+pub fn change((old, new): &(WorkloadName, WorkloadName), pods: &[(PodId, NodeName)]) -> Change {
     let words = |(pod, node): &(PodId, NodeName)| format!("{pod} on {node}");
     let mut causes = vec![format!("was service/{old}")];
     match pods {

@@ -12,9 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Endpoint, NodeNetwork, NodePort, Reflex};
 use super::ledger::Mark;
-use super::names::{
-    ImageDigest, NodeName, PodId, SpecDigest, VolumeId, VolumeName, WorkloadName,
-};
+use super::names::{ImageDigest, NodeName, PodId, SpecDigest, VolumeId, VolumeName, WorkloadName};
 
 /// Every node of the fleet, as last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -66,9 +66,11 @@ impl PlanBody {
     pub fn peers(&self) -> Vec<Peer> {
         let network = self.steps.iter().find_map(|step| match &step.work {
             Work::Act(super::action::Action::EnsureNetwork { network }) => Some(network),
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {
-                None
-            }
+            Work::Act(_)
+            | Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Ask(_)
+            | Work::Fence { .. } => None,
         });
         match network {
             Some(network) => peers(&self.claims, (network.pods4, network.pods6)),

@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::canon::template_digest;
 use super::body::Goal;
+use super::canon::template_digest;
 use super::graph::Graph;
 use super::ledger::{Claims, Head, LOST_GENERATIONS, NodeAddresses, Remembered};
 use super::moved;

@@ -161,7 +161,8 @@ fn due_fences<'a>(
         let Some(workload) = wanted.get(&here.placed.workload) else { continue };
         let OnUnreachable::FenceAfter { ms } = workload.on_unreachable else { continue };
         let is_silent = observation.nodes.get(node).is_some_and(is_silent);
-        if !is_silent || bound(workload).is_some() || fence(&head.overrides, node, now_ms).is_some() {
+        if !is_silent || bound(workload).is_some() || fence(&head.overrides, node, now_ms).is_some()
+        {
             continue;
         }
         let since = head.silent.get(node).copied().unwrap_or(now_ms);

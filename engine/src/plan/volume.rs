@@ -80,7 +80,11 @@ pub fn homes(graph: &Graph, observation: &Observation, head: &Head) -> BTreeMap<
             Work::Act(Action::RemoveVolume { volume, .. }) => {
                 going.insert(volume);
             }
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {}
+            Work::Act(_)
+            | Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Ask(_)
+            | Work::Fence { .. } => {}
         }
     }
     let ended = head.volumes().iter();
@@ -319,7 +323,11 @@ pub fn after(
                 after.insert(volume.clone(), at(true));
             }
             (
-                Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. },
+                Work::Act(_)
+                | Work::AwaitReady { .. }
+                | Work::AwaitDrained { .. }
+                | Work::Ask(_)
+                | Work::Fence { .. },
                 _,
             ) => {}
         }

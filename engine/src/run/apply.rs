@@ -205,8 +205,7 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             Goal::Destroy => outcome == Outcome::Done && body.deferred.is_empty(),
             Goal::Converge => false,
         };
-        let view =
-            moved::view(planned.graph, planned.observation, planned.head, planned.body.goal);
+        let view = moved::view(planned.graph, planned.observation, planned.head, planned.body.goal);
         let planned = Planned {
             graph: &view.graph,
             observation: &view.observation,

@@ -376,9 +376,11 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
     async fn log_of(&self, node: &NodeName, pod: &PodId, progress: &Progress) -> Vec<u8> {
         let tenant = progress.steps.values().find_map(|step| match &step.work {
             Work::Act(Action::EnsurePod { pod: spec }) => Some(spec.tenant.clone()),
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {
-                None
-            }
+            Work::Act(_)
+            | Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Ask(_)
+            | Work::Fence { .. } => None,
         });
         match tenant {
             Some(tenant) => self.host.logs(node, &tenant, pod, LOG_LIMIT).await.unwrap_or_default(),

@@ -30,7 +30,11 @@ pub(super) fn capacity(
             ) => {
                 on_node.entry(&step.node).or_default().push(index);
             }
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {}
+            Work::Act(_)
+            | Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Ask(_)
+            | Work::Fence { .. } => {}
         }
     }
     for (name, steps) in on_node {
@@ -85,7 +89,8 @@ impl<'a> Held<'a> {
                 Work::Act(_)
                 | Work::AwaitReady { .. }
                 | Work::AwaitDrained { .. }
-                | Work::Ask(_) | Work::Fence { .. } => {}
+                | Work::Ask(_)
+                | Work::Fence { .. } => {}
             }
         }
         stays.add(&on_disk(seen.spec.volumes_of_others_bytes));
@@ -110,7 +115,11 @@ impl<'a> Held<'a> {
             Work::Act(Action::RemovePod { pod, .. }) => {
                 usage.sub(self.known.get(pod).unwrap_or(&Requests::default()));
             }
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {}
+            Work::Act(_)
+            | Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Ask(_)
+            | Work::Fence { .. } => {}
         }
     }
 

@@ -20,7 +20,11 @@ pub(super) fn images(body: &PlanBody, observation: &Observation, violations: &mu
                 brought.entry((&step.node, image)).or_default().push(step.id);
             }
             Work::Act(Action::EnsurePod { pod }) => made.push((step.after.runs(), &step.node, pod)),
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {}
+            Work::Act(_)
+            | Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Ask(_)
+            | Work::Fence { .. } => {}
         }
     }
     let seen = |node: &NodeName| observation.seen(node).map(|seen| &seen.spec.images);

@@ -40,9 +40,11 @@ pub(super) fn placement(
         .enumerate()
         .filter_map(|(index, step)| match &step.work {
             Work::Act(Action::EnsurePod { pod }) => Some((index, &step.node, &**pod)),
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {
-                None
-            }
+            Work::Act(_)
+            | Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Ask(_)
+            | Work::Fence { .. } => None,
         })
         .collect();
     let made: BTreeSet<&WorkloadName> = created.iter().map(|(_, _, pod)| &pod.workload).collect();

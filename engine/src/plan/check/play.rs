@@ -328,7 +328,8 @@ impl Judge<'_> {
                 )
                 | Work::AwaitReady { .. }
                 | Work::AwaitDrained { .. }
-                | Work::Ask(_) | Work::Fence { .. } => {}
+                | Work::Ask(_)
+                | Work::Fence { .. } => {}
             }
         }
     }

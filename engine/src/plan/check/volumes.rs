@@ -84,9 +84,11 @@ pub(super) fn volumes(
     let going: BTreeSet<&VolumeId> = begun
         .filter_map(|step| match &step.work {
             Work::Act(Action::RemoveVolume { volume, .. }) => Some(volume),
-            Work::Act(_) | Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {
-                None
-            }
+            Work::Act(_)
+            | Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Ask(_)
+            | Work::Fence { .. } => None,
         })
         .collect();
     for (id, steps) in &deeds.made {
