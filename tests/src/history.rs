@@ -709,6 +709,9 @@ async fn take_turn(
         if floors {
             engine.twin().world().plan_floors(body.branches.iter().map(floor).collect());
         }
+        for (pod, placed) in &body.expected {
+            engine.twin().world().own(pod, &placed.workload);
+        }
         engine.distort_plan(&mut body);
         let applied = apply_by(clock, engine, graph, &seen, &body).await;
         tell(|| format!("→ {:?}\n", applied.map(|applied| applied.outcome)));

@@ -347,11 +347,11 @@ fn renames(
     let may_endpoint = |table: &Endpoint, new: &WorkloadName| {
         let index = u32::from(table.address4).checked_sub(base);
         let has = |name: &WorkloadName| head.claims.endpoints.get(name).copied() == index;
-        let mut claims = head.claims.endpoints.keys();
-        match claims.find(|name| has(name)) {
-            Some(known) => known == new || said(known, new),
-            None => said(&table.workload, new) || head.moved.contains_key(&table.workload),
-        }
+        let claims = head.claims.endpoints.keys().filter(|name| has(name));
+        let backends = table.backends.iter().filter_map(|backend| there.get(&backend.pod));
+        let mut known = backends.map(|placed| &placed.workload).chain(claims);
+        let fits = |known: &WorkloadName| known == new || said(known, new);
+        known.any(fits) || said(&table.workload, new) || head.moved.contains_key(&table.workload)
     };
     let folders = || {
         let seen = observation.nodes.keys().filter_map(|name| observation.seen(name));

@@ -478,7 +478,10 @@ impl Head {
                 self.signed = signed.as_ref().is_some_and(|signed| signed.wanted);
                 self.revision = plan.revision;
                 self.rename(&plan.moved);
-                self.moved.extend(plan.moved.clone());
+                for (old, new) in &plan.moved {
+                    self.moved.insert(old.clone(), new.clone());
+                    self.moved.entry(new.clone()).and_modify(|now| now.clone_from(new));
+                }
                 // A name that is given anew means what has it now.
                 let anew = |old: &WorkloadName| {
                     let comes = plan.branches.get(old).is_some_and(|b| b.release.is_some());

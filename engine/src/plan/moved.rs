@@ -145,8 +145,8 @@ impl Rename {
     }
 }
 
-/// Whose things are, whatever nodes call them. What the ledger knows a pod as, and whose address it says that an
-/// endpoint has, goes before all names: an apply that renames may have been cut off anywhere, and a name
+/// Whose things are, whatever nodes call them. What the ledger knows a pod as, and an endpoint by the pods that it leads to
+/// or by its address, goes before all names: an apply that renames may have been cut off anywhere, and a name
 /// may have been given anew since.
 struct Names<'a> {
     known: BTreeMap<&'a PodId, &'a WorkloadName>,
@@ -160,7 +160,10 @@ impl<'a> Names<'a> {
         let claimed = view.head.claims.endpoints.keys();
         let address = |name: &WorkloadName| addresses(graph, &view.head.claims, name);
         let mut moved: BTreeMap<_, _> = view.head.moved.iter().collect();
-        moved.extend(&view.moved);
+        for (old, new) in &view.moved {
+            moved.insert(old, new);
+            moved.entry(new).and_modify(|now| *now = new);
+        }
         Self {
             known: known.map(|(id, placed)| (id, &placed.workload)).collect(),
             claimed: claimed.filter_map(|name| Some((address(name)?.0, name))).collect(),
@@ -190,8 +193,15 @@ impl<'a> Names<'a> {
                 (old != new).then_some(Rename::Pod { pod, old, new })
             });
             let endpoints = spec.endpoints.values().filter_map(|endpoint| {
-                let by_address = self.claimed.get(&endpoint.address4).copied();
-                let new = by_address.unwrap_or_else(|| self.now(&endpoint.workload)).clone();
+                let old = &endpoint.workload;
+                let mut backends = endpoint.backends.iter();
+                let by_backend = backends.find_map(|backend| self.known.get(&backend.pod));
+                let by_address = || {
+                    let claimed = self.claimed.get(&endpoint.address4);
+                    claimed.filter(|_| self.moved.contains_key(old))
+                };
+                let new = by_backend.or_else(by_address).copied();
+                let new = new.unwrap_or_else(|| self.now(old)).clone();
                 let endpoint = Arc::new(endpoint.clone());
                 (endpoint.workload != new).then_some(Rename::Endpoint { endpoint, new })
             });

@@ -349,7 +349,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     let unbacked = moves.begun.iter().filter(|one| !one.out.iter().any(backs)).count();
     let unbacked = if stage == Stage::Passed { u32::try_from(unbacked).unwrap_or(0) } else { 0 };
     let weighs = !wanted.ports.is_empty() && before.is_some_and(|before| !before.ports.is_empty());
-    let kind = (is_new_release, beside, weighs);
+    // Nothing is rolled out, and so watched, while that is paused.
+    let kind = (is_new_release && case.bears.is_none(), beside, weighs);
     let waves = waves(&wanted.rollout, wanted.replicas, spare, kind, moves);
     let undo = is_new_release && wanted.rollout.on_fail == OnFail::Rollback;
     let mut placing = Placing {

@@ -1,7 +1,7 @@
 //! Moving the ledger to the node that the text names as its keeper.
 //!
 //! *A move*, while the old keeper answers: under its lock the ledger's last line says where it goes, so
-//! that the move can be gone on with after a kill; then the new keeper gets the whole of it; then every
+//! that the move can be gone on with after a kill, or taken back; then the new keeper gets the whole of it; then every
 //! node is told, under a higher epoch.
 //!
 //! *A take-over*, when the old keeper is lost: every node that answers is locked under a higher epoch,
@@ -162,8 +162,20 @@ pub async fn relocate<H: Host>(host: &H, graph: &Graph, wish: &Wish) -> Result<M
     if let Err(newer @ LedgerFault::Content(LedgerError::Newer { .. })) = whole {
         return Err(newer.into());
     }
+    // Its last line may say that it was about to move, and nobody who answers knows that it did. Whoever was to keep it may.
+    let about = whole.as_ref().ok().and_then(|old| old.as_ref()?.head.keeper.clone());
+    let about = about.filter(|about| about != keeper && about != named);
+    let unsure = about.filter(|about| observation.seen(about).is_none());
     match (whole, wish.take_over || wish.rebuild || wish.given.is_some()) {
         (Ok(None), false) => Err(MoveError::Nothing(graph.tenant.to_string())),
+        (Ok(Some(_)), true) if unsure.is_some() => taken_over(host, graph, observation, wish).await,
+        (Ok(Some(_)), false) if let Some(about) = unsure => {
+            let why = "does not answer, and was about to keep it".to_owned();
+            Err(MoveError::KeeperLost { keeper: about, why })
+        }
+        (Ok(Some(old)), _) if keeper == named && old.head.keeper.as_ref().is_some_and(|k| k != named) => {
+            moved(host, graph, &observation, keeper, old, wish).await
+        }
         (Ok(Some(old)), _) if keeper == named => {
             tell(host, graph, &observation, &old.head, wish).await;
             Err(MoveError::Here(named.clone()))
@@ -262,7 +274,9 @@ async fn hand_over<H: Host>(
         writer.append(wish.at_ms, entry).await?;
     }
     let whole = host.ledger_read(keeper, tenant).await.map_err(LedgerFault::Keeper)?;
-    host.ledger_replace(named, tenant, &whole).await.map_err(LedgerFault::Keeper)?;
+    if keeper != named {
+        host.ledger_replace(named, tenant, &whole).await.map_err(LedgerFault::Keeper)?;
+    }
     Ok(read(host, named, tenant).await?)
 }
 

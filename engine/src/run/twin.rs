@@ -112,6 +112,8 @@ pub struct World {
     nodes: BTreeMap<NodeName, TwinNode>,
     behaviours: BTreeMap<ImageDigest, Behaviour>,
     forbidden: BTreeSet<ImageDigest>,
+    /// Whose pods are by what plans say, whatever their nodes call them.
+    owners: BTreeMap<PodId, WorkloadName>,
     /// Whose replicas may run twice while a node is cut off.
     may_double: BTreeSet<WorkloadName>,
     /// What Prometheus answers to any query.
@@ -126,6 +128,8 @@ pub struct World {
     violations: Vec<String>,
     floors: BTreeMap<WorkloadName, usize>,
     planned_floors: BTreeMap<WorkloadName, usize>,
+    /// When the plan was made that is carried out.
+    planned_at: Option<tokio::time::Instant>,
     /// What each image may have of a table's traffic, in hundredths of a percent.
     most: BTreeMap<ImageDigest, u32>,
     recorded: BTreeSet<(NodeName, Write)>,
@@ -140,6 +144,8 @@ struct TwinNode {
     cut: bool,
     /// Until when containerd does not answer.
     away_until: Option<tokio::time::Instant>,
+    /// Since when it did not.
+    away_from: Option<tokio::time::Instant>,
     /// Whether it is switched off, and so cut off too.
     off: bool,
     machine_id: String,
@@ -318,7 +324,9 @@ impl Twin {
             }
             Some(there) => {
                 if fault == Some(Fault::ContainerdRestarts) {
-                    there.away_until = Some(tokio::time::Instant::now() + RESTART);
+                    let now = tokio::time::Instant::now();
+                    there.away_from = Some(now);
+                    there.away_until = Some(now + RESTART);
                     there.goes_unseen();
                 }
                 if fault == Some(Fault::SessionEnds)
@@ -421,8 +429,17 @@ impl Host for Twin {
         node: &NodeName,
         tenant: &Tenant,
     ) -> Result<NodeObservation, HostError> {
-        let fault = self.call(node, "observe", READ).await?;
-        self.after(fault, node, "observe").await?;
+        let looked = async {
+            let fault = self.call(node, "observe", READ).await?;
+            self.after(fault, node, "observe").await
+        };
+        if let Err(error) = looked.await {
+            // Whoever plans now does not see it either.
+            if let Some(there) = self.world().nodes.get_mut(node) {
+                there.goes_unseen();
+            }
+            return Err(error);
+        }
         if let Some(there) = self.world().nodes.get_mut(node) {
             there.pods.values_mut().for_each(|pod| pod.unseen = false);
         }

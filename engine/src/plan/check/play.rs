@@ -82,6 +82,10 @@ impl<'a> Model<'a> {
             let slug = backend.pod.workload.as_str();
             if last != Some(slug) {
                 self.led_by.entry(slug).or_default().insert(workload);
+                // Who is on a node that did not answer may have the name of before, too.
+                if slug != workload.as_str() && slug != workload.slug() {
+                    self.born.entry(workload).or_default().insert(slug);
+                }
                 last = Some(slug);
             }
         }

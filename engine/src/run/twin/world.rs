@@ -206,9 +206,15 @@ impl World {
         self.floors.insert(workload.clone(), replicas);
     }
 
-    /// Says which floors the plan at hand promises, beside those that stand.
+    /// Says whose a pod is, by a plan.
+    pub fn own(&mut self, pod: &PodId, workload: &WorkloadName) {
+        self.owners.insert(pod.clone(), workload.clone());
+    }
+
+    /// Says that a plan is at hand, and which floors it promises, beside those that stand.
     pub fn plan_floors(&mut self, floors: BTreeMap<WorkloadName, usize>) {
         self.planned_floors = floors;
+        self.planned_at = Some(tokio::time::Instant::now());
     }
 
     /// Promises that pods of an image have at most so much of a table's traffic after every write, in
@@ -289,14 +295,19 @@ impl World {
     /// address is its own.
     fn judge_new(&mut self, name: &NodeName, pod: &PodSpec) {
         let mut found = Vec::new();
+        // One that was there when the plan was made may run beside the one that takes its place.
+        let planned_at = self.planned_at;
+        let was_away = |node: &TwinNode| {
+            node.is_away("observe") && planned_at.is_none_or(|at| node.away_from < Some(at))
+        };
         for (other, node) in self.nodes.iter().filter(|(other, _)| *other != name) {
             for (id, there) in &node.pods {
-                let same = id.ordinal == pod.id.ordinal
-                    && (id.workload == pod.id.workload || there.spec.workload == pod.workload);
+                let owner = self.owners.get(id).unwrap_or(&there.spec.workload);
+                let same = id.ordinal == pod.id.ordinal && *owner == pod.workload;
                 if id == &pod.id {
                     found.push(format!("{id} is made on {name}, and is on {other}"));
                 } else if same
-                    && (node.cut || node.is_away("observe"))
+                    && (node.cut || was_away(node))
                     && there.running
                     && !self.may_double.contains(&pod.workload)
                 {
@@ -365,9 +376,10 @@ impl World {
             Action::EnsurePod { pod } if !pod.mounts.is_empty() => {
                 let mut pods = self.nodes.values().flat_map(|node| &node.pods);
                 pods.any(|(id, other)| {
+                    let owner = self.owners.get(id).unwrap_or(&other.spec.workload);
                     let same = id != &pod.id
                         && id.ordinal == pod.id.ordinal
-                        && (id.workload == pod.id.workload || other.spec.workload == pod.workload);
+                        && *owner == pod.workload;
                     same && !other.spec.mounts.is_empty()
                 })
             }
