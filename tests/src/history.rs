@@ -337,16 +337,16 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
             twin.world().set_cut(node, false);
         }
     }
+    // Whatever starts anew has done so.
+    if has_other_faults(seed) {
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    }
     // Somebody whose text still names the keeper before.
     for keeper in before.into_iter().filter(|before| *before != graph.keeper) {
         tell(|| format!("an older text, which names {keeper}\n"));
         let engine = Engine::new(twin.another_engine(), bug);
         attempt(&engine, &Graph { keeper, ..graph.clone() }).await;
         twin.world().plan_floors(BTreeMap::new());
-    }
-    // Whatever starts anew has done so.
-    if has_other_faults(seed) {
-        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     }
     find_ledger(&twin, &graph, is_gone).await?;
     reopen(&twin, &graph, &mut dice).await?;
@@ -536,7 +536,9 @@ async fn move_ledger(twin: &Twin, graph: &mut Graph, dice: &mut Dice, bug: Optio
         graph.keeper = nodes[(at + 1) % nodes.len()].clone();
     }
     // A line that had no copy yet was nothing that anything was done on.
-    let alone = twin.world().ledgers().len() < 2 && twin.world().running().is_empty();
+    // Nor has one a copy where all other nodes were left, or do not answer.
+    let few = graph.nodes.values().any(|node| node.intake == Intake::Retired);
+    let alone = twin.world().ledgers().len() < 2 && (few || twin.world().running().is_empty());
     tell(|| format!("the ledger is to go from {old} to {}, in way {how}\n", graph.keeper));
     match how {
         0..3 => {}
@@ -673,7 +675,11 @@ async fn reopen(twin: &Twin, graph: &Graph, dice: &mut Dice) -> Result<(), Strin
     let subjects = seen.ledger.head.overrides.iter().map(|standing| standing.what.subject());
     let lifted = subjects.filter(|subject| match subject {
         Subject::Intake(_) => all || tied,
-        Subject::Pause(_) => all,
+        // What falls over, and was paused before that was told, is nobody's to mend but a person's.
+        Subject::Pause(name) => {
+            let text = graph.workloads.get(name);
+            all || text.is_some_and(|text| text.template.image == image('e'))
+        }
         Subject::Replicas(_) | Subject::Pin(_) | Subject::Fence(_) => false,
     });
     let entries = lifted.map(|subject| Entry::Lift { subject }).collect();

@@ -110,6 +110,9 @@ pub enum Entry {
         /// Every volume that is there now, as far as this engine knows. Since version 4.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         volumes: BTreeMap<VolumeId, Remembered>,
+        /// Those pods whose removal was begun, and not seen to end. Since version 12.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        leaving: BTreeSet<PodId>,
     },
     /// Another node keeps the ledger from here on, under a higher epoch. Since version 7.
     Keeper {
@@ -241,6 +244,9 @@ pub struct Head {
     /// Every volume that was there when the last apply ended.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<VolumeId, Remembered>,
+    /// Those pods whose removal was begun, and not seen to end: they may be gone.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub leaving: BTreeSet<PodId>,
     /// What workloads are called now, by their names before; a name that was given anew means itself.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub moved: BTreeMap<WorkloadName, WorkloadName>,
@@ -543,11 +549,20 @@ impl Head {
                 self.restarts.insert(workload.clone(), Restart { who, why, up_to });
             }
             Entry::Forget { node, why: _ } => self.forget(node),
-            Entry::Finish { revision: _, outcome: _, reached, placed, proven, volumes } => {
+            Entry::Finish {
+                revision: _,
+                outcome: _,
+                reached,
+                placed,
+                proven,
+                volumes,
+                leaving,
+            } => {
                 self.in_flight = None;
                 self.placed.clone_from(placed);
                 self.proven.clone_from(proven);
                 self.volumes.clone_from(volumes);
+                self.leaving.clone_from(leaving);
                 for (name, workload) in reached {
                     match workload {
                         Some(workload) => self.reached.insert(name.clone(), (**workload).clone()),

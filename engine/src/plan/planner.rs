@@ -776,7 +776,8 @@ impl Planning<'_, '_> {
         let outs: BTreeSet<&PodId> = outs.flat_map(|m| &m.out).map(|(id, _)| id).collect();
         self.world
             .of_workload(name)
-            .filter(|(id, here)| here.may_serve() || behind.contains(id))
+            // What took no traffic takes none as long as nothing is rolled out.
+            .filter(|(id, here)| here.may_serve() || branch.is_some() && behind.contains(id))
             .filter(|(id, _)| outs.contains(id) || kept.contains_key(id))
             .map(|(id, here)| {
                 let Placed { ip4, ip6, .. } = here.placed;

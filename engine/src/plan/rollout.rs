@@ -350,6 +350,11 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     let unbacked = if stage == Stage::Passed { u32::try_from(unbacked).unwrap_or(0) } else { 0 };
     let weighs = !wanted.ports.is_empty() && before.is_some_and(|before| !before.ports.is_empty());
     // Nothing is rolled out, and so watched, while that is paused.
+    // Whoever is one too many of the release before has a part of the traffic until the new one was watched.
+    moves.old_serves = beside
+        && moves.removals.iter().flat_map(|one| &one.out).any(|(id, placed)| {
+            Some(&placed.digest) == old && case.world.pods.get(id).is_some_and(Here::may_serve)
+        });
     let kind = (is_new_release && case.bears.is_none(), beside, weighs);
     let waves = waves(&wanted.rollout, wanted.replicas, spare, kind, moves);
     let undo = is_new_release && wanted.rollout.on_fail == OnFail::Rollback;

@@ -41,10 +41,8 @@ pub fn undo_steps(
     // Before the first wave has swapped anything, tables say what an apply before this one made them say: if that rolled
     // out otherwise, whoever of the new release serves does so like any other.
     let said = share.filter(|_| done > 0 || swapped);
-    let now = branch
-        .endpoint
-        .as_ref()
-        .map(|endpoint| Arc::new(shared(endpoint, &serving, &fresh, said)));
+    let now =
+        branch.endpoint.as_ref().map(|endpoint| Arc::new(shared(endpoint, &serving, &fresh, said)));
     let tables = branch.tables.iter().map(|node| (node.clone(), now.clone())).collect();
     let after = branch.endpoint_before.clone();
     let mut track = Track::new(&mut builder, &body.tenant, workload, after, tables, serving);

@@ -91,7 +91,7 @@ impl World {
             };
             if graph.nodes.contains_key(&placed.node) {
                 let state = State::Assumed;
-                let serving = !silent && served.contains_key(id);
+                let serving = !silent && served.contains_key(id) && !head.leaving.contains(id);
                 let here = Here {
                     placed: placed.clone(),
                     state,

@@ -221,6 +221,7 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             placed,
             proven,
             volumes: volume::after(planned.graph, homes, &body.steps, &report.done),
+            leaving: report.leaving.difference(&report.removed).cloned().collect(),
         };
         append(&mut writer, &tenure, self.clock.now_ms(), finish).await?;
         let lines = std::mem::take(&mut writer.ledger.lines);

@@ -61,6 +61,8 @@ pub struct Report {
     pub created: BTreeMap<PodId, Step>,
     /// Pods that were removed.
     pub removed: BTreeSet<PodId>,
+    /// Pods whose removal was begun, and may not have ended.
+    pub leaving: BTreeSet<PodId>,
     /// Pods that passed their gate.
     pub ready: BTreeSet<PodId>,
     /// Workloads that went back, with the reason.
@@ -269,6 +271,13 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         if let (End::Unknown { .. }, Work::Act(Action::EnsurePod { pod })) = (&end, &step.work) {
             // Unknown is not empty.
             report.created.insert(pod.id.clone(), step.clone());
+        }
+        if let (
+            End::Unknown { .. } | End::Failed { .. },
+            Work::Act(Action::RemovePod { pod, .. }),
+        ) = (&end, &step.work)
+        {
+            report.leaving.insert(pod.clone());
         }
         match end {
             End::Done { note } => {

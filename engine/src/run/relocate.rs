@@ -173,7 +173,9 @@ pub async fn relocate<H: Host>(host: &H, graph: &Graph, wish: &Wish) -> Result<M
             let why = "does not answer, and was about to keep it".to_owned();
             Err(MoveError::KeeperLost { keeper: about, why })
         }
-        (Ok(Some(old)), _) if keeper == named && old.head.keeper.as_ref().is_some_and(|k| k != named) => {
+        (Ok(Some(old)), _)
+            if keeper == named && old.head.keeper.as_ref().is_some_and(|k| k != named) =>
+        {
             moved(host, graph, &observation, keeper, old, wish).await
         }
         (Ok(Some(old)), _) if keeper == named => {

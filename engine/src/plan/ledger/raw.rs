@@ -70,9 +70,17 @@ fn entry_of(text: &str) -> Option<Entry> {
         return Some(Entry::Begin { plan, digest, commit, summary, signed });
     }
     if text.starts_with("{\"kind\":\"finish\"") {
-        let Finish { revision, outcome, reached, placed, proven, volumes } =
+        let Finish { revision, outcome, reached, placed, proven, volumes, leaving } =
             serde_json::from_str(text).ok()?;
-        return Some(Entry::Finish { revision, outcome, reached, placed, proven, volumes });
+        return Some(Entry::Finish {
+            revision,
+            outcome,
+            reached,
+            placed,
+            proven,
+            volumes,
+            leaving,
+        });
     }
     serde_json::from_str(text).ok()
 }
@@ -99,6 +107,8 @@ struct Finish {
     proven: BTreeSet<PodId>,
     #[serde(default)]
     volumes: BTreeMap<VolumeId, Remembered>,
+    #[serde(default)]
+    leaving: BTreeSet<PodId>,
 }
 
 #[cfg(test)]
@@ -123,6 +133,7 @@ mod tests {
             placed: BTreeMap::new(),
             proven: BTreeSet::new(),
             volumes: BTreeMap::new(),
+            leaving: ["web-0.g1".parse().expect("a pod")].into(),
         };
         lines.push(Line::new(&lines[1].hash, u64::MAX, hard, finish));
         lines

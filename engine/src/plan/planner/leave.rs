@@ -79,6 +79,11 @@ impl Planning<'_, '_> {
                 continue;
             }
             let tenant = &graph.tenant;
+            // What it has under a name of before goes under that of now.
+            let mut named = After::default();
+            for rename in self.renames.get(name).into_iter().flatten() {
+                named = After::of([builder.node(name, rename.action(tenant), named)]);
+            }
             let of = |endpoint: &WorkloadName| Action::RemoveEndpoint {
                 tenant: tenant.clone(),
                 endpoint: endpoint.clone(),
@@ -87,9 +92,9 @@ impl Planning<'_, '_> {
                 .spec
                 .endpoints
                 .keys()
-                .map(|endpoint| builder.node(name, of(endpoint), After::default()))
+                .map(|endpoint| builder.node(name, of(endpoint), named.clone()))
                 .collect();
-            self.take_off(name, seen, After::of(ends), builder);
+            self.take_off(name, seen, named.and(&After::of(ends)), builder);
         }
         self.body.deferred.extend(kept);
     }

@@ -31,6 +31,8 @@ pub(super) struct Moves {
     pub(super) replacements: Vec<Move>,
     /// Those that leave.
     pub(super) removals: Vec<Move>,
+    /// Whether some of those are of the release before, and serve.
+    pub(super) old_serves: bool,
     /// How many new replicas are there, and nobody beside them.
     pub(super) done: usize,
     /// How far it has come.
@@ -47,7 +49,9 @@ pub(super) fn waves(
     moves: Moves,
 ) -> Vec<Wave> {
     let order = Order { rollout, replicas, spare, is_new };
-    let both = !moves.replacements.is_empty() || !moves.begun.is_empty();
+    let both = !moves.replacements.is_empty()
+        || !moves.begun.is_empty()
+        || moves.old_serves && moves.done > 0;
     let share = match (&rollout.strategy, moves.stage) {
         (Strategy::Canary { .. } | Strategy::BlueGreen, Stage::Begins) if beside && both => Some(0),
         (Strategy::BlueGreen, Stage::Passed) if beside && both => Some(10_000),
@@ -171,7 +175,7 @@ impl Order<'_> {
     }
 
     fn at_once(&self, moves: Moves) -> Vec<Wave> {
-        let Moves { yields: _, begun, fills, replacements, removals, done, stage: _ } = moves;
+        let Moves { yields: _, begun, fills, replacements, removals, done, .. } = moves;
         let all: Vec<Move> = begun.into_iter().chain(fills).chain(replacements).collect();
         // One bake is enough for all.
         let mut waves = if all.is_empty() { self.there(done) } else { Vec::new() };
@@ -181,7 +185,7 @@ impl Order<'_> {
     }
 
     fn rolling(&self, moves: Moves) -> Vec<Wave> {
-        let Moves { yields: _, begun, fills, replacements, removals, done, stage: _ } = moves;
+        let Moves { yields: _, begun, fills, replacements, removals, done, .. } = moves;
         let for_ms = self.rollout.bake_ms;
         let mut waves = self.there(done);
         waves.extend(self.baked(Wave::of(fills), for_ms));
@@ -195,8 +199,7 @@ impl Order<'_> {
 
     /// New ones from the first on; replacements, and those that leave, from the last on.
     fn one_by_one(&self, moves: Moves) -> Vec<Wave> {
-        let Moves { yields: _, begun, mut fills, replacements, mut removals, done, stage: _ } =
-            moves;
+        let Moves { yields: _, begun, mut fills, replacements, mut removals, done, .. } = moves;
         fills.sort_by_key(|one| one.ordinal);
         let mut others: Vec<Move> = begun.into_iter().chain(replacements).collect();
         others.sort_by_key(|one| std::cmp::Reverse(one.ordinal));
@@ -210,7 +213,7 @@ impl Order<'_> {
     }
 
     fn canary(&self, steps: &[CanaryStep], moves: Moves) -> Vec<Wave> {
-        let Moves { yields: _, begun, fills, replacements, removals, done, stage } = moves;
+        let Moves { yields: _, begun, fills, replacements, removals, done, stage, .. } = moves;
         let mut first: Vec<Move> = begun.into_iter().chain(fills).collect();
         let mut rest = replacements.into_iter();
         let mut waves = Vec::new();
@@ -240,7 +243,7 @@ impl Order<'_> {
     }
 
     fn blue_green(&self, moves: Moves) -> Vec<Wave> {
-        let Moves { yields: _, begun, fills, replacements, removals, done: _, stage } = moves;
+        let Moves { yields: _, begun, fills, replacements, removals, stage, .. } = moves;
         let all: Vec<Move> = begun.into_iter().chain(fills).chain(replacements).collect();
         let over = stage == Stage::Passed;
         let wave = |moves, share| Wave { moves, share, bake: None, held_until: Some(HELD) };

@@ -377,9 +377,8 @@ impl World {
                 let mut pods = self.nodes.values().flat_map(|node| &node.pods);
                 pods.any(|(id, other)| {
                     let owner = self.owners.get(id).unwrap_or(&other.spec.workload);
-                    let same = id != &pod.id
-                        && id.ordinal == pod.id.ordinal
-                        && *owner == pod.workload;
+                    let same =
+                        id != &pod.id && id.ordinal == pod.id.ordinal && *owner == pod.workload;
                     same && !other.spec.mounts.is_empty()
                 })
             }
