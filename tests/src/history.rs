@@ -2,21 +2,19 @@
 //!
 //! A seed tells all of one. The engines may have a bug planted in them, to see that it is caught.
 
+mod texts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_engine::plan::body::{Blocked, Branch, Goal, PlanBody};
 use berth_engine::plan::canon::release_digest;
-use berth_engine::plan::graph::{
-    CanaryStep, Check, Graph, Intake, Metric, Mount, OnUnreachable, Scale, Strategy, Volume,
-    Workload,
-};
+use berth_engine::plan::graph::{Graph, Intake, Workload};
 use berth_engine::plan::ledger::{Entry, Head, Pin};
 use berth_engine::plan::moved;
-use berth_engine::plan::names::{ImageDigest, NodeName, PodId, VolumeName, WorkloadName};
-use berth_engine::plan::observation::{NodeObservation, NodeSpec, OnDelete, VolumeSpec};
+use berth_engine::plan::names::{ImageDigest, NodeName, PodId, WorkloadName};
+use berth_engine::plan::observation::{NodeObservation, NodeSpec};
 use berth_engine::plan::overrides::{self, Override, Subject};
 use berth_engine::plan::render;
-use berth_engine::plan::unreachable;
 use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::host::{Ask, Host as _};
 use berth_engine::run::ledger;
@@ -25,9 +23,11 @@ use berth_engine::run::record;
 use berth_engine::run::relocate::{Wish, relocate};
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
 
+pub use self::texts::{canary, shop_by, text};
+use self::texts::{is_fenced, is_renamed, is_replaced, is_switched_off, renamed, retiring, waits};
 use crate::drive::{agreed, apply, apply_by, plan, tell, turn};
 use crate::planted::{Bug, Engine};
-use crate::project::{ROLLING, fleet, image, sidecar, web, with, world};
+use crate::project::{image, world};
 
 /// What goes wrong at a call.
 pub const FAULTS: [Fault; 6] = [
@@ -94,129 +94,6 @@ impl Dice {
         let index = self.roll(from.len() as u64) as usize;
         from[index].clone()
     }
-}
-
-/// A random text: one or two services, good or bad images, any strategy.
-pub fn text(dice: &mut Dice) -> Graph {
-    let strategies = [
-        ROLLING,
-        Strategy::Rolling { surge: 0, unavailable: 1 },
-        Strategy::Rolling { surge: 2, unavailable: 1 },
-        Strategy::Recreate,
-        Strategy::Ordered,
-        Strategy::BlueGreen,
-        canary(&[1000, 5000], 30_000),
-        canary(&[2500], 30_000),
-    ];
-    let mut graph = fleet(3);
-    for name in ["web", "api"] {
-        if name == "web" || dice.roll(2) == 0 {
-            let letter = dice.pick(&['a', 'b', 'c', 'f', 'e', 'd']);
-            let image = image(letter);
-            let replicas = 1 + u32::try_from(dice.roll(5)).unwrap_or(0);
-            let mut workload = web(image, replicas, dice.pick(&strategies));
-            // Without a roll, as below.
-            if dice.0.is_multiple_of(3) {
-                workload.template.companions.push(sidecar(self::image('s')));
-            }
-            // What fails a check, or falls over, is asked and watched: so it is never what stands.
-            if dice.roll(3) == 0 || letter == 'd' {
-                let run = vec!["/check".to_owned()];
-                workload.rollout.checks = vec![Check::Command { run, timeout_ms: 1000 }];
-            }
-            // Without a roll, so that seeds go on to tell what they told.
-            if dice.0.is_multiple_of(4) {
-                workload.rollout.checks.push(Check::Metric(Metric {
-                    prometheus: "http://10.0.0.5:9090".to_owned(),
-                    query: "errors".to_owned(),
-                    at_least: None,
-                    at_most: Some("0.05".to_owned()),
-                }));
-            }
-            if dice.roll(3) == 0 || letter == 'e' {
-                workload.rollout.bake_ms = 20_000;
-            }
-            if dice.roll(4) == 0 {
-                workload.ports.clear();
-            }
-            if dice.roll(2) == 0 && replicas <= 4 {
-                workload.scale = Some(Scale { min: 1, max: 4 });
-            }
-            let alone = match workload.rollout.strategy {
-                Strategy::Rolling { .. } | Strategy::Recreate | Strategy::Ordered => true,
-                Strategy::Canary { .. } | Strategy::BlueGreen => false,
-            };
-            if alone && dice.roll(3) == 0 {
-                let own = VolumeName::new(format!("{name}_own"));
-                let shared = VolumeName::new("shared");
-                let (each_replica, volume) = dice.pick(&[(true, own), (false, shared)]);
-                let on_delete = dice.pick(&[OnDelete::Retain, OnDelete::Destroy]);
-                let spec = VolumeSpec { on_delete, ..VolumeSpec::default() };
-                graph.volumes.insert(volume.clone(), Volume { on: None, each_replica, spec });
-                let mount = Mount { volume, each_replica };
-                workload.template.mounts.insert("/data".to_owned(), mount);
-            }
-            graph = with(graph, name, workload);
-        }
-    }
-    graph
-}
-
-/// A random text in which a node may be retired; what has its data there would wait for ever.
-fn retiring(dice: &mut Dice) -> Graph {
-    let mut graph = text(dice);
-    // Without a roll, as above.
-    if dice.0.is_multiple_of(7)
-        && graph.volumes.is_empty()
-        && let Some(node) = graph.nodes.get_mut(&crate::project::node(2))
-    {
-        node.intake = Intake::Retired;
-    }
-    graph
-}
-
-/// In which histories the service that is in every text may get another name with each.
-fn is_renamed(seed: u64) -> bool {
-    [2, 5, 9, 12].contains(&(seed % 17))
-}
-
-/// The next text, in which the service is called as it was, or otherwise and says so, or is another one of another
-/// name; its volumes too. Without a roll, as above.
-fn renamed(before: &Graph, mut next: Graph, dice: &Dice) -> Graph {
-    let (web, www) = (WorkloadName::new("web"), WorkloadName::new("www"));
-    let was = if before.workloads.contains_key(&www) { &www } else { &web };
-    let other = if *was == www { &web } else { &www };
-    let way = dice.0 % 5;
-    let now = if way < 3 { other } else { was };
-    let workload = next.workloads.remove(&web).expect("in every text");
-    next.workloads.insert(now.clone(), workload);
-    // A volume that another service left behind would be mounted by both for a moment.
-    let says = way != 2 || !before.volumes.is_empty() || !next.volumes.is_empty();
-    if now != was && says {
-        next.moved.workloads.insert(now.clone(), was.clone());
-    }
-    for (one, two) in [("shared", "common"), ("web_own", "own")] {
-        let (one, two) = (VolumeName::new(one), VolumeName::new(two));
-        let had = if before.volumes.contains_key(&two) { &two } else { &one };
-        let Some(volume) = next.volumes.remove(&one) else { continue };
-        let has = match (had == &one, dice.0.rotate_left(7) % 3) {
-            (_, 0) | (true, 1) => &two,
-            (false, 1) | (_, _) => &one,
-        };
-        next.volumes.insert(has.clone(), volume);
-        if has != had {
-            next.moved.volumes.insert(has.clone(), had.clone());
-        }
-        let mounts = next.workloads.values_mut().flat_map(|w| w.template.mounts.values_mut());
-        mounts.filter(|mount| mount.volume == one).for_each(|mount| mount.volume = has.clone());
-    }
-    next
-}
-
-/// A canary by weights in hundredths of a percent, each watched for so long.
-pub fn canary(weights: &[u32], bake_ms: u64) -> Strategy {
-    let step = |weight: &u32| CanaryStep { weight: *weight, bake_ms };
-    Strategy::Canary { steps: weights.iter().map(step).collect(), surge: 1 }
 }
 
 /// One is never ready, one falls over after a while, one fails what is run in it.
@@ -461,46 +338,6 @@ pub async fn duel(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     let seen = survey(&twin, &texts[0]).await.map_err(|fault| fault.to_string())?;
     let (hash, world) = (seen.ledger.head.hash, twin.world());
     Ok(Ended { hash, calls: world.calls(), met: world.met().clone() })
-}
-
-/// Whether replicas on silent nodes are replaced at once in a history, and may run twice.
-fn is_replaced(seed: u64) -> bool {
-    seed % 7 == 2
-}
-
-/// Whether nodes that are gone are switched off in a history, and a person says so.
-fn is_switched_off(seed: u64) -> bool {
-    seed % 7 == 4 && seed % 5 != 3
-}
-
-/// Whether silent nodes are switched off at once in a history, by plans.
-fn is_fenced(seed: u64) -> bool {
-    [3, 6, 9].contains(&(seed % 18))
-}
-
-/// A text as a history has it.
-fn waits(seed: u64, mut graph: Graph) -> Graph {
-    if is_fenced(seed) {
-        for (name, node) in &mut graph.nodes {
-            node.fence = vec!["power-off".to_owned(), name.to_string()];
-        }
-        for workload in graph.workloads.values_mut() {
-            let before = std::mem::replace(
-                &mut workload.on_unreachable,
-                OnUnreachable::FenceAfter { ms: 0 },
-            );
-            if unreachable::bound(workload).is_some() {
-                workload.on_unreachable = before;
-            }
-        }
-        return graph;
-    }
-    for workload in graph.workloads.values_mut().filter(|_| is_replaced(seed)) {
-        if unreachable::bound(workload).is_none() {
-            workload.on_unreachable = OnUnreachable::ReplaceAfter { ms: 0 };
-        }
-    }
-    graph
 }
 
 /// A node is switched off, and then a person says so; or it is switched on, which nobody says.
@@ -859,11 +696,4 @@ pub async fn one_fault(
         return Err(format!("{right} of 3 right, {} in all", pods.len()));
     }
     Ok(hit)
-}
-
-/// By another strategy, watched for a moment.
-pub fn shop_by(image: ImageDigest, strategy: Strategy) -> Graph {
-    let mut workload = web(image, 3, strategy);
-    workload.rollout.bake_ms = 3000;
-    with(fleet(3), "web", workload)
 }

@@ -124,6 +124,12 @@ bugs! {
     FencesAreForced,
     /// Who does not answer is taken to be switched off, as if a person had said so.
     SilenceIsAFence,
+    /// A node is said to be switched off, and is not.
+    FencesAreSkipped,
+    /// What runs in place of what was on a node does not wait until that is switched off.
+    FencesAreNotAwaited,
+    /// What has another name now is said to be told so, and is not.
+    RenamesAreForgotten,
 }
 
 /// An engine's view of a world, with a bug in it or without.
@@ -248,6 +254,9 @@ impl Engine {
                     }
                 }
             }
+            Bug::FencesAreNotAwaited => {
+                unwait(body, |work| matches!(work, Work::Fence { .. }));
+            }
             Bug::GatesAreSkipped => {
                 unwait(body, |work| matches!(work, Work::AwaitReady { .. } | Work::Ask(_)));
             }
@@ -342,7 +351,11 @@ impl Engine {
             (Some(Bug::TablesAreForgotten), Action::SwapEndpoint { .. })
             | (Some(Bug::StopsAreForgotten), Action::RemovePod { .. })
             | (Some(Bug::ReflexesAreForgotten), Action::InstallReflex { .. })
-            | (Some(Bug::NetworksAreForgotten), Action::EnsureNetwork { .. }) => return None,
+            | (Some(Bug::NetworksAreForgotten), Action::EnsureNetwork { .. })
+            | (
+                Some(Bug::RenamesAreForgotten),
+                Action::RenamePod { .. } | Action::RenameEndpoint { .. },
+            ) => return None,
             (Some(Bug::TablesAreCutShort), Action::SwapEndpoint { endpoint, .. }) => {
                 table(endpoint).backends.pop();
             }
@@ -510,6 +523,9 @@ impl Host for Engine {
         command: &[String],
         deadline: Duration,
     ) -> Result<(), String> {
+        if self.bug == Some(Bug::FencesAreSkipped) {
+            return Ok(());
+        }
         self.twin.fence(node, command, deadline).await
     }
 

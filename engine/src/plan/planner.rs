@@ -7,6 +7,8 @@
 mod claim;
 mod decide;
 mod leave;
+mod stands;
+mod unknown;
 mod volumes;
 
 use std::borrow::Cow;
@@ -14,22 +16,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::claim::{claim, ranges};
+use self::stands::{effective, paused};
+use self::unknown::{Fences, give_up, note_nodes};
 use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, PeerList, Reflex, Split};
 use super::after::After;
-use super::body::{Blocked, Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId};
-use super::canon::{release_digest, template_digest};
+use super::body::{Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId};
+use super::canon::template_digest;
 use super::change;
 use super::freshness;
-use super::graph::{Graph, Intake, Placement, Workload};
-use super::ledger::{Head, NodeAddresses};
+use super::graph::{Graph, Placement, Workload};
+use super::ledger::Head;
 use super::moved::{self, Rename};
 use super::names::{ImageDigest, NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
-use super::observation::{NodeObservation, NodeView, Observation};
-use super::overrides::{self, Override, Standing};
+use super::observation::{NodeObservation, Observation};
+use super::overrides;
 use super::peers;
 use super::rollout::{Case, Decision};
 use super::steps::{Builder, Track};
-use super::unreachable::{self, GivenUp};
 use super::volume;
 use super::world::World;
 
@@ -147,193 +150,6 @@ fn closed(graph: &Graph, head: &Head, only: &BTreeSet<WorkloadName>) -> BTreeSet
     }
     closed
 }
-
-/// Refuses to remove what is protected: what was last applied says so, since the text says nothing of it
-/// any more.
-fn protect(inputs: &Inputs<'_>, body: &mut PlanBody) {
-    let Inputs { graph, head, goal, .. } = *inputs;
-    let stays = |name: &WorkloadName| match goal {
-        Goal::Converge => graph.workloads.contains_key(name) || body.leaves(name),
-        Goal::Destroy => false,
-    };
-    let gone = head.reached.iter().filter(|(name, reached)| reached.protect && !stays(name));
-    let blocked = gone.map(|(name, _)| Blocked::Protected { resource: format!("service/{name}") });
-    let blocked: Vec<Blocked> = blocked.collect();
-    body.blocked.extend(blocked);
-}
-
-/// Each workload as it should be now: the text's, or what a pin or a pause makes stand.
-fn effective(inputs: &Inputs<'_>, body: &mut PlanBody) -> BTreeMap<WorkloadName, Workload> {
-    let Inputs { graph, head, goal, now_ms, .. } = *inputs;
-    protect(inputs, body);
-    match goal {
-        Goal::Destroy => return BTreeMap::new(),
-        Goal::Converge => {}
-    }
-    let mut wanted = BTreeMap::new();
-    for (name, workload) in &graph.workloads {
-        if body.leaves(name) {
-            continue;
-        }
-        let at = |stands: &Workload| Workload {
-            replicas: workload.replicas,
-            scale: workload.scale,
-            placement: workload.placement.clone(),
-            protect: workload.protect,
-            on_unreachable: workload.on_unreachable,
-            ..stands.clone()
-        };
-        if let Some(pin) = head.held(name, workload) {
-            body.changes.push(change::held(name, pin));
-            wanted.extend(pin.stands.as_ref().map(|stands| (name.clone(), at(stands))));
-            continue;
-        }
-        // A release counts as reached when replicas of it have passed its gates, not before.
-        if workload.replicas == 0 {
-            let reached = head.reached.get(name);
-            if reached.is_none_or(|it| release_digest(it) != release_digest(workload)) {
-                body.changes.push(change::stopped(name));
-                wanted.extend(reached.map(|stands| (name.clone(), at(stands))));
-                continue;
-            }
-        }
-        let kept = match paused(head, name, now_ms) {
-            Some((pause, stands)) if release_digest(stands) != release_digest(workload) => {
-                body.changes.push(change::paused(name, pause));
-                at(stands)
-            }
-            Some(_) | None => workload.clone(),
-        };
-        wanted.insert(name.clone(), kept);
-    }
-    for (name, reached) in &head.reached {
-        if body.leaves(name) {
-            wanted.insert(name.clone(), reached.clone());
-        }
-        if body.leaves(name) || graph.workloads.contains_key(name) {
-            continue;
-        }
-        if let Some((pause, stands)) = paused(head, name, now_ms) {
-            body.changes.push(change::paused(name, pause));
-            wanted.insert(name.clone(), stands.clone());
-        }
-    }
-    for (name, pin) in &head.pins {
-        let held = graph.workloads.get(name).is_some_and(|w| head.held(name, w).is_some());
-        if !held && !body.leaves(name) {
-            body.unpinned.insert(name.clone());
-            body.changes.push(change::released(name, pin));
-        }
-    }
-    wanted
-}
-
-/// The pause of a workload and the release that it keeps. What never had a release has none to keep.
-fn paused<'a>(
-    head: &'a Head,
-    name: &WorkloadName,
-    now_ms: u64,
-) -> Option<(&'a Standing, &'a Workload)> {
-    overrides::pause(&head.overrides, name, now_ms).zip(head.reached.get(name))
-}
-
-/// What the nodes themselves say against planning on them.
-fn note_nodes(inputs: &Inputs<'_>, body: &mut PlanBody) {
-    for name in inputs.graph.nodes.keys() {
-        match inputs.observation.nodes.get(name) {
-            None => body.deferred.push(format!("{name} was not asked")),
-            Some(NodeView::Unknown { why, silent: _ }) => {
-                body.deferred.push(format!("{name} is not reachable: {why}"));
-            }
-            Some(NodeView::Seen(seen)) => {
-                let facts = &seen.facts;
-                let stays =
-                    inputs.graph.nodes.get(name).is_some_and(|n| n.intake != Intake::Retired);
-                if !facts.missing.is_empty() && inputs.goal == Goal::Converge && stays {
-                    let missing = facts.missing.iter();
-                    body.blocked.push(Blocked::NodeLacks {
-                        node: name.clone(),
-                        missing: missing.map(|m| (m.what.clone(), m.mend.clone())).collect(),
-                    });
-                }
-                let known = body.claims.nodes.get(name);
-                if let Some(known) = known.filter(|known| known.machine_id != facts.machine_id) {
-                    body.blocked.push(Blocked::OtherMachine {
-                        node: name.clone(),
-                        known: known.machine_id.clone(),
-                        found: facts.machine_id.clone(),
-                    });
-                    continue;
-                }
-                body.claims.nodes.insert(
-                    name.clone(),
-                    NodeAddresses {
-                        machine_id: facts.machine_id.clone(),
-                        address4: facts.address4,
-                        address6: facts.address6,
-                    },
-                );
-            }
-        }
-    }
-}
-
-/// Gives up what may be given up of nodes that do not answer, and says what is known of nodes that nobody
-/// can ask.
-fn give_up(
-    inputs: &Inputs<'_>,
-    wanted: &BTreeMap<WorkloadName, Workload>,
-    world: &mut World,
-    body: &mut PlanBody,
-) -> Fences {
-    let Inputs { graph, observation, head, goal, now_ms, .. } = *inputs;
-    match goal {
-        Goal::Destroy => return Fences::new(),
-        Goal::Converge => {}
-    }
-    let mut meant = Cow::Borrowed(wanted);
-    if !body.only.is_empty() {
-        meant.to_mut().retain(|name, _| !body.leaves(name));
-    }
-    for (node, what) in unreachable::left_behind(graph, observation, head) {
-        body.blocked.push(Blocked::NodeLeft { node, what });
-    }
-    for (node, fence) in unreachable::answering(observation, &head.overrides, now_ms) {
-        if matches!(fence.what, Override::Fenced { by_plan: true, .. }) {
-            body.unfenced.insert(node.clone());
-            continue;
-        }
-        body.deferred.push(format!(
-            "{node} answers, and is said to be switched off, {}; `berth unfence {node}` takes that back",
-            fence.reason()
-        ));
-    }
-    let seen = (&graph.nodes, observation, head);
-    let mut found = unreachable::look(&meant, seen, world, now_ms);
-    for node in &found.no_fence {
-        body.deferred.push(format!(
-            "{node} is silent, and the text has no `fence` for it: what is to run elsewhere waits, or `berth fence {node}` says that it is off"
-        ));
-    }
-    if !body.only.is_empty() {
-        found.silent.extend(unreachable::still_silent(observation, head));
-    }
-    if found.cut_off {
-        let words = "half of the nodes or more are silent, so it may be this machine that is cut off: nothing is replaced";
-        body.deferred.push(words.to_owned());
-    }
-    body.silent = (found.silent != head.silent).then(|| found.silent.clone());
-    for (id, GivenUp { placed, why }) in &found.given_up {
-        body.expected.insert(id.clone(), placed.clone());
-        body.deferred.push(format!("{id} is given up: {why}"));
-    }
-    let fences = std::mem::take(&mut found.fences);
-    world.give_up(found);
-    fences
-}
-
-/// Nodes that the plan switches off, each with the program that does, and since when it is silent.
-type Fences = BTreeMap<NodeName, (Vec<String>, u64)>;
 
 /// The last steps of what each node itself needs.
 #[derive(Default)]

@@ -1,0 +1,104 @@
+//! What should stand now: the text's workloads, or what a pin, a pause or a stop makes stand in their place.
+
+use std::collections::BTreeMap;
+
+use super::Inputs;
+use crate::plan::body::{Blocked, Goal, PlanBody};
+use crate::plan::canon::release_digest;
+use crate::plan::change;
+use crate::plan::graph::Workload;
+use crate::plan::ledger::Head;
+use crate::plan::names::WorkloadName;
+use crate::plan::overrides::{self, Standing};
+
+/// Refuses to remove what is protected: what was last applied says so, since the text says nothing of it
+/// any more.
+fn protect(inputs: &Inputs<'_>, body: &mut PlanBody) {
+    let Inputs { graph, head, goal, .. } = *inputs;
+    let stays = |name: &WorkloadName| match goal {
+        Goal::Converge => graph.workloads.contains_key(name) || body.leaves(name),
+        Goal::Destroy => false,
+    };
+    let gone = head.reached.iter().filter(|(name, reached)| reached.protect && !stays(name));
+    let blocked = gone.map(|(name, _)| Blocked::Protected { resource: format!("service/{name}") });
+    let blocked: Vec<Blocked> = blocked.collect();
+    body.blocked.extend(blocked);
+}
+
+/// Each workload as it should be now: the text's, or what a pin or a pause makes stand.
+pub(super) fn effective(
+    inputs: &Inputs<'_>,
+    body: &mut PlanBody,
+) -> BTreeMap<WorkloadName, Workload> {
+    let Inputs { graph, head, goal, now_ms, .. } = *inputs;
+    protect(inputs, body);
+    match goal {
+        Goal::Destroy => return BTreeMap::new(),
+        Goal::Converge => {}
+    }
+    let mut wanted = BTreeMap::new();
+    for (name, workload) in &graph.workloads {
+        if body.leaves(name) {
+            continue;
+        }
+        let at = |stands: &Workload| Workload {
+            replicas: workload.replicas,
+            scale: workload.scale,
+            placement: workload.placement.clone(),
+            protect: workload.protect,
+            on_unreachable: workload.on_unreachable,
+            ..stands.clone()
+        };
+        if let Some(pin) = head.held(name, workload) {
+            body.changes.push(change::held(name, pin));
+            wanted.extend(pin.stands.as_ref().map(|stands| (name.clone(), at(stands))));
+            continue;
+        }
+        // A release counts as reached when replicas of it have passed its gates, not before.
+        if workload.replicas == 0 {
+            let reached = head.reached.get(name);
+            if reached.is_none_or(|it| release_digest(it) != release_digest(workload)) {
+                body.changes.push(change::stopped(name));
+                wanted.extend(reached.map(|stands| (name.clone(), at(stands))));
+                continue;
+            }
+        }
+        let kept = match paused(head, name, now_ms) {
+            Some((pause, stands)) if release_digest(stands) != release_digest(workload) => {
+                body.changes.push(change::paused(name, pause));
+                at(stands)
+            }
+            Some(_) | None => workload.clone(),
+        };
+        wanted.insert(name.clone(), kept);
+    }
+    for (name, reached) in &head.reached {
+        if body.leaves(name) {
+            wanted.insert(name.clone(), reached.clone());
+        }
+        if body.leaves(name) || graph.workloads.contains_key(name) {
+            continue;
+        }
+        if let Some((pause, stands)) = paused(head, name, now_ms) {
+            body.changes.push(change::paused(name, pause));
+            wanted.insert(name.clone(), stands.clone());
+        }
+    }
+    for (name, pin) in &head.pins {
+        let held = graph.workloads.get(name).is_some_and(|w| head.held(name, w).is_some());
+        if !held && !body.leaves(name) {
+            body.unpinned.insert(name.clone());
+            body.changes.push(change::released(name, pin));
+        }
+    }
+    wanted
+}
+
+/// The pause of a workload and the release that it keeps. What never had a release has none to keep.
+pub(super) fn paused<'a>(
+    head: &'a Head,
+    name: &WorkloadName,
+    now_ms: u64,
+) -> Option<(&'a Standing, &'a Workload)> {
+    overrides::pause(&head.overrides, name, now_ms).zip(head.reached.get(name))
+}
