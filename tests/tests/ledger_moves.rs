@@ -158,6 +158,72 @@ fn a_move_that_is_interrupted_goes_on() {
     }
 }
 
+/// The text goes back to the old keeper, or on to a third one, after a move to the second was cut off anywhere.
+#[test]
+fn a_move_that_is_interrupted_is_taken_back() {
+    for (fault, then) in FAULTS.into_iter().flat_map(|fault| [(fault, 1), (fault, 3)]) {
+        for at in 0..40 {
+            simulate(async {
+                let (graph, twin) = running(3).await;
+                let (engine, moved, wish) = (twin.another_engine(), kept_by(&graph, 2), wish());
+                twin.world().fault_in(at, fault);
+                tokio::select! {
+                    biased;
+                    _ = relocate(&engine, &moved, &wish) => {}
+                    () = engine.killed() => {}
+                }
+                twin.world().clear_faults();
+                let words = format!("{fault:?} at {at}, then n[{then}]");
+                let back = kept_by(&graph, then);
+                let again = relocate(&twin, &back, &wish).await;
+                assert!(matches!(again, Ok(_) | Err(MoveError::Here(_))), "{words}: {again:?}");
+                let seen = survey(&twin, &back).await.expect("a ledger");
+                assert_eq!(seen.ledger.head.least_generation, 0, "{words}");
+                assert!(is_settled(&twin, &back).await, "{words}");
+                for other in [1, 2, 3].into_iter().filter(|other| *other != then) {
+                    let fault = survey(&twin, &kept_by(&graph, other)).await.expect_err("moved");
+                    assert!(matches!(fault, LedgerFault::Elsewhere { .. }), "{words}: {fault}");
+                }
+            });
+        }
+    }
+}
+
+/// Who was about to keep the ledger may keep it, so it has to answer before anybody else does.
+#[test]
+fn a_move_is_not_taken_back_behind_the_back_of_who_may_keep_it() {
+    simulate(async {
+        // Its last line says where it goes, and nothing else is done.
+        let mut at = 0;
+        let (graph, twin) = loop {
+            let (graph, twin) = running(3).await;
+            let (engine, moved, wish) = (twin.another_engine(), kept_by(&graph, 2), wish());
+            twin.world().fault_in(at, Fault::KilledBefore);
+            tokio::select! {
+                biased;
+                _ = relocate(&engine, &moved, &wish) => {}
+                () = engine.killed() => {}
+            }
+            twin.world().clear_faults();
+            if survey(&twin, &graph).await.is_err() {
+                break (graph, twin);
+            }
+            at += 1;
+        };
+        twin.world().set_cut(&node(2), true);
+        for keeper in [1, 3] {
+            let fault = relocate(&twin, &kept_by(&graph, keeper), &wish()).await;
+            let Err(MoveError::KeeperLost { keeper: lost, why }) = fault else {
+                panic!("{fault:?}")
+            };
+            assert!(lost == node(2) && why.contains("was about to keep it"), "{why}");
+        }
+        // Most of the fleet may go on without it.
+        relocate(&twin, &graph, &take_over()).await.expect("a take-over");
+        assert!(survey(&twin, &graph).await.is_ok());
+    });
+}
+
 #[test]
 fn a_lost_keeper_is_taken_over() {
     simulate(async {
