@@ -137,7 +137,7 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     twin.world().set_most(&image('d'), 0);
     let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
     twin.world().add_foreign(&nodes[1], "redis-test");
-    let (mut is_gone, mut before) = (false, BTreeSet::new());
+    let (mut is_gone, mut lost, mut before) = (false, false, BTreeSet::new());
     for _ in 0..2 + dice.roll(6) {
         match dice.roll(8) {
             0 | 1 => {
@@ -147,7 +147,8 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
             }
             4 | 5 if seed % 5 == 3 => {
                 before.insert(graph.keeper.clone());
-                is_gone |= move_ledger(&twin, &mut graph, &mut dice, bug).await;
+                let dice = (&mut dice, &mut lost);
+                is_gone |= move_ledger(&twin, &mut graph, dice, bug).await;
             }
             6 | 7 => decide(&twin, &graph, &mut dice).await,
             2 => {
@@ -354,7 +355,12 @@ async fn switch(twin: &Twin, graph: &Graph, node: &NodeName, on: bool) {
 
 /// The ledger goes to the next node: since the text says so, since its keeper is cut off, since it lost
 /// its disk, or since all copies are gone too: then it says so.
-async fn move_ledger(twin: &Twin, graph: &mut Graph, dice: &mut Dice, bug: Option<Bug>) -> bool {
+async fn move_ledger(
+    twin: &Twin,
+    graph: &mut Graph,
+    (dice, lost): (&mut Dice, &mut bool),
+    bug: Option<Bug>,
+) -> bool {
     let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
     let old = graph.keeper.clone();
     let at = nodes.iter().position(|node| *node == old).unwrap_or(0);
@@ -368,6 +374,10 @@ async fn move_ledger(twin: &Twin, graph: &mut Graph, dice: &mut Dice, bug: Optio
     let is_in_doubt = |head: &Head| head.in_flight.is_some() || !head.pins.is_empty();
     if graph.workloads.values().any(is_bad) || !seen.is_ok_and(|s| !is_in_doubt(&s.ledger.head)) {
         how = how.min(6);
+        // Nor is the last copy lost then.
+        if how == 6 && twin.world().ledgers().len() < 2 {
+            how = 5;
+        }
     }
     if how < 6 {
         graph.keeper = nodes[(at + 1) % nodes.len()].clone();
@@ -375,7 +385,9 @@ async fn move_ledger(twin: &Twin, graph: &mut Graph, dice: &mut Dice, bug: Optio
     // A line that had no copy yet was nothing that anything was done on.
     // Nor has one a copy where all other nodes were left, or do not answer.
     let few = graph.nodes.values().any(|node| node.intake == Intake::Retired);
-    let alone = twin.world().ledgers().len() < 2 && (few || twin.world().running().is_empty());
+    let alone = few || *lost || twin.world().running().is_empty();
+    let alone = twin.world().ledgers().len() < 2 && alone;
+    *lost |= how == 6;
     tell(|| format!("the ledger is to go from {old} to {}, in way {how}\n", graph.keeper));
     match how {
         0..3 => {}

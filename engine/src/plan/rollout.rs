@@ -168,6 +168,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     let old = before.filter(|_| beside).map(|before| template_digest(&before.template));
     let old = old.as_ref();
     let mut fresh = BTreeSet::new();
+    // New ones on nodes that did not answer: nobody there gives the traffic back.
+    let mut unseen = 0;
     let by_ordinal = by_ordinal(case);
     if beside {
         moves.stage = stage(case, &digest);
@@ -234,6 +236,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             // Only what goes into a table has to have been led to by one: traffic waits for a gate.
             let gated = if wanted.ports.is_empty() { pod.proven } else { pod.led };
             if !pod.is_known() {
+                unseen += u32::from(beside && pod.placed.digest == digest);
                 let waits = if wanted.ports.is_empty() {
                     (!pod.proven).then_some("is not known to be ready until that node answers")
                 } else {
@@ -347,7 +350,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         decision.behind.contains(id) || case.world.pods.get(id).is_some_and(Here::may_serve)
     };
     let unbacked = moves.begun.iter().filter(|one| !one.out.iter().any(backs)).count();
-    let unbacked = if stage == Stage::Passed { u32::try_from(unbacked).unwrap_or(0) } else { 0 };
+    let unbacked = u32::try_from(unbacked).unwrap_or(0) + unseen;
+    let unbacked = if stage == Stage::Passed { unbacked } else { 0 };
     let weighs = !wanted.ports.is_empty() && before.is_some_and(|before| !before.ports.is_empty());
     // Nothing is rolled out, and so watched, while that is paused.
     // Whoever is one too many of the release before has a part of the traffic until the new one was watched.
