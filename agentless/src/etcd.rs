@@ -50,6 +50,9 @@ const CALL: Duration = Duration::from_secs(10);
 const TRIES: u32 = 6;
 /// Pause between two of them: a cluster that lost its leader has another one within a second or two.
 const PAUSE: Duration = Duration::from_millis(700);
+/// How often a lock is tried to be given back, and the pause between two tries.
+const REVOKES: u32 = 5;
+const REVOKE_PAUSE: Duration = Duration::from_millis(200);
 
 /// A certificate and its key, as PEM.
 pub type Certified = (Vec<u8>, Vec<u8>);
@@ -412,8 +415,19 @@ impl Cluster {
             return;
         }
         let Ok(client) = self.client().await else { return };
+        // A member that is gone takes a request with it now and then; what is not given back others wait for.
         for lease in held {
-            let _ = client.lease_client().revoke(lease).await;
+            for _ in 0..REVOKES {
+                match client.lease_client().revoke(lease).await {
+                    Ok(_) => break,
+                    Err(etcd_client::Error::GRpcStatus(status))
+                        if status.code() == tonic::Code::NotFound =>
+                    {
+                        break;
+                    }
+                    Err(_) => tokio::time::sleep(REVOKE_PAUSE).await,
+                }
+            }
         }
     }
 
