@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::clock::Clock;
 use super::event::Watch;
-use super::executor::{Executor, OnGateFailed, Report};
+use super::executor::{Executor, Notes, Report};
 use super::host::{Host, HostError, LockClaim, Refusal};
 use super::journal::Journal;
 use super::ledger::{LedgerFault, Writer, lock_copies};
@@ -362,7 +362,7 @@ struct Pins<'a, 'b, H, C> {
     tenure: &'a Tenure<'a, H>,
 }
 
-impl<H: Host, C: Clock> OnGateFailed for Pins<'_, '_, H, C> {
+impl<H: Host, C: Clock> Notes for Pins<'_, '_, H, C> {
     async fn fenced(&mut self, node: &NodeName, why: &str) -> Result<(), String> {
         let what = Override::Fenced { node: node.clone(), by_plan: true };
         let entry = Entry::Override { what, why: why.to_owned(), until_ms: None };

@@ -78,7 +78,7 @@ pub struct Report {
 }
 
 /// What the ledger is told in the midst of an apply, before what follows from it.
-pub trait OnGateFailed {
+pub trait Notes {
     /// Writes that a node is switched off. `Err` keeps what waits for that from starting.
     fn fenced(
         &mut self,
@@ -171,11 +171,11 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
     ///
     /// # Errors
     /// Only if the journal cannot be written: nothing may start then.
-    pub async fn run<J: Journal, G: OnGateFailed>(
+    pub async fn run<J: Journal, G: Notes>(
         &self,
         body: &PlanBody,
         journal: &mut J,
-        on_gate_failed: &mut G,
+        notes: &mut G,
     ) -> std::io::Result<Report> {
         let mut report = Report::default();
         let mut progress = Progress { next: body.next_step(), ..Progress::default() };
@@ -200,7 +200,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     &mut progress,
                     &mut report,
                     &mut records,
-                    on_gate_failed,
+                    notes,
                 )
                 .await;
             }
@@ -239,13 +239,13 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 }
             };
             let Some((step, end)) = next else { break };
-            let end = note_fence(&step, end, on_gate_failed).await;
+            let end = note_fence(&step, end, notes).await;
             self.take(step, end, &mut progress, &mut report, &mut records).await;
             // What ended at the same moment shares the next durable write.
             while let std::task::Poll::Ready(Some((step, end))) =
                 futures_util::poll!(running.next())
             {
-                let end = note_fence(&step, end, on_gate_failed).await;
+                let end = note_fence(&step, end, notes).await;
                 self.take(step, end, &mut progress, &mut report, &mut records).await;
             }
             halt.tell(progress.halted.keys());
@@ -338,7 +338,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
 
     /// A branch's gate failed, or somebody asked for it, and nothing of it runs any more: pin, then undo.
     #[expect(clippy::too_many_arguments, reason = "the loop's state, handed on once")]
-    async fn go_back<G: OnGateFailed>(
+    async fn go_back<G: Notes>(
         &self,
         body: &PlanBody,
         branch: &WorkloadName,
@@ -347,7 +347,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         progress: &mut Progress,
         report: &mut Report,
         records: &mut Vec<Record>,
-        on_gate_failed: &mut G,
+        notes: &mut G,
     ) {
         let why = refused.words();
         // What ran before does not run any more either: going back once more would be for ever.
@@ -363,7 +363,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
             return;
         }
         let Refused { why: reason, who } = &refused;
-        if let Err(problem) = on_gate_failed.pin(branch, reason, who.as_deref()).await {
+        if let Err(problem) = notes.pin(branch, reason, who.as_deref()).await {
             report.problems.push(format!("{branch} could not be pinned: {problem}"));
             return;
         }
@@ -742,12 +742,12 @@ impl Report {
 }
 
 /// A node counts as switched off once the ledger says it: whoever goes on from here knows it then.
-async fn note_fence<G: OnGateFailed>(step: &Step, end: End, on_gate_failed: &mut G) -> End {
+async fn note_fence<G: Notes>(step: &Step, end: End, notes: &mut G) -> End {
     let (Work::Fence { command, since_ms }, End::Done { note }) = (&step.work, &end) else {
         return end;
     };
     let why = format!("`{}`, silent since {}", command.join(" "), utc(*since_ms));
-    match on_gate_failed.fenced(&step.node, &why).await {
+    match notes.fenced(&step.node, &why).await {
         Ok(()) => End::Done { note: note.clone() },
         Err(problem) => End::Failed { why: format!("it is off, and that is not noted: {problem}") },
     }

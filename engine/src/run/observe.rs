@@ -21,14 +21,22 @@ pub async fn observe<H: Host>(host: &H, graph: &Graph) -> Observation {
         let mut mark = None;
         let view = match host.observe(name, &graph.tenant).await {
             Ok(seen) => NodeView::Seen(Box::new(seen)),
-            Err(HostError::Unreachable { node: _, layer, why }) => {
-                if matches!(layer, Layer::Containerd | Layer::Forwarding | Layer::Permission) {
-                    mark = host.ledger_mark(name, &graph.tenant).await.ok().flatten();
-                }
-                let silent = matches!(layer, Layer::Dns | Layer::Tcp);
-                NodeView::Unknown { why: format!("{layer}: {why}"), silent }
+            Err(error) => {
+                let silent = error.is_silence();
+                let why = match error {
+                    HostError::Unreachable { node: _, layer, why } => {
+                        if matches!(
+                            layer,
+                            Layer::Containerd | Layer::Forwarding | Layer::Permission
+                        ) {
+                            mark = host.ledger_mark(name, &graph.tenant).await.ok().flatten();
+                        }
+                        format!("{layer}: {why}")
+                    }
+                    other => other.to_string(),
+                };
+                NodeView::Unknown { why, silent }
             }
-            Err(error) => NodeView::Unknown { why: error.to_string(), silent: false },
         };
         (name, view, mark)
     });
