@@ -23,8 +23,10 @@ use berth_engine::run::record;
 use berth_engine::run::relocate::{Wish, relocate};
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
 
+use self::texts::{
+    Lineages, is_fenced, is_renamed, is_replaced, is_switched_off, renamed, retiring, waits,
+};
 pub use self::texts::{canary, shop_by, text};
-use self::texts::{is_fenced, is_renamed, is_replaced, is_switched_off, renamed, retiring, waits};
 use crate::drive::{agreed, apply, apply_by, plan, tell, turn};
 use crate::planted::{Bug, Engine};
 use crate::project::{image, world};
@@ -138,12 +140,20 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     let nodes: Vec<_> = graph.nodes.keys().cloned().collect();
     twin.world().add_foreign(&nodes[1], "redis-test");
     let (mut is_gone, mut lost, mut before) = (false, false, BTreeSet::new());
+    let mut lineages = Lineages::default();
+    if is_renamed(seed) {
+        lineages.begin(&twin, &graph);
+    }
     for _ in 0..2 + dice.roll(6) {
         match dice.roll(8) {
             0 | 1 => {
                 let next =
                     waits(seed, Graph { keeper: graph.keeper.clone(), ..retiring(&mut dice) });
-                graph = if is_renamed(seed) { renamed(&graph, next, &dice) } else { next };
+                graph = if is_renamed(seed) {
+                    lineages.renamed(&twin, &graph, renamed(&graph, next, &dice))
+                } else {
+                    next
+                };
             }
             4 | 5 if seed % 5 == 3 => {
                 before.insert(graph.keeper.clone());
@@ -563,9 +573,6 @@ async fn take_turn(
             |(name, branch): (&WorkloadName, &Branch)| (name.clone(), branch.floor as usize);
         if floors {
             engine.twin().world().plan_floors(body.branches.iter().map(floor).collect());
-        }
-        for (pod, placed) in &body.expected {
-            engine.twin().world().own(pod, &placed.workload);
         }
         engine.distort_plan(&mut body);
         let applied = apply_by(clock, engine, graph, &seen, &body).await;

@@ -112,8 +112,8 @@ pub struct World {
     nodes: BTreeMap<NodeName, TwinNode>,
     behaviours: BTreeMap<ImageDigest, Behaviour>,
     forbidden: BTreeSet<ImageDigest>,
-    /// Whose pods are by what plans say, whatever their nodes call them.
-    owners: BTreeMap<PodId, WorkloadName>,
+    /// Which of the services that there ever were has a name now, where one name had several.
+    lineages: BTreeMap<WorkloadName, u64>,
     /// Whose replicas may run twice while a node is cut off.
     may_double: BTreeSet<WorkloadName>,
     /// What Prometheus answers to any query.
@@ -220,6 +220,8 @@ impl TwinNode {
 #[derive(Debug)]
 struct TwinPod {
     spec: PodSpec,
+    /// Of which service it is, whatever that was called since; by its name if absent.
+    lineage: Option<u64>,
     started: tokio::time::Instant,
     running: bool,
     by_hand: bool,

@@ -1,11 +1,14 @@
 //! The texts of random histories: any of them, and those that follow one.
 
+use std::collections::BTreeMap;
+
 use berth_engine::plan::graph::{
     CanaryStep, Check, Graph, Intake, Metric, Mount, OnUnreachable, Scale, Strategy, Volume,
 };
 use berth_engine::plan::names::{ImageDigest, VolumeName, WorkloadName};
 use berth_engine::plan::observation::{OnDelete, VolumeSpec};
 use berth_engine::plan::unreachable;
+use berth_engine::run::twin::Twin;
 
 use super::Dice;
 use crate::project::{ROLLING, fleet, image, node, sidecar, web, with};
@@ -125,6 +128,45 @@ pub(super) fn renamed(before: &Graph, mut next: Graph, dice: &Dice) -> Graph {
         mounts.filter(|mount| mount.volume == one).for_each(|mount| mount.volume = has.clone());
     }
     next
+}
+
+/// Which of the services that a history had has which name, for the twin: it believes no engine in this.
+#[derive(Debug, Default)]
+pub(super) struct Lineages {
+    now: BTreeMap<WorkloadName, u64>,
+    next: u64,
+}
+
+impl Lineages {
+    /// Names the services of the first text.
+    pub(super) fn begin(&mut self, twin: &Twin, graph: &Graph) {
+        for name in graph.workloads.keys() {
+            self.now.insert(name.clone(), self.next);
+            twin.world().called(name, self.next);
+            self.next += 1;
+        }
+    }
+
+    /// Goes on to the text that follows one. What left a text and comes again is what it was: a text that was
+    /// never applied changes nothing, and nobody tells the twin which was.
+    pub(super) fn renamed(&mut self, twin: &Twin, before: &Graph, next: Graph) -> Graph {
+        for (new, old) in &next.moved.workloads {
+            if let Some(lineage) = self.now.get(old).copied() {
+                self.now.insert(new.clone(), lineage);
+                twin.world().called(new, lineage);
+            }
+        }
+        let anew = next.workloads.keys().filter(|name| {
+            let says = next.moved.workloads.contains_key(*name);
+            !says && !before.workloads.contains_key(*name) && name.as_str() != "api"
+        });
+        for name in anew {
+            self.now.insert(name.clone(), self.next);
+            twin.world().called(name, self.next);
+            self.next += 1;
+        }
+        next
+    }
 }
 
 /// A canary by weights in hundredths of a percent, each watched for so long.

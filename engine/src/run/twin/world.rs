@@ -206,9 +206,19 @@ impl World {
         self.floors.insert(workload.clone(), replicas);
     }
 
-    /// Says whose a pod is, by a plan.
-    pub fn own(&mut self, pod: &PodId, workload: &WorkloadName) {
-        self.owners.insert(pod.clone(), workload.clone());
+    /// Says which service has a name from now on: one that is renamed is the same one, and one that is given a name anew
+    /// is another.
+    pub fn called(&mut self, name: &WorkloadName, lineage: u64) {
+        self.lineages.insert(name.clone(), lineage);
+    }
+
+    /// Whether a pod that is made is of the same replica as one that is there.
+    fn is_same(&self, pod: &PodSpec, id: &PodId, there: &TwinPod) -> bool {
+        let same = match (self.lineages.get(&pod.workload), there.lineage) {
+            (Some(made), Some(there)) => *made == there,
+            (Some(_), None) | (None, _) => there.spec.workload == pod.workload,
+        };
+        same && id.ordinal == pod.id.ordinal
     }
 
     /// Says that a plan is at hand, and which floors it promises, beside those that stand.
@@ -302,8 +312,7 @@ impl World {
         };
         for (other, node) in self.nodes.iter().filter(|(other, _)| *other != name) {
             for (id, there) in &node.pods {
-                let owner = self.owners.get(id).unwrap_or(&there.spec.workload);
-                let same = id.ordinal == pod.id.ordinal && *owner == pod.workload;
+                let same = self.is_same(pod, id, there);
                 if id == &pod.id {
                     found.push(format!("{id} is made on {name}, and is on {other}"));
                 } else if same
@@ -376,15 +385,17 @@ impl World {
             Action::EnsurePod { pod } if !pod.mounts.is_empty() => {
                 let mut pods = self.nodes.values().flat_map(|node| &node.pods);
                 pods.any(|(id, other)| {
-                    let owner = self.owners.get(id).unwrap_or(&other.spec.workload);
-                    let same =
-                        id != &pod.id && id.ordinal == pod.id.ordinal && *owner == pod.workload;
+                    let same = id != &pod.id && self.is_same(pod, id, other);
                     same && !other.spec.mounts.is_empty()
                 })
             }
             _ => false,
         };
         self.recorded.extend(action.writes().into_iter().map(|write| (name.clone(), write)));
+        let lineage = match action {
+            Action::EnsurePod { pod } => self.lineages.get(&pod.workload).copied(),
+            _ => None,
+        };
         let Some(node) = self.nodes.get_mut(name) else { return Err(Refusal::NotLocked) };
         match action {
             Action::EnsureNetwork { network } => node.network = Some(network.clone()),
@@ -444,6 +455,7 @@ impl World {
                 node.pods.retain(|id, there| *id != pod.id || there.intact);
                 node.pods.entry(pod.id.clone()).or_insert_with(|| TwinPod {
                     spec: PodSpec::clone(pod),
+                    lineage,
                     started: tokio::time::Instant::now(),
                     running: true,
                     by_hand: false,
