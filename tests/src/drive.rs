@@ -13,6 +13,7 @@ use berth_engine::run::event::Event;
 use berth_engine::run::host::Host;
 use berth_engine::run::journal::MemoryJournal;
 use berth_engine::run::observe::{Survey, survey};
+use berth_engine::run::twin::{Fault, Twin};
 
 /// What an engine did.
 pub struct Turn {
@@ -137,6 +138,24 @@ pub async fn apply_by<H: Host, C: Clock>(
         commit: None,
     };
     apply.apply(planned, &mut MemoryJournal::default()).await
+}
+
+/// Applies as one of a twin's engines, while a fault meets a call; whether it came to that.
+pub async fn apply_struck(
+    twin: &Twin,
+    engine: &Twin,
+    (graph, survey, body): (&Graph, &Survey, &PlanBody),
+    (at, fault): (u64, Fault),
+) -> bool {
+    let before = twin.world().calls();
+    twin.world().fault_in(at, fault);
+    let hit = tokio::select! {
+        biased;
+        _ = apply(engine, graph, survey, body) => twin.world().calls() - before > at,
+        () = engine.killed() => true,
+    };
+    twin.world().clear_faults();
+    hit
 }
 
 /// The longest that anything simulated may take. An engine that waits for itself, or for ever, ends here: what

@@ -14,9 +14,8 @@ use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_engine::plan::{rebuild, render};
 use berth_engine::run::record;
 use berth_engine::run::twin::{Behaviour, Twin};
-use berth_tests::drive::{apply, plan, simulate, turn};
+use berth_tests::drive::{apply_struck, plan, simulate, turn};
 use berth_tests::history::{FAULTS, OTHER_FAULTS, settle};
-use berth_tests::planted::Engine;
 use berth_tests::project::{ROLLING, fleet, image, node, web, with, world};
 
 fn name(name: &str) -> WorkloadName {
@@ -156,16 +155,10 @@ fn one_fault_at_every_call_of_a_rename() {
                 let twin = world(&from);
                 turn(&twin, &from, Goal::Converge).await;
                 let before = observed(&twin, &from).await;
-                let engine = Engine::new(twin.another_engine(), None);
+                let engine = twin.another_engine();
                 let (survey, body) = plan(&engine, &to, Goal::Converge).await;
-                let calls = twin.world().calls();
-                twin.world().fault_in(at, fault);
-                let hit = tokio::select! {
-                    biased;
-                    _ = apply(&engine, &to, &survey, &body) => twin.world().calls() - calls > at,
-                    () = engine.killed() => true,
-                };
-                twin.world().clear_faults();
+                let what = (&to, &survey, &body);
+                let hit = apply_struck(&twin, &engine, what, (at, fault)).await;
                 tokio::time::sleep(std::time::Duration::from_secs(5)).await;
                 settle(&twin, &to, None).await.expect("settled");
                 let now = observed(&twin, &to).await;

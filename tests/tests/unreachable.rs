@@ -15,7 +15,7 @@ use berth_engine::plan::whatif::Suppose;
 use berth_engine::run::observe::survey;
 use berth_engine::run::record;
 use berth_engine::run::twin::{Fault, Twin};
-use berth_tests::drive::{apply, plan_at, simulate, turn_at};
+use berth_tests::drive::{apply, apply_struck, plan_at, simulate, turn_at};
 use berth_tests::history::{FAULTS, OTHER_FAULTS, canary};
 use berth_tests::project::{ROLLING, fleet, image, web, with, world};
 
@@ -293,18 +293,6 @@ fn fenced_after_1m() -> Graph {
 #[test]
 fn a_silent_node_is_switched_off_before_anything_takes_its_place() {
     simulate(async {
-        let graph = fenced_after_1m();
-        let twin = started(&graph).await;
-        let home = twin.world().running().first().expect("one runs").0.clone();
-        twin.world().set_cut(&home, true);
-        if home == graph.keeper {
-            return;
-        }
-        turn_at(&twin, &graph, Goal::Converge, T0).await;
-        let (_, early) = plan_at(&twin, &graph, Goal::Converge, T0 + MINUTE - 1).await;
-        assert!(early.is_empty(), "{}", words(&early));
-    });
-    simulate(async {
         let mut graph = fenced_after_1m();
         // Not on the keeper, without which there is no ledger.
         graph.workloads.values_mut().for_each(|w| {
@@ -314,6 +302,8 @@ fn a_silent_node_is_switched_off_before_anything_takes_its_place() {
         let home = twin.world().running().first().expect("one runs").0.clone();
         twin.world().set_cut(&home, true);
         turn_at(&twin, &graph, Goal::Converge, T0).await;
+        let (_, early) = plan_at(&twin, &graph, Goal::Converge, T0 + MINUTE - 1).await;
+        assert!(early.is_empty(), "{}", words(&early));
         let (seen, body) = plan_at(&twin, &graph, Goal::Converge, T0 + MINUTE).await;
         let text = render::text(&body, &seen.observation);
         assert!(
@@ -386,14 +376,8 @@ fn one_fault_at_every_call_of_a_fence() {
                 turn_at(&twin, &graph, Goal::Converge, T0).await;
                 let engine = twin.another_engine();
                 let (seen, body) = plan_at(&engine, &graph, Goal::Converge, T0 + MINUTE).await;
-                let before = twin.world().calls();
-                twin.world().fault_in(at, fault);
-                let hit = tokio::select! {
-                    biased;
-                    _ = apply(&engine, &graph, &seen, &body) => twin.world().calls() - before > at,
-                    () = engine.killed() => true,
-                };
-                twin.world().clear_faults();
+                let what = (&graph, &seen, &body);
+                let hit = apply_struck(&twin, &engine, what, (at, fault)).await;
                 tokio::time::sleep(Duration::from_secs(5)).await;
                 for turn in 2..6 {
                     turn_at(&twin.another_engine(), &graph, Goal::Converge, T0 + turn * MINUTE)
@@ -454,14 +438,8 @@ fn one_fault_at_every_call_of_a_replacement() {
                 turn_at(&twin, &graph, Goal::Converge, T0).await;
                 let engine = twin.another_engine();
                 let (seen, body) = plan_at(&engine, &graph, Goal::Converge, T0 + 5 * MINUTE).await;
-                let before = twin.world().calls();
-                twin.world().fault_in(at, fault);
-                let hit = tokio::select! {
-                    biased;
-                    _ = apply(&engine, &graph, &seen, &body) => twin.world().calls() - before > at,
-                    () = engine.killed() => true,
-                };
-                twin.world().clear_faults();
+                let what = (&graph, &seen, &body);
+                let hit = apply_struck(&twin, &engine, what, (at, fault)).await;
                 for turn in 6..9 {
                     turn_at(&twin.another_engine(), &graph, Goal::Converge, T0 + turn * MINUTE)
                         .await;
