@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use berth_engine::plan::action::{Action, Peer, Write};
+use berth_engine::plan::action::{Action, Write};
 use berth_engine::plan::etcd;
 use berth_engine::plan::ledger::Mark;
 use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::NodeObservation;
-use berth_engine::run::host::{Ask, Host, HostError, Layer, LockClaim, ProbeTarget, Ran};
+use berth_engine::run::host::{Ask, Host, HostError, Layer, LockClaim, ProbeTarget, Ran, Supplies};
 
 use crate::connect::dial::{Dialer, Options, Target};
 use crate::etcd::Cluster;
@@ -139,11 +139,11 @@ impl SshHost {
 async fn perform(
     writer: &Writer<'_>,
     action: &Action,
-    peers: &[Peer],
+    supplies: &Supplies<'_>,
     options: &Options,
 ) -> Result<(), Fault> {
     match action {
-        Action::EnsureNetwork { network } => network::ensure(writer, network, peers).await,
+        Action::EnsureNetwork { network } => network::ensure(writer, network, supplies.peers).await,
         Action::InstallReflex { reflex, version } => {
             reflex::install(writer, *reflex, *version).await
         }
@@ -155,7 +155,7 @@ async fn perform(
             volume::ensure(writer, tenant, volume, spec).await
         }
         Action::RemoveVolume { tenant, volume } => volume::remove(writer, tenant, volume).await,
-        Action::EnsurePod { pod } => pod::ensure::ensure(writer, pod).await,
+        Action::EnsurePod { pod } => pod::ensure::ensure(writer, pod, supplies.contents).await,
         Action::SwapEndpoint { tenant, endpoint } => endpoint::swap(writer, tenant, endpoint).await,
         Action::RemovePod { tenant, pod, grace_ms } => {
             pod::remove::clear(writer, &tenant.namespace(), &pod.to_string(), *grace_ms).await
@@ -211,7 +211,7 @@ impl Host for SshHost {
         &self,
         node: &NodeName,
         action: &Action,
-        peers: &[Peer],
+        supplies: &Supplies<'_>,
         deadline: Duration,
     ) -> Result<(), HostError> {
         let link = self.link(node)?;
@@ -221,7 +221,7 @@ impl Host for SshHost {
         let what = write.to_string();
         let done = async {
             let writer = link.writer(write)?;
-            let write = perform(&writer, action, peers, &self.options);
+            let write = perform(&writer, action, supplies, &self.options);
             match tokio::time::timeout(deadline, write).await {
                 Ok(done) => done,
                 Err(_) => Err(Fault::Lost(format!("{what}: no answer in {deadline:?}"))),

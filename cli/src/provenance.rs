@@ -122,7 +122,9 @@ pub(crate) fn places(project: &Project, body: &PlanBody) -> Places {
 
 /// The place that had the last word on a field, or on what it is in; none where that is a default.
 fn place(resource: &Resource, path: &str, snapshot: &Snapshot) -> Option<Place> {
-    let mut path = path;
+    // A file's own lines, and whose it is, are where the file is.
+    let mut path = path.split_once(" line ").map_or(path, |(file, _)| file);
+    path = path.strip_suffix(" mode").unwrap_or(path);
     while !path.is_empty() {
         if let Some(last) = resource.origins().chain(path).last() {
             return Some(Place::of(&last.span, snapshot)).filter(|place| !place.library());

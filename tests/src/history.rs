@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_engine::plan::body::{Blocked, Branch, Goal, PlanBody};
 use berth_engine::plan::canon::release_digest;
+use berth_engine::plan::content::Contents;
 use berth_engine::plan::graph::{Graph, Intake, Workload};
 use berth_engine::plan::ledger::{Entry, Head, Pin};
 use berth_engine::plan::moved;
@@ -499,7 +500,8 @@ async fn decide(twin: &Twin, graph: &Graph, dice: &mut Dice) {
             let (why, who) = ("a bad day".to_owned(), Some("sim@test".to_owned()));
             let (stands, revision) = (Some(Box::new(stands)), head.revision);
             let pin = Box::new(Pin { rejected, stands, why, revision, at_ms: 1, who });
-            return write(&engine, graph, &seen, Entry::Pin { workload, pin }).await;
+            let contents = contents_ever(&seen);
+            return write(&engine, graph, &seen, Entry::Pin { workload, pin, contents }).await;
         }
     };
     let entry = Entry::Override { what, why: "a test".to_owned(), until_ms: None };
@@ -517,6 +519,16 @@ fn earlier(seen: &Survey, workload: &WorkloadName) -> Option<Workload> {
         releases.extend(now.cloned());
     }
     releases.len().checked_sub(2).and_then(|index| releases.get(index).cloned())
+}
+
+/// What was in files that the ledger knew at any time.
+fn contents_ever(seen: &Survey) -> Contents {
+    let (mut head, mut contents) = (Head::default(), Contents::default());
+    for line in &seen.ledger.lines {
+        head.advance(line);
+        contents.extend(&head.contents);
+    }
+    contents
 }
 
 async fn write(engine: &Twin, graph: &Graph, seen: &Survey, entry: Entry) {

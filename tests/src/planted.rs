@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use berth_engine::plan::action::{Action, Backend, Endpoint, Peer, PodSpec};
+use berth_engine::plan::action::{Action, Backend, Endpoint, PodSpec};
 use berth_engine::plan::after::After;
 use berth_engine::plan::body::{Gate, PlanBody, Step, Work};
+use berth_engine::plan::content::Contents;
 use berth_engine::plan::ledger::Mark;
 use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::{NodeObservation, NodeView, PodStatus};
 use berth_engine::plan::overrides::{Override, Standing};
-use berth_engine::run::host::{Ask, Host, HostError, LockClaim, ProbeTarget, Ran};
+use berth_engine::run::host::{Ask, Host, HostError, LockClaim, ProbeTarget, Ran, Supplies};
 use berth_engine::run::observe::Survey;
 use berth_engine::run::twin::Twin;
 
@@ -78,6 +79,8 @@ bugs! {
     GenerationsAreForgotten,
     /// The ledger's pins are not looked at.
     PinsAreForgotten,
+    /// What was in the files of earlier releases is not looked at.
+    FilesAreForgotten,
     /// Where the ledger last knew pods to be is not looked at.
     PlacesAreForgotten,
     /// Overrides are not looked at.
@@ -199,6 +202,7 @@ impl Engine {
         match self.bug {
             Some(Bug::GenerationsAreForgotten) => head.generations.clear(),
             Some(Bug::PinsAreForgotten) => head.pins.clear(),
+            Some(Bug::FilesAreForgotten) => head.contents = Contents::default(),
             Some(Bug::PlacesAreForgotten) => {
                 head.placed.clear();
                 head.in_flight = None;
@@ -469,11 +473,11 @@ impl Host for Engine {
         &self,
         node: &NodeName,
         action: &Action,
-        peers: &[Peer],
+        supplies: &Supplies<'_>,
         deadline: Duration,
     ) -> Result<(), HostError> {
         let Some(action) = self.distorted(action) else { return Ok(()) };
-        match self.twin.perform(node, &action, peers, deadline).await {
+        match self.twin.perform(node, &action, supplies, deadline).await {
             Err(HostError::Unreachable { .. }) if self.has(Bug::RefusedIsDone) => Ok(()),
             other => other,
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_engine::plan::action::{ImageSource, Protocol};
 use berth_engine::plan::companion::{Companion, Role};
+use berth_engine::plan::content::Contents;
 use berth_engine::plan::graph::{
     Fill, Graph, Intake, Limits, Moved, Node, OnFail, OnUnreachable, Overcommit, Placement,
     PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
@@ -54,6 +55,7 @@ pub fn fleet(nodes: u32) -> Graph {
         quota: None,
         fill: Fill::Even,
         moved: Moved::default(),
+        contents: Contents::default(),
     }
 }
 
@@ -67,6 +69,7 @@ pub fn sidecar(image: ImageDigest) -> Companion {
         command: Vec::new(),
         args: Vec::new(),
         env: BTreeMap::new(),
+        files: BTreeMap::new(),
         resources: Requests { cpu_millis: 10, memory_bytes: 8 << 20, ..Requests::default() },
         limits: Limits::default(),
         share: BTreeMap::new(),
@@ -83,6 +86,7 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             command: Vec::new(),
             args: Vec::new(),
             env: BTreeMap::new(),
+            files: BTreeMap::new(),
             resources: Requests { cpu_millis: 100, memory_bytes: 64 << 20, ..Requests::default() },
             overhead: Requests::default(),
             limits: Limits::default(),

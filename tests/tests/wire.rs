@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use berth_engine::plan::body::Goal;
-use berth_engine::plan::graph::{Graph, Intake, Strategy};
+use berth_engine::plan::content::File;
+use berth_engine::plan::graph::{Graph, Intake, Strategy, Workload};
 use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::names::{ImageDigest, WorkloadName};
 use berth_engine::plan::render;
@@ -88,6 +89,12 @@ fn wrong(fleet: &Fleet, graph: &Graph) -> Vec<String> {
             if !here.tasks.contains_key(&container.id) || !wired || !files.contains(&container.id) {
                 wrong.push(format!("{name}: {} is half there", container.id));
             }
+            let written = state.files.tenants[&space].written.get(&container.id);
+            let written: BTreeSet<String> =
+                written.into_iter().flat_map(|all| all.values()).cloned().collect();
+            if !files_of(graph).contains(&written) {
+                wrong.push(format!("{name}: {} has the files {written:?}", container.id));
+            }
             let image = ImageDigest::new(container.labels["berth.dev/image"].clone());
             if !images.contains(&image) {
                 wrong.push(format!("{name}: {} is of another release", container.id));
@@ -131,7 +138,21 @@ fn wrong(fleet: &Fleet, graph: &Graph) -> Vec<String> {
     wrong
 }
 
-/// A service of three replicas, with a container beside each.
+/// The files of each workload's pods, as the fake node notes them, with the sum of what is in them.
+fn files_of(graph: &Graph) -> BTreeSet<BTreeSet<String>> {
+    let of = |workload: &Workload| {
+        let beside = workload.template.companions.iter().flat_map(|one| one.files.values());
+        let files = workload.template.files.values().chain(beside);
+        let words = |file: &File| {
+            let File { content, mode, user, group } = file;
+            format!("{mode:03o} {user}:{group} {}", content.as_str())
+        };
+        files.map(words).collect()
+    };
+    graph.workloads.values().map(of).collect()
+}
+
+/// A service of three replicas, with a container beside each, and a file for both.
 fn shop(
     image: &ImageDigest,
     beside: &ImageDigest,
@@ -144,9 +165,16 @@ fn shop(
         berth_engine::plan::action::ImageSource::Layout(format!("images/{name}"));
     let mut companion = sidecar(beside.clone());
     companion.source = berth_engine::plan::action::ImageSource::Layout("images/beside".to_owned());
-    workload.template.companions.push(companion);
     workload.template.grace_ms = 200;
-    with(fleet(3), "web", workload)
+    let mut graph = fleet(3);
+    let path = "/etc/web.toml".to_owned();
+    let content = graph.contents.add(format!("release = \"{name}\"\n"));
+    let file = File { mode: 0o440, user: 1000, group: 1000, ..File::of(content) };
+    companion.files.insert(path.clone(), file);
+    let content = graph.contents.add(format!("it's {name}\n"));
+    workload.template.files.insert(path, File::of(content));
+    workload.template.companions.push(companion);
+    with(graph, "web", workload)
 }
 
 /// How many texts there are.

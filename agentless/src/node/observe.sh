@@ -1,7 +1,7 @@
 # What the kernel and our files know, one fact a line: "KEY VALUE…". The engine reads it without
 # the lock; nothing here writes.
 observe() {
-  local line key value file name fields
+  local line key value file name fields spoilt=
   read -r value </etc/machine-id && printf 'machine %s\n' "$value"
   while read -r key value _; do [ "$key" = MemTotal: ] && printf 'memory %s\n' "$value" && break; done </proc/meminfo
   printf 'cpus %s\n' "$(nproc)"
@@ -31,10 +31,13 @@ observe() {
   for file in "/etc/berth/tenants/$1"/endpoints/*.json; do
     [ -r "$file" ] && IFS= read -r line <"$file" && printf 'endpoint %s\n' "$line"
   done
+  # The files of pods that are not what the text said any more.
+  compgen -G "/etc/berth/tenants/$1/pods/*/sums" >/dev/null &&
+    spoilt=$(cat "/etc/berth/tenants/$1"/pods/*/sums 2>/dev/null | sha256sum -c --quiet 2>/dev/null)
   for file in "/etc/berth/tenants/$1"/pods/*; do
     name=${file##*/}
     [ -d "$file" ] || continue
-    if [ -e "/run/netns/$1-$name" ]; then printf 'wired %s\n' "$name"; else printf 'unwired %s\n' "$name"; fi
+    if [ -e "/run/netns/$1-$name" ] && [ "${spoilt#*"$file/files/"}" = "$spoilt" ]; then printf 'wired %s\n' "$name"; else printf 'unwired %s\n' "$name"; fi
   done
   for file in /var/lib/berth/volumes/*/*/note.json; do
     [ -r "$file" ] && IFS= read -r line <"$file" || continue

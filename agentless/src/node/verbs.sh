@@ -139,6 +139,20 @@ pod_up() {
   [ -z "$8" ] || { put "$dir/live" "$8" && live_timer; }
 }
 
+# files_up NAMESPACE ID (NAME MODE USER:GROUP SUM BASE64)...: files of the text for a pod's containers, and what is in
+# them by its sum, for `observe`.
+files_up() {
+  local dir=/etc/berth/tenants/$1/pods/$2
+  shift 2
+  rm -rf "$dir/files" && mkdir -p "$dir/files" && : >"$dir/sums" || return
+  while [ $# -ge 5 ]; do
+    printf '%s' "$5" | base64 -d >"$dir/files/$1" && chown "$3" "$dir/files/$1" && chmod "$2" "$dir/files/$1" || return
+    printf '%s  %s\n' "$4" "$dir/files/$1" >>"$dir/sums"
+    shift 5
+  done
+  sha256sum -c --quiet "$dir/sums" && sync "$dir"/files/* "$dir/sums"
+}
+
 # pod_down NAMESPACE ID: all that pod_up made; the log stays for `berth logs`.
 pod_down() {
   local claim holder

@@ -2,7 +2,7 @@
 //!
 //! First containerd takes the container, which is how a pod that was cut off is seen, and all that is left
 //! of it goes with it. Then the node's shell wires the namespaces while containerd prepares the snapshot; the
-//! task needs both. Then what runs before it runs to its end, what runs beside it
+//! task needs both, and the text's files. Then what runs before it runs to its end, what runs beside it
 //! starts, and it starts last. The restart labels come when there is something to restart: the
 //! monitor must never race the first start. Of a pod that was cut off half-way all is made anew, so
 //! that what runs before it may run again, but never beside itself.
@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use berth_engine::plan::action::{NodePort, PodSpec};
 use berth_engine::plan::companion::Role;
+use berth_engine::plan::content::Contents;
 use berth_engine::plan::graph::{Liveness, Probe, ProbeKind};
 use berth_engine::plan::names::ImageDigest;
 use berth_engine::run::host::Refusal;
@@ -27,6 +28,7 @@ use tonic::Code;
 
 use super::cdi;
 use super::confine;
+use super::files;
 use super::labels;
 use super::part::Part;
 use super::remove::{Found, clear, discard, find};
@@ -49,7 +51,11 @@ pub(crate) fn log_uri(namespace: &str, id: &str) -> String {
 }
 
 /// Makes the pod, unless it runs as it should already.
-pub(crate) async fn ensure(writer: &Writer<'_>, pod: &PodSpec) -> Result<(), Fault> {
+pub(crate) async fn ensure(
+    writer: &Writer<'_>,
+    pod: &PodSpec,
+    contents: &Contents,
+) -> Result<(), Fault> {
     let namespace = pod.tenant.namespace();
     let id = pod.id.to_string();
     let own = Part::own(pod);
@@ -72,7 +78,7 @@ pub(crate) async fn ensure(writer: &Writer<'_>, pod: &PodSpec) -> Result<(), Fau
     if found.container.is_some() || found.task.is_some() {
         clear(writer, &namespace, &id, 0).await?;
     }
-    match create(writer, pod, &parts, &namespace).await {
+    match create(writer, pod, contents, &parts, &namespace).await {
         // Whatever was made of it goes again; if the answer was lost, nothing can be sent either.
         Err(Fault::Refused(refusal)) => {
             clear(writer, &namespace, &id, 0).await?;
@@ -113,18 +119,21 @@ async fn sidecars_run(writer: &Writer<'_>, pod: &PodSpec, namespace: &str) -> Re
 async fn create(
     writer: &Writer<'_>,
     pod: &PodSpec,
+    contents: &Contents,
     parts: &[(Part<'_>, Arc<ImageConfig>)],
     namespace: &str,
 ) -> Result<(), Fault> {
     let Some(((own, image), beside)) = parts.split_first() else { return Ok(()) };
     let id = own.id();
     let taken = take(writer, own, image, namespace).await?;
-    // Both to their ends: what is still being wired cannot be taken away again.
-    let (wired, filled) = tokio::join!(
+    // All to their ends: what is still being wired cannot be taken away again.
+    let (wired, written, filled) = tokio::join!(
         wire(writer, pod, image, namespace, &id),
+        files::write(writer, pod, contents),
         fill(writer, own, image, namespace, taken),
     );
     wired?;
+    written?;
     let (mounts, container) = filled?;
     for (part, image) in beside {
         let (mounts, container) = contain(writer, part, image, namespace).await?;

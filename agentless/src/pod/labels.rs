@@ -54,6 +54,8 @@ pub(crate) fn write(part: &Part<'_>, config: &RunConfig, spec: &[u8]) -> HashMap
         // How it runs is in the specification; how it ends is said here.
         settings: _,
         scratch: _,
+        // In its specification, and beside its wiring.
+        files: _,
         companions,
         // Its node has it in a file.
         liveness: _,

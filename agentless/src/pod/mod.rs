@@ -4,6 +4,7 @@ pub(crate) mod cdi;
 pub(crate) mod confine;
 pub(crate) mod connections;
 pub(crate) mod ensure;
+mod files;
 pub(crate) mod labels;
 pub(crate) mod part;
 pub(crate) mod remove;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use berth_engine::plan::action::PodSpec;
 use berth_engine::plan::companion::Companion;
 use berth_engine::plan::container::Settings;
+use berth_engine::plan::content::{File, Files};
 use berth_engine::plan::names::{ContainerId, ImageDigest};
 
 /// A container of a pod.
@@ -54,6 +55,20 @@ impl<'a> Part<'a> {
 
     pub(crate) fn env(&self) -> &'a BTreeMap<String, String> {
         self.companion.map_or(&self.pod.env, |companion| &companion.env)
+    }
+
+    /// Files of the text, by their paths in it.
+    pub(crate) fn files(&self) -> &'a Files {
+        self.companion.map_or(&self.pod.files, |companion| &companion.files)
+    }
+
+    /// The files of the node that it sees as its own: where, what, and by which name among the pod's.
+    pub(crate) fn named_files(&self) -> impl Iterator<Item = (&'a str, &'a File, String)> {
+        let own =
+            |companion: &Companion| self.companion.is_some_and(|it| std::ptr::eq(it, companion));
+        let number = self.pod.companions.iter().position(own).map_or(0, |index| index + 1);
+        let files = self.files().iter().enumerate();
+        files.map(move |(index, (path, file))| (path.as_str(), file, format!("{number}-{index}")))
     }
 
     /// How it runs, where the text says anything of that.

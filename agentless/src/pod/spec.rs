@@ -120,6 +120,12 @@ fn shared(pod: &PodSpec) -> BTreeMap<&str, Value> {
     shared
 }
 
+/// A file of the text, which its container only reads.
+fn mount_of_file(path: &str, folder: &str, name: &str) -> Value {
+    json!({ "destination": path, "type": "bind", "source": format!("{folder}/{name}"),
+            "options": ["rbind", "rprivate", "ro"] })
+}
+
 /// What the text puts into a container, by its path, so that a path comes before those inside it.
 fn more<'a>(part: &Part<'a>, user: &User) -> BTreeMap<&'a str, Value> {
     let shared = shared(part.pod);
@@ -134,6 +140,10 @@ fn more<'a>(part: &Part<'a>, user: &User) -> BTreeMap<&'a str, Value> {
             companion.share.iter().filter_map(from).collect()
         }
     };
+    let folder = super::files::folder(part.pod);
+    more.extend(
+        part.named_files().map(|(path, _, name)| (path, mount_of_file(path, &folder, &name))),
+    );
     if let Some(settings) = part.settings() {
         more.extend(
             confine::memory(settings, (user.uid, user.gid)).chain(confine::binds(settings)),
@@ -340,6 +350,7 @@ pub(crate) mod tests {
             command: vec![],
             args: vec![],
             env: [("A".to_owned(), "ours".to_owned())].into(),
+            files: std::collections::BTreeMap::new(),
             cpu_millis: 1,
             memory_bytes: 1 << 20,
             asks: None,

@@ -141,7 +141,9 @@ fn named(flight: &InFlight, services: &[String]) -> Result<BTreeSet<WorkloadName
 fn taken_back<'a>(now: &'a Ledger, ask: &'a Ask) -> impl Iterator<Item = &'a WorkloadName> {
     let since = now.lines.iter().skip_while(|line| line.hash != ask.apply);
     since.filter_map(|line| match &line.entry {
-        Entry::Pin { workload, pin } if pin.who.as_ref() == Some(&ask.who) => Some(workload),
+        Entry::Pin { workload, pin, contents: _ } if pin.who.as_ref() == Some(&ask.who) => {
+            Some(workload)
+        }
         _ => None,
     })
 }

@@ -101,12 +101,12 @@ fn items(lines: &[Line]) -> Vec<Item<'_>> {
                 let (pins, end, superseded) = (Vec::new(), None, false);
                 items.push(Item::Revision(Revision { begin: line, pins, end, superseded }));
             }
-            Entry::Pin { workload, pin } if pin.who.is_none() => {
+            Entry::Pin { workload, pin, contents: _ } if pin.who.is_none() => {
                 if let Some(last) = last {
                     last.pins.push(format!("{workload}: {}", pin.why));
                 }
             }
-            Entry::Pin { workload, pin } => {
+            Entry::Pin { workload, pin, contents: _ } => {
                 let words =
                     format!("service/{workload} put back to an earlier release: {}", pin.why);
                 items.push(Item::Decision(line, words));

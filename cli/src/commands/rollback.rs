@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use berth_engine::plan::canon::{release_digest, template_digest};
+use berth_engine::plan::content::Contents;
 use berth_engine::plan::graph::Workload;
 use berth_engine::plan::ledger::{Entry, Head, Pin};
 use berth_engine::plan::names::WorkloadName;
@@ -57,16 +58,16 @@ type Then = (u64, BTreeMap<WorkloadName, Workload>);
 /// Runs the command.
 pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     decide(global, Some(&args.carry), |situation| {
-        let past = past(situation);
+        let past = Past::of(situation);
         let then = match args.to {
             None => None,
             Some(to) => {
-                let found = past.iter().rev().find(|(revision, _)| *revision == to);
+                let found = past.ends.iter().rev().find(|(revision, _)| *revision == to);
                 Some(found.ok_or(RollbackError::NoRevision(to))?)
             }
         };
         let mut decision = Decision::default();
-        for (name, (revision, stands)) in targets(situation, args, &past, then)? {
+        for (name, (revision, stands)) in targets(situation, args, &past.ends, then)? {
             let text = situation.project.graph.workloads.get(&name);
             let text = text.ok_or_else(|| RollbackError::NotInText(name.clone()))?;
             let rejected = release_digest(text);
@@ -88,23 +89,35 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
                 who: Some(situation.who.clone()),
             };
             decision.touches.insert(name.clone());
-            decision.entries.push(Entry::Pin { workload: name, pin: Box::new(pin) });
+            let named = stands.template.contents();
+            let contents = Contents::gather(named, &situation.head().contents, &past.contents);
+            decision.entries.push(Entry::Pin { workload: name, pin: Box::new(pin), contents });
         }
         Ok(decision)
     })
 }
 
-/// What every service had reached when each revision ended, the oldest first.
-fn past(situation: &Situation<'_>) -> Vec<Then> {
-    let mut head = Head::default();
-    let mut past = Vec::new();
-    for line in &situation.ledger.lines {
-        head.advance(line);
-        if let Entry::Finish { revision, .. } = &line.entry {
-            past.push((*revision, head.reached.clone()));
+/// What was before.
+struct Past {
+    /// What every service had reached when each revision ended, the oldest first.
+    ends: Vec<Then>,
+    /// What was in the files of all of them.
+    contents: Contents,
+}
+
+impl Past {
+    fn of(situation: &Situation<'_>) -> Self {
+        let mut head = Head::default();
+        let mut past = Self { ends: Vec::new(), contents: Contents::default() };
+        for line in &situation.ledger.lines {
+            head.advance(line);
+            if let Entry::Finish { revision, .. } = &line.entry {
+                past.ends.push((*revision, head.reached.clone()));
+                past.contents.extend(&head.contents);
+            }
         }
+        past
     }
-    past
 }
 
 /// A release for each service, with the revision that brought it.

@@ -15,8 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::companion::Companion;
 use super::container::Settings;
+use super::content::Files;
 use super::graph::Liveness;
-use super::names::{ImageDigest, NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName};
+use super::names::{
+    ContentDigest, ImageDigest, NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName,
+};
 use super::observation::{Requests, VolumeSpec};
 
 /// A write to one node.
@@ -245,6 +248,9 @@ pub struct PodSpec {
     pub args: Vec<String>,
     /// Added to the image's environment, over it.
     pub env: BTreeMap<String, String>,
+    /// Files of the text, by their paths in it; the plan has what is in them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: Files,
     /// CPU limit in thousandths of a core; 0 is none.
     pub cpu_millis: u64,
     /// Memory limit in bytes; 0 is none.
@@ -284,6 +290,12 @@ impl PodSpec {
     /// Every image that it needs.
     pub fn images(&self) -> impl Iterator<Item = &ImageDigest> {
         std::iter::once(&self.image).chain(self.companions.iter().map(|one| &one.image))
+    }
+
+    /// What is in its files, those of its companions too.
+    pub fn contents(&self) -> impl Iterator<Item = &ContentDigest> {
+        let companions = self.companions.iter().flat_map(|one| one.files.values());
+        self.files.values().chain(companions).map(|file| &file.content)
     }
 
     /// What placement counts for it.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Action, Backend, Endpoint, NodePort, PodSpec, Write};
 use super::after::After;
 use super::canon::digest_of;
+use super::content::Contents;
 use super::graph::{Metric, Over, Probe, Rollout, Rule, Taint, Workload};
 use super::ledger::{Claims, Pin, Remembered};
 use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeId, VolumeName, WorkloadName};
@@ -83,6 +84,9 @@ pub struct PlanBody {
     /// What the folders of renamed volumes are called, by the volumes' names in the text.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stored: BTreeMap<VolumeName, VolumeName>,
+    /// What is in the files of the releases that it brings, and of those that it may go back to.
+    #[serde(default, skip_serializing_if = "Contents::is_empty")]
+    pub contents: Contents,
     /// What each workload will have reached; `None` for one that is removed.
     pub reaches: BTreeMap<WorkloadName, Option<Box<Workload>>>,
 }

@@ -64,6 +64,11 @@ fn sha256_hex(version: &str, form: &Value) -> String {
     digest_of(version, form)
 }
 
+/// SHA-256 of bytes, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// Spells bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
@@ -80,6 +85,7 @@ fn template_form(template: &PodTemplate) -> Value {
         command,
         args,
         env,
+        files,
         resources: _,
         overhead: _,
         limits: _,
@@ -96,6 +102,7 @@ fn template_form(template: &PodTemplate) -> Value {
     insert_unless_empty(&mut form, "command", json!(command));
     insert_unless_empty(&mut form, "args", json!(args));
     insert_unless_empty(&mut form, "env", json!(env));
+    insert_unless_empty(&mut form, "files", json!(files));
     let (cpu_millis, memory_bytes) = (template.cpu_limit(), template.memory_limit());
     if cpu_millis != 0 {
         form.insert("cpu_millis".into(), json!(cpu_millis));
@@ -135,6 +142,7 @@ fn companion_form(companion: &Companion) -> Value {
         command,
         args,
         env,
+        files,
         resources: _,
         limits: _,
         share,
@@ -147,6 +155,7 @@ fn companion_form(companion: &Companion) -> Value {
     insert_unless_empty(&mut form, "command", json!(command));
     insert_unless_empty(&mut form, "args", json!(args));
     insert_unless_empty(&mut form, "env", json!(env));
+    insert_unless_empty(&mut form, "files", json!(files));
     insert_unless_empty(&mut form, "share", json!(share));
     for (key, limit) in
         [("cpu_millis", companion.cpu_limit()), ("memory_bytes", companion.memory_limit())]

@@ -1,5 +1,9 @@
 //! Changes for people: what differs between two states of a resource, field by field.
 
+mod files;
+
+pub use files::Known;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
@@ -21,8 +25,8 @@ use super::overrides::Standing;
 /// Describes a workload's change; `None` if nothing about it is worth a line.
 pub fn workload(
     name: &WorkloadName,
-    before: Option<&Workload>,
-    after: Option<&Workload>,
+    (before, after): (Option<&Workload>, Option<&Workload>),
+    known: &Known<'_>,
     has_steps: bool,
     causes: Vec<String>,
 ) -> Option<Change> {
@@ -35,11 +39,13 @@ pub fn workload(
     if before == after && !has_steps {
         return None;
     }
-    let fields = match (before, after) {
+    let mut changes = match (before, after) {
         (Some(before), Some(after)) => fields(&form(before), &form(after)),
         (None, Some(after)) => fields(&Value::Null, &form(after)),
         (_, None) => Vec::new(),
     };
+    files::into(&mut changes, (before, after), known);
+    let fields = changes;
     Some(Change { resource: format!("service/{name}"), verb, fields, causes })
 }
 
@@ -131,6 +137,8 @@ fn form(workload: &Workload) -> Value {
         command,
         args,
         env,
+        // Told by what is in them.
+        files: _,
         resources,
         overhead,
         limits,
@@ -234,6 +242,7 @@ fn beside(companions: &[Companion], sidecars: bool) -> Value {
             command,
             args,
             env,
+            files: _,
             resources,
             limits,
             share,

@@ -9,6 +9,7 @@
 mod ancestry;
 mod capacity;
 mod census;
+mod files;
 mod images;
 mod overrides;
 mod place;
@@ -26,7 +27,7 @@ use super::body::{Placed, PlanBody, Step, Work};
 use super::graph::{Graph, OnUnreachable};
 use super::ledger::Head;
 use super::moved;
-use super::names::{ImageDigest, NodeName, PodId, VolumeId, WorkloadName};
+use super::names::{ContentDigest, ImageDigest, NodeName, PodId, VolumeId, WorkloadName};
 use super::observation::{NodeView, Observation};
 use super::overrides::{Override, Standing};
 use super::undo::undo_steps;
@@ -54,6 +55,14 @@ pub enum Violation {
         node: NodeName,
         /// Which image.
         image: ImageDigest,
+    },
+    /// A pod would be made with a file that the plan does not have.
+    #[error("{pod} would be made with a file whose content, {}, is not in the plan", content.short())]
+    ContentMissing {
+        /// Which pod.
+        pod: PodId,
+        /// What is not there.
+        content: ContentDigest,
     },
     /// A pod would take traffic before its gate.
     #[error("{pod} would take traffic on {node} before its gate")]
@@ -295,6 +304,7 @@ pub fn check(
     capacity::capacity(body, graph, observation, &ancestry, &mut violations);
     place::placement(body, graph, observation, &ancestry, &mut violations);
     images::images(body, observation, &mut violations);
+    files::files(body, &mut violations);
     volumes::volumes(body, graph, (observation, head), &ancestry, &mut violations);
     let mut steps: BTreeMap<&WorkloadName, Vec<&Step>> = BTreeMap::new();
     for step in &body.steps {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::ImageSource;
 use super::container::Settings;
+use super::content::Files;
 use super::graph::Limits;
 use super::names::ImageDigest;
 use super::observation::Requests;
@@ -34,6 +35,9 @@ pub struct Companion {
     /// Added to the image's environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Files of the text, by their paths in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: Files,
     /// What it asks for.
     #[serde(default, skip_serializing_if = "Requests::is_nothing")]
     pub resources: Requests,
@@ -122,6 +126,7 @@ mod tests {
             command: vec![],
             args: vec![],
             env: BTreeMap::new(),
+            files: BTreeMap::new(),
             resources: Requests { cpu_millis, memory_bytes, ..Requests::default() },
             limits: Limits::default(),
             share: BTreeMap::new(),

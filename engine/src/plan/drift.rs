@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::action::{Action, Reflex};
 use super::body::{FieldChange, Goal, PlanBody, Step, Work};
+use super::change::{self, Known};
 use super::graph::{Graph, Intake, Workload};
 use super::ledger::Head;
 use super::moved;
@@ -276,8 +277,9 @@ fn pending(inputs: &Inputs<'_>, say: &mut impl FnMut(Kind, String, String)) {
             (None, Some(_)) => "is in the text, and was not applied yet".to_owned(),
             (Some(_), None) => "is not in the text any more".to_owned(),
             (Some(reached), Some(wanted)) => {
-                let changes =
-                    super::change::workload(name, Some(reached), Some(wanted), false, Vec::new());
+                let known = Known { before: &head.contents, after: &graph.contents };
+                let both = (Some(reached), Some(wanted));
+                let changes = change::workload(name, both, &known, false, Vec::new());
                 let fields = changes.map(|change| change.fields).unwrap_or_default();
                 fields
                     .iter()

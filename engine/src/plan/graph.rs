@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::action::{ImageSource, NodePort, Protocol};
 use super::companion::{Companion, together};
 use super::container::Settings;
-use super::names::{ImageDigest, NodeName, Tenant, VolumeId, VolumeName, WorkloadName};
+use super::content::{Contents, Files};
+use super::names::{
+    ContentDigest, ImageDigest, NodeName, Tenant, VolumeId, VolumeName, WorkloadName,
+};
 use super::observation::{Requests, VolumeSpec};
 
 /// A whole project in one environment.
@@ -39,6 +42,9 @@ pub struct Graph {
     /// What had another name before.
     #[serde(default, skip_serializing_if = "Moved::is_none")]
     pub moved: Moved,
+    /// What is in the files of containers.
+    #[serde(default, skip_serializing_if = "Contents::is_empty")]
+    pub contents: Contents,
 }
 
 /// What the text calls otherwise than before: by its name now, its name before.
@@ -276,6 +282,9 @@ pub struct PodTemplate {
     pub args: Vec<String>,
     /// Added to the image's environment.
     pub env: BTreeMap<String, String>,
+    /// Files of the text, by their paths in it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: Files,
     /// What it asks for.
     pub resources: Requests,
     /// What a replica takes beside that, for its shim and its namespaces: the project says it.
@@ -336,6 +345,12 @@ impl PodTemplate {
     pub fn images(&self) -> impl Iterator<Item = (&ImageDigest, &ImageSource)> {
         let companions = self.companions.iter().map(|one| (&one.image, &one.source));
         std::iter::once((&self.image, &self.source)).chain(companions)
+    }
+
+    /// What is in its files, those of its companions too.
+    pub fn contents(&self) -> impl Iterator<Item = &ContentDigest> {
+        let companions = self.companions.iter().flat_map(|one| one.files.values());
+        self.files.values().chain(companions).map(|file| &file.content)
     }
 
     /// What placement counts: what it asks for, the overhead, and the node's ports that it takes.

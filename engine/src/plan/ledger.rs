@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::body::{Placed, PlanBody};
 use super::canon::{digest_of, release_digest};
+use super::content::Contents;
 use super::graph::{Graph, Workload};
 use super::names::{NodeName, PodId, SpecDigest, VolumeId, VolumeName, WorkloadName};
 use super::overrides::{Override, Restart, Standing, Subject};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 12;
+pub const LEDGER_VERSION: u32 = 13;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,9 @@ pub enum Entry {
         workload: WorkloadName,
         /// The verdict.
         pin: Box<Pin>,
+        /// What is in the files of what stands, if a person decided it. Since version 13.
+        #[serde(default, skip_serializing_if = "Contents::is_empty")]
+        contents: Contents,
     },
     /// Somebody decides something beside the text; it takes the place of what stood about the same
     /// subject. Since version 5.
@@ -236,6 +240,10 @@ pub struct Head {
     pub in_flight: Option<InFlight>,
     /// What each workload last reached.
     pub reached: BTreeMap<WorkloadName, Workload>,
+    /// What is in the files of what is reached, of what stands in the place of the text's, and of the plan in
+    /// flight.
+    #[serde(default, skip_serializing_if = "Contents::is_empty")]
+    pub contents: Contents,
     /// Every pod that was there when the last apply ended.
     pub placed: BTreeMap<PodId, Placed>,
     /// Those of them that had passed their gate: what no endpoint's table can say of a workload
@@ -497,6 +505,7 @@ impl Head {
                     new.clone_from(old);
                 }
                 self.stored.clone_from(&plan.stored);
+                self.contents.extend(&plan.contents);
                 self.claims = plan.claims.clone();
                 for (replica, generation) in plan.generations() {
                     let highest = self.generations.entry(replica).or_default();
@@ -523,7 +532,8 @@ impl Head {
                     plan: plan.clone(),
                 });
             }
-            Entry::Pin { workload, pin } => {
+            Entry::Pin { workload, pin, contents } => {
+                self.contents.extend(contents);
                 self.pins.insert(workload.clone(), (**pin).clone());
             }
             Entry::Override { what, why, until_ms } => {
@@ -570,6 +580,7 @@ impl Head {
                     };
                 }
                 self.forget_restarts();
+                self.forget_contents();
             }
         }
     }
@@ -659,6 +670,17 @@ impl Head {
                 &at.workload == workload && up_to.is_some_and(|up_to| pod.generation <= *up_to)
             })
         });
+    }
+
+    /// Forgets what was in files that nothing has any more.
+    fn forget_contents(&mut self) {
+        if self.contents.is_empty() {
+            return;
+        }
+        let stands = self.pins.values().filter_map(|pin| pin.stands.as_deref());
+        let workloads = self.reached.values().chain(stands);
+        let named = workloads.flat_map(|workload| workload.template.contents()).cloned().collect();
+        self.contents.keep(&named);
     }
 
     /// Where volumes were when the last apply ended, or when the one that has not ended began.

@@ -7,6 +7,7 @@
 
 mod companion;
 mod container;
+mod files;
 mod moved;
 mod place;
 mod registry;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_lang::{Diagnostic, Label, Program, Resource, ResourceKind, Severity, Span, Value};
 
 use super::action::{ImageSource, NodePort, Protocol};
+use super::content::Contents;
 use super::etcd;
 use super::graph::{
     CanaryStep, Check, Graph, Liveness, Metric, Node, OnFail, OnUnreachable, PodTemplate, Pools,
@@ -69,7 +71,7 @@ pub fn lower(
     environment: &str,
     digests: &BTreeMap<ImageName, ImageDigest>,
 ) -> Result<Graph, Vec<Diagnostic>> {
-    let mut lowering = Lowering { mistakes: Vec::new() };
+    let mut lowering = Lowering { mistakes: Vec::new(), contents: Contents::default() };
     let graph = lowering.graph(program, environment, digests);
     match graph {
         Some(graph) if lowering.mistakes.is_empty() => Ok(graph),
@@ -118,6 +120,8 @@ fn image_name(value: &Value) -> Option<ImageName> {
 
 struct Lowering {
     mistakes: Vec<Diagnostic>,
+    /// What is in the files of containers.
+    contents: Contents,
 }
 
 impl Lowering {
@@ -169,8 +173,20 @@ impl Lowering {
         let fill = place::fill(project.value().get("fill"));
         let tenant =
             Tenant { project: project.name.to_string(), environment: environment.to_owned() };
-        let mut graph =
-            Graph { tenant, keeper, pools: pools?, nodes, workloads, volumes, quota, fill, moved };
+        let contents = std::mem::take(&mut self.contents);
+        let pools = pools?;
+        let mut graph = Graph {
+            tenant,
+            keeper,
+            pools,
+            nodes,
+            workloads,
+            volumes,
+            quota,
+            fill,
+            moved,
+            contents,
+        };
         graph.count_every_node();
         Some(graph)
     }
@@ -354,6 +370,7 @@ impl Lowering {
             command: list(value.get("command")),
             args: list(value.get("args")),
             env: strings(value.get("env")),
+            files: self.files(&at),
             resources: value.get("resources").map(requests).unwrap_or_default(),
             overhead: Requests::default(),
             limits: self.limits(&at),
@@ -364,6 +381,7 @@ impl Lowering {
             grace_ms: duration(value, "grace").unwrap_or(10_000),
         };
         self.beside(resource, digests, &mut template);
+        self.few_bytes(&at, &template);
         let start = value.get("liveness").and_then(|probe| duration(probe, "start"));
         let start_ms = start.unwrap_or(90_000);
         template.liveness = liveness?.map(|probe| Liveness { probe, start_ms });

@@ -9,6 +9,7 @@ pub mod change;
 pub mod check;
 pub mod companion;
 pub mod container;
+pub mod content;
 pub mod drift;
 pub mod eta;
 pub mod etcd;

@@ -61,6 +61,11 @@ name!(
     SpecDigest
 );
 
+name!(
+    /// The digest of what is in a file: 64 hexadecimal digits.
+    ContentDigest
+);
+
 impl WorkloadName {
     /// Spells the name with the characters that container ids and file names allow: `web[eu]`
     /// becomes `web.eu`. Plain names hold no dot, so two names never share a spelling.
@@ -102,6 +107,13 @@ impl ImageDigest {
     pub fn short(&self) -> &str {
         let hex = self.0.strip_prefix("sha256:").unwrap_or(&self.0);
         hex.get(..9).unwrap_or(hex)
+    }
+}
+
+impl ContentDigest {
+    /// Shortens to nine digits for people.
+    pub fn short(&self) -> &str {
+        self.0.get(..9).unwrap_or(&self.0)
     }
 }
 

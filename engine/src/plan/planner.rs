@@ -22,7 +22,8 @@ use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, PeerLis
 use super::after::After;
 use super::body::{Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId};
 use super::canon::template_digest;
-use super::change;
+use super::change::{self, Known};
+use super::content::{self, Contents};
 use super::freshness;
 use super::graph::{Graph, Placement, Workload};
 use super::ledger::Head;
@@ -95,6 +96,7 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         volumes: BTreeMap::new(),
         moved: moved::news(&view, told.head),
         stored: view.stored.clone(),
+        contents: Contents::default(),
         reaches: BTreeMap::new(),
     };
     note_nodes(inputs, &mut body);
@@ -253,6 +255,7 @@ impl Planning<'_, '_> {
             Goal::Converge => self.retire(&mut builder),
         }
         self.body.steps = builder.finish();
+        self.body.contents = content::of_plan(self.body, self.inputs.graph, self.inputs.head);
     }
 
     fn seen(&self) -> impl Iterator<Item = (&NodeName, &NodeObservation)> {
@@ -504,7 +507,10 @@ impl Planning<'_, '_> {
             }
         }
         if has_steps || before != wanted {
-            self.body.changes.extend(change::workload(name, before, wanted, has_steps, causes));
+            let known =
+                Known { before: &self.inputs.head.contents, after: &self.inputs.graph.contents };
+            let change = change::workload(name, (before, wanted), &known, has_steps, causes);
+            self.body.changes.extend(change);
             if !incomplete {
                 self.body.reaches.insert(name.clone(), wanted.cloned().map(Box::new));
             }

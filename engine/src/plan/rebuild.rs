@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::body::Goal;
 use super::canon::template_digest;
+use super::content::Contents;
 use super::graph::Graph;
 use super::ledger::{Claims, Head, LOST_GENERATIONS, NodeAddresses, Remembered};
 use super::moved;
@@ -65,6 +66,9 @@ pub fn head(graph: &Graph, observation: &Observation) -> (Head, Vec<String>) {
         let mut pods = world.pods.values().filter(|here| &here.placed.workload == name);
         if pods.all(|here| here.placed.digest == digest) {
             head.reached.insert(name.clone(), text.clone());
+            let contents =
+                Contents::gather(text.template.contents(), &graph.contents, &head.contents);
+            head.contents.extend(&contents);
         } else {
             unknown.push(format!(
                 "service/{name} runs something else than the text says: if its next rollout fails, it cannot be put back"

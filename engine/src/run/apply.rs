@@ -18,6 +18,7 @@ use super::observe::observe;
 use super::tenure::{Tenure, TenureError};
 use crate::plan::action::Action;
 use crate::plan::body::{Gate, Goal, Placed, PlanBody, Step, Work};
+use crate::plan::content::Contents;
 use crate::plan::freshness;
 use crate::plan::graph::Graph;
 use crate::plan::ledger::{Committed, Entry, Head, Line, Outcome, Pin};
@@ -387,7 +388,9 @@ impl<H: Host, C: Clock> Notes for Pins<'_, '_, H, C> {
             at_ms,
             who: who.map(str::to_owned),
         };
-        let entry = Entry::Pin { workload: workload.clone(), pin: Box::new(pin) };
+        // The plan has what is in its files.
+        let contents = Contents::default();
+        let entry = Entry::Pin { workload: workload.clone(), pin: Box::new(pin), contents };
         append(self.writer, self.tenure, at_ms, entry).await.map_err(|error| error.to_string())
     }
 }

@@ -19,10 +19,10 @@ use futures_util::stream::FuturesUnordered;
 use self::gates::Halt;
 use super::clock::Clock;
 use super::event::{Event, Watch};
-use super::host::{Host, HostError, ProbeTarget, Refusal};
+use super::host::{Host, HostError, ProbeTarget, Refusal, Supplies};
 use super::journal::{Journal, Record};
 use super::tenure::{Tenure, TenureError};
-use crate::plan::action::{Action, Peer};
+use crate::plan::action::Action;
 use crate::plan::after::Run;
 use crate::plan::body::{Branch, PlanBody, Step, StepId, Work};
 use crate::plan::companion::Companion;
@@ -181,7 +181,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         let mut progress = Progress { next: body.next_step(), ..Progress::default() };
         progress.add(&body.steps);
         let peers = body.peers();
-        let peers = peers.as_slice();
+        let supplies = &Supplies { peers: &peers, contents: &body.contents };
         let halt = Halt::default();
         let halt = &halt;
         let mut running = FuturesUnordered::new();
@@ -225,7 +225,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 progress.running.insert(step.id, self.clock.passed_ms());
                 self.watch.event(Event::Started(step.clone()));
                 running.push(async move {
-                    let end = self.perform(body, peers, &step, halt).await;
+                    let end = self.perform(body, supplies, &step, halt).await;
                     (step, end)
                 });
             }
@@ -397,12 +397,18 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         }
     }
 
-    async fn perform(&self, body: &PlanBody, peers: &[Peer], step: &Step, halt: &Halt) -> End {
+    async fn perform(
+        &self,
+        body: &PlanBody,
+        supplies: &Supplies<'_>,
+        step: &Step,
+        halt: &Halt,
+    ) -> End {
         if let Some(refused) = halt.refused(step) {
             return End::Asked(refused);
         }
         match &step.work {
-            Work::Act(action) => self.act(body, peers, step, action).await,
+            Work::Act(action) => self.act(body, supplies, step, action).await,
             Work::AwaitReady { pod, ip4, probe, deadline_ms } => {
                 let deadline = Duration::from_millis(*deadline_ms);
                 match probe {
@@ -442,13 +448,19 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
 
     /// Performs a write. A lost answer, or a lost session, means: lock again if that may be, then
     /// read again.
-    async fn act(&self, body: &PlanBody, peers: &[Peer], step: &Step, action: &Action) -> End {
+    async fn act(
+        &self,
+        body: &PlanBody,
+        supplies: &Supplies<'_>,
+        step: &Step,
+        action: &Action,
+    ) -> End {
         let deadline = deadline_of(action);
         let perform = async || {
             while self.tenure.is_looking(&step.node) {
                 self.clock.sleep(READ_BACK_PAUSE).await;
             }
-            let write = self.host.perform(&step.node, action, peers, deadline);
+            let write = self.host.perform(&step.node, action, supplies, deadline);
             self.tenure.write(&step.node, write).await
         };
         let mut result = perform().await;

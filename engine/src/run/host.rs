@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::action::{Action, Peer};
+use crate::plan::content::Contents;
 use crate::plan::graph::{Graph, Probe};
 use crate::plan::ledger::{Head, Mark};
 use crate::plan::names::{NodeName, PodId, Tenant, WorkloadName};
@@ -44,8 +45,7 @@ pub trait Host: Send + Sync + 'static {
     /// given back ends with the session.
     fn unlock(&self, node: &NodeName) -> impl Future<Output = ()> + Send;
 
-    /// Performs a write under the node's lock. `peers` is the list that a network names by its
-    /// digest. Whether the lock is held is looked at when this is polled for the first time, and the
+    /// Performs a write under the node's lock. `supplies` has what it names by digests. Whether the lock is held is looked at when this is polled for the first time, and the
     /// write goes over that lock's session: one that is taken later is none of its.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ pub trait Host: Send + Sync + 'static {
         &self,
         node: &NodeName,
         action: &Action,
-        peers: &[Peer],
+        supplies: &Supplies<'_>,
         deadline: Duration,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
 
@@ -179,6 +179,15 @@ pub trait Host: Send + Sync + 'static {
         node: &NodeName,
         tenant: &Tenant,
     ) -> impl Future<Output = Result<(), HostError>> + Send;
+}
+
+/// What a plan's actions name by digests.
+#[derive(Clone, Copy, Debug)]
+pub struct Supplies<'a> {
+    /// The nodes that networks have routes to.
+    pub peers: &'a [Peer],
+    /// What is in the files of containers.
+    pub contents: &'a Contents,
 }
 
 /// How a program in a pod ended.

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::host::{Ask, Host, HostError, Layer, LockClaim, ProbeTarget, Ran, Refusal};
-use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, Peer, PodSpec, Reflex, Write};
+use super::host::{Ask, Host, HostError, Layer, LockClaim, ProbeTarget, Ran, Refusal, Supplies};
+use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, PodSpec, Reflex, Write};
 use crate::plan::ledger::Mark;
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
 use crate::plan::observation::{Foreign, NodeObservation, Pressure, Requests, VolumeSpec};
@@ -488,7 +488,7 @@ impl Host for Twin {
         &self,
         node: &NodeName,
         action: &Action,
-        peers: &[Peer],
+        supplies: &Supplies<'_>,
         _deadline: Duration,
     ) -> Result<(), HostError> {
         let takes = match action {
@@ -504,9 +504,14 @@ impl Host for Twin {
         }
         self.write(node, |world| {
             if let Action::EnsureNetwork { network } = action
-                && network.peers != peers::named(peers)
+                && network.peers != peers::named(supplies.peers)
             {
                 world.violations.push(format!("{node} would have routes to other nodes"));
+            }
+            if let Action::EnsurePod { pod } = action
+                && pod.contents().any(|content| supplies.contents.get(content).is_none())
+            {
+                world.violations.push(format!("{} lacks what is in its files", pod.id));
             }
             world.act(node, action)?;
             if fault == Some(Fault::KilledHalfway) {

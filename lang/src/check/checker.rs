@@ -1,9 +1,10 @@
 //! The order of checking: lets after what they read, then everything else.
 
 use super::shared::share;
-use super::typed::{Checked, Condition, Constant, Kind, Typed, TypedResource, TypedRule};
+use super::typed::{Bare, Checked, Condition, Constant, Kind, Typed, TypedResource, TypedRule};
 use crate::diagnostic::Diagnostic;
-use crate::ids::{ItemId, Loc, PRELUDE, ResourceId, TypeId};
+use crate::ids::{ItemId, Loc, PRELUDE, ResourceId};
+use crate::notation::Notation;
 use crate::resolve::{Decls, Def, ResourceDecl, Site, Ty, TypeBody};
 use crate::syntax::ast::{Expr, ExprKind, Rel};
 use std::sync::Arc;
@@ -29,12 +30,12 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
         locals: Vec::new(),
         let_types: Arc::new(vec![Ty::Error; decls.lets.len()]),
         constants: Vec::new(),
-        image: None,
+        bare: Arc::default(),
         judging: false,
         sees_all: false,
         data: false,
     };
-    checker.image = checker.find_image();
+    checker.bare = checker.find_bare();
     let mut lets: Vec<Option<Typed>> = vec![None; decls.lets.len()];
     for id in &decls.let_order {
         let (typed, ty) = checker.check_let(id.index());
@@ -62,7 +63,7 @@ pub(crate) fn check(decls: &Decls<'_>, diagnostics: &mut Vec<Diagnostic>) -> Che
             .filter_map(|index| checker.check_policy(index))
             .collect(),
         tests: (0..decls.tests.len()).map(|index| checker.check_test(index)).collect(),
-        image: checker.image,
+        bare: checker.bare,
         constants: checker.constants,
         let_types: checker.let_types,
     }
@@ -83,7 +84,7 @@ pub(crate) fn check_resource(
         locals: Vec::new(),
         let_types: checked.let_types.clone(),
         constants: Vec::new(),
-        image: checked.image,
+        bare: checked.bare.clone(),
         judging: false,
         sees_all: false,
         data: false,
@@ -99,7 +100,7 @@ pub(super) struct Checker<'c, 's> {
     pub(super) locals: Vec<(Arc<str>, Ty)>,
     pub(super) let_types: Arc<Vec<Ty>>,
     pub(super) constants: Vec<Constant>,
-    pub(super) image: Option<(TypeId, usize)>,
+    pub(super) bare: Arc<[Bare]>,
     /// Whether it is a policy or a test that is checked, which see every resource.
     pub(super) judging: bool,
     /// Whether it was asked for every resource of a kind.
@@ -125,20 +126,26 @@ impl<'c, 's> Checker<'c, 's> {
         self.locals.clear();
     }
 
-    /// The prelude's `Image`, and its case for a bare reference.
-    fn find_image(&self) -> Option<(TypeId, usize)> {
-        let Some(Def::Type(id)) = self.decls.lookup(PRELUDE, "Image") else {
-            return None;
-        };
-        match &self.decls.type_decl(id)?.body {
-            TypeBody::Enum(cases) => {
-                Some((id, cases.iter().position(|case| &*case.name == "registry")?))
+    /// The prelude's enums that a bare string makes.
+    fn find_bare(&self) -> Arc<[Bare]> {
+        let known =
+            [("Image", "registry", Ty::Text(Notation::ImageRef)), ("File", "text", Ty::Str)];
+        let find = |(name, of_case, from): (&str, &str, Ty)| {
+            let Some(Def::Type(of)) = self.decls.lookup(PRELUDE, name) else {
+                return None;
+            };
+            match &self.decls.type_decl(of)?.body {
+                TypeBody::Enum(cases) => {
+                    let case = cases.iter().position(|case| &*case.name == of_case)?;
+                    Some(Bare { of, case, from })
+                }
+                TypeBody::Record(_)
+                | TypeBody::Alias(_)
+                | TypeBody::Refined { .. }
+                | TypeBody::Broken => None,
             }
-            TypeBody::Record(_)
-            | TypeBody::Alias(_)
-            | TypeBody::Refined { .. }
-            | TypeBody::Broken => None,
-        }
+        };
+        known.into_iter().filter_map(find).collect()
     }
 
     fn check_let(&mut self, index: usize) -> (Typed, Ty) {

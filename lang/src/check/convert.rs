@@ -121,11 +121,13 @@ impl Checker<'_, '_> {
                         Way::No => Way::No,
                     },
                     TypeBody::Enum(_) => {
-                        let image = self.image.is_some_and(|(image, _)| image == *id);
-                        match self.way(found, &Ty::Text(Notation::ImageRef)) {
-                            Way::Same if image => Way::By(Conversion::Registry),
-                            Way::By(first) if image => Way::By(then(first, Conversion::Registry)),
-                            Way::Same | Way::By(_) | Way::No => Way::No,
+                        let Some(number) = self.bare.iter().position(|bare| bare.of == *id) else {
+                            return Way::No;
+                        };
+                        match self.way(found, &self.bare[number].from) {
+                            Way::Same => Way::By(Conversion::Bare(number)),
+                            Way::By(first) => Way::By(then(first, Conversion::Bare(number))),
+                            Way::No => Way::No,
                         }
                     }
                     TypeBody::Record(declared) => {

@@ -36,7 +36,7 @@ impl Checker<'_, '_> {
                     let checked = self.check(expr, base, why);
                     Some(self.refine(*id, checked))
                 }
-                TypeBody::Enum(_) if self.image.is_some_and(|(image, _)| image == *id) => None,
+                TypeBody::Enum(_) if self.bare.iter().any(|bare| bare.of == *id) => None,
                 TypeBody::Enum(cases) => {
                     let mut at = self.loc(expr.at);
                     if at.end - at.start >= text.len() as u32 + 2 {

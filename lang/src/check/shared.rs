@@ -138,7 +138,7 @@ fn all(parts: Vec<&mut Typed>, whole: bool, count: &mut usize) -> bool {
 /// Whether a conversion follows no reference.
 fn steady(conversion: &Conversion) -> bool {
     match conversion {
-        Conversion::Registry
+        Conversion::Bare(_)
         | Conversion::Read(_)
         | Conversion::Widen
         | Conversion::Hide

@@ -173,8 +173,8 @@ pub(crate) struct Step {
 /// A change of representation, or a rule to hold.
 #[derive(Clone, Debug)]
 pub(crate) enum Conversion {
-    /// A string into `Image.registry`.
-    Registry,
+    /// A string into the case of [`Checked::bare`] with this number.
+    Bare(usize),
     /// A string into a text of a kind, as that is printed.
     Read(Notation),
     /// An integer into a decimal.
@@ -220,8 +220,18 @@ pub(crate) struct Checked {
     pub(crate) tests: Vec<TypedTest>,
     /// Literals outside resources that a rule must hold for.
     pub(crate) constants: Vec<Constant>,
-    /// The type that a bare string makes, with its case.
-    pub(crate) image: Option<(TypeId, usize)>,
+    /// The enums of the prelude that a bare string makes.
+    pub(crate) bare: Arc<[Bare]>,
+}
+
+/// An enum that a bare string makes.
+#[derive(Clone, Debug)]
+pub(crate) struct Bare {
+    pub(crate) of: TypeId,
+    /// The case that it is; the string is its first parameter.
+    pub(crate) case: usize,
+    /// What the string is.
+    pub(crate) from: Ty,
 }
 
 /// A refinement's rule.

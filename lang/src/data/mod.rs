@@ -1,7 +1,8 @@
 //! Data files into untyped trees, so that whatever judges a value in the language judges data, too:
 //! types, rules, defaults, suggestions, and the exact place in the file.
 //!
-//! JSON, TOML and YAML become records, lists and literals; every other file is one text. A string may stand
+//! JSON, TOML and YAML become records, lists and literals; every other file is one text, and so is one of
+//! them where a `Str` is wanted. A string may stand
 //! for a quantity or a case, which is decided where its type is known. Nothing here knows types.
 
 mod json;
@@ -23,12 +24,23 @@ pub(crate) fn is_data(path: &str) -> bool {
     !path.ends_with(".berth")
 }
 
+/// All of a file as one text.
+pub(crate) fn whole(text: &str) -> Expr {
+    string(text, Rel { start: 0, end: u32::try_from(text.len()).unwrap_or(u32::MAX) })
+}
+
+/// Whether a file is too large for anything.
+pub(crate) fn is_too_large(text: &str) -> bool {
+    text.len() > MAX_FILE
+}
+
 /// Reads a data file; what cannot be read is an error once, and a tree that agrees with every type.
 pub(crate) fn read(path: &str, text: &str) -> (Expr, Vec<SyntaxError>) {
-    let whole = Rel { start: 0, end: u32::try_from(text.len()).unwrap_or(u32::MAX) };
+    let whole = whole(text);
+    let at = whole.at;
     let broken =
-        |kind, at| (Expr { kind: ExprKind::Error, at: whole }, vec![SyntaxError { kind, at }]);
-    if text.len() > MAX_FILE {
+        |kind, of| (Expr { kind: ExprKind::Error, at }, vec![SyntaxError { kind, at: of }]);
+    if is_too_large(text) {
         let kind = SyntaxErrorKind::Refused { why: "it is larger than 16 MiB" };
         return broken(kind, Rel { start: 0, end: 0 });
     }
@@ -41,7 +53,7 @@ pub(crate) fn read(path: &str, text: &str) -> (Expr, Vec<SyntaxError>) {
         "json" => json::read(text),
         "toml" => toml::read(text),
         "yaml" | "yml" => yaml::read(text),
-        _ => Ok(string(text, whole)),
+        _ => Ok(whole),
     };
     match read {
         Ok(expr) => (expr, Vec::new()),

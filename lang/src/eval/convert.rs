@@ -17,13 +17,14 @@ impl Machine<'_, '_> {
         }
         let at = value.at;
         match conversion {
-            Conversion::Registry => {
-                let (of, case) = self.checked.image.ok_or(Stop)?;
+            Conversion::Bare(number) => {
+                let bare = self.checked.bare.get(*number).ok_or(Stop)?;
                 let decls = self.decls;
-                let Some(TypeBody::Enum(cases)) = decls.type_decl(of).map(|decl| &decl.body) else {
+                let body = decls.type_decl(bare.of).map(|decl| &decl.body);
+                let Some(TypeBody::Enum(cases)) = body else {
                     return Err(Stop);
                 };
-                let case = cases.get(case).ok_or(Stop)?;
+                let case = cases.get(bare.case).ok_or(Stop)?;
                 let given = case.params.first().map(|param| (&param.name, value));
                 let fields = self.filled(given.into_iter().collect(), &case.params)?;
                 Ok(Traced::case(at, self.name(&case.name), fields))

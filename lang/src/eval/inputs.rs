@@ -6,7 +6,6 @@ use super::traced::{Data, Traced};
 use crate::decimal::Decimal;
 use crate::ids::{FileId, Loc};
 use crate::nearest::nearest;
-use crate::notation::Notation;
 use crate::program::CompileRequest;
 use crate::resolve::{Ty, TypeBody};
 use crate::syntax::literal::{Unit, number, scaled, unit};
@@ -113,12 +112,13 @@ impl Machine<'_, '_> {
                 (Unit::None | Unit::M | Unit::Time(_) | Unit::Size(_), _) => return None,
             },
             Ty::Named(id) => match &self.decls.type_decl(*id)?.body {
-                TypeBody::Enum(_) if self.checked.image.is_some_and(|(image, _)| image == *id) => {
-                    let text = Notation::ImageRef.read(text).ok()?;
-                    let reference = ("ref".into(), Traced::scalar(at, Scalar::Str(text.into())));
-                    return Some(Traced::case(at, "registry".into(), Fields::new(vec![reference])));
-                }
                 TypeBody::Enum(cases) => {
+                    if let Some(bare) = self.checked.bare.iter().find(|bare| bare.of == *id) {
+                        let case = cases.get(bare.case)?;
+                        let [only] = &case.params[..] else { return None };
+                        let given = (only.name.clone(), self.read(&bare.from, text, at)?);
+                        return Some(Traced::case(at, case.name.clone(), Fields::new(vec![given])));
+                    }
                     let case =
                         cases.iter().find(|case| &*case.name == text && case.params.is_empty())?;
                     return Some(Traced::case(at, case.name.clone(), Fields::new(Vec::new())));

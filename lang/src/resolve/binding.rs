@@ -3,11 +3,12 @@
 use super::decls::{Decls, Def, Entry, LetDecl, Site};
 use super::imports::{Import, Target};
 use super::scopes::insert;
+use crate::data::is_too_large;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{FileId, LetId, Loc};
 use crate::nearest::nearest;
-use crate::syntax::ast::{Item, ItemKind, TypeExpr};
-use std::collections::BTreeMap;
+use crate::syntax::ast::{Item, ItemKind, TypeExpr, TypeKind};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Declares what data files are imported as; gives each with the type that is still to be lowered.
@@ -17,18 +18,24 @@ pub(super) fn bind_data<'s>(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<(LetId, Site, &'s TypeExpr)> {
     let mut declared = Vec::new();
+    let mut judged = BTreeSet::new();
     for import in imports {
         let Some((site, item)) = written(decls, import) else { continue };
         let ItemKind::Data { name, ty } = &item.kind else { continue };
         let (path_at, at) = (site.loc(import.at), site.loc(name.at));
         let value = match &import.target {
             Target::File(id) => {
-                let value = decls.files[id.0 as usize].data.as_ref();
+                let file = decls.files[id.0 as usize];
+                let is_text = is_str(ty) && !is_too_large(file.source.text());
+                let value =
+                    file.data.as_ref().map(|data| if is_text { file.whole() } else { data });
                 if value.is_none() {
                     diagnostics.push(decls.data_of_items(path_at));
+                } else if !is_text && judged.insert(*id) {
+                    let path = file.source.path();
+                    diagnostics.extend(file.errors.iter().map(|error| error.diagnostic(path, 0)));
                 }
-                let file = decls.files[id.0 as usize].id;
-                value.map(|value| (Site { file: *id, item: file }, value))
+                value.map(|value| (Site { file: *id, item: file.id }, value))
             }
             Target::Missing { path, near } => {
                 diagnostics.push(decls.missing_file(path_at, path, near.as_deref()));
@@ -55,6 +62,11 @@ pub(super) fn bind_data<'s>(
         }
     }
     declared
+}
+
+/// Whether a type is written as `Str`: such data is the text of its file.
+fn is_str(ty: &TypeExpr) -> bool {
+    matches!(&ty.kind, TypeKind::Name(name) if &**name == "Str")
 }
 
 /// A name that a file imports, and where it leads.

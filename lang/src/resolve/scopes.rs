@@ -87,7 +87,10 @@ fn declare<'s>(decls: &mut Decls<'s>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
     for (index, file) in decls.files.clone().into_iter().enumerate() {
         let id = FileId(index as u32);
         let path = file.source.path();
-        diagnostics.extend(file.errors.iter().map(|error| error.diagnostic(path, 0)));
+        // What is wrong with data depends on what it is imported as.
+        if file.data.is_none() {
+            diagnostics.extend(file.errors.iter().map(|error| error.diagnostic(path, 0)));
+        }
         for parsed in &file.items {
             let text = &parsed.text;
             let site = Site { file: id, item: text.id };

@@ -33,6 +33,7 @@ pub(crate) struct ParsedFile {
     /// Mistakes in the cutting, placed from the file's start.
     pub(crate) errors: Vec<SyntaxError>,
     digest: OnceLock<[u8; 32]>,
+    whole: OnceLock<Expr>,
 }
 
 /// An item and where it stands.
@@ -146,7 +147,12 @@ impl ParsedFile {
         errors: Vec<SyntaxError>,
     ) -> Self {
         let source = SourceFile::new(path, text);
-        Self { id, source, items, data, errors, digest: OnceLock::new() }
+        Self { id, source, items, data, errors, digest: OnceLock::new(), whole: OnceLock::new() }
+    }
+
+    /// All of a data file as one text, whatever its name says that it is.
+    pub(crate) fn whole(&self) -> &Expr {
+        self.whole.get_or_init(|| data::whole(self.source.text()))
     }
 
     /// SHA-256 of its text.

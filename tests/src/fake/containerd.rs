@@ -158,7 +158,8 @@ impl State {
         ) {
             self.writes(connection, &format!("containerd: {service}.{method}"));
         }
-        let State { namespaces, wired, behaviours, next_pid, .. } = self;
+        let State { files, namespaces, wired, behaviours, next_pid, .. } = self;
+        let written = files.tenants.get(namespace).map(|tenant| &tenant.written);
         if service == "Namespaces" {
             return named(namespaces, method, body);
         }
@@ -182,7 +183,7 @@ impl State {
                     space,
                     method,
                     body,
-                    &pod,
+                    (&pod, written),
                     &|image| behaviours.get(&ImageDigest::new(image)).and_then(|image| image.ends),
                     next_pid,
                 )
@@ -299,11 +300,26 @@ fn containers(space: &mut Namespace, method: &str, body: &[u8]) -> Result<Vec<u8
     }
 }
 
+/// Files of the text by pod, and by their names there.
+type Written = BTreeMap<String, BTreeMap<String, String>>;
+
+/// A file of the text that a specification mounts, and that is not there.
+fn file_missing(spec: &[u8], written: Option<&Written>) -> Option<String> {
+    let spec: serde_json::Value = serde_json::from_slice(spec).ok()?;
+    let sources = spec["mounts"].as_array()?.iter().filter_map(|mount| mount["source"].as_str());
+    let missing = sources.filter(|source| {
+        let Some((pod, name)) = source.split_once("/files/") else { return false };
+        let pod = pod.rsplit('/').next().unwrap_or_default();
+        written.and_then(|all| all.get(pod)?.get(name)).is_none()
+    });
+    missing.map(str::to_owned).next()
+}
+
 fn tasks(
     space: &mut Namespace,
     method: &str,
     body: &[u8],
-    wired: &dyn Fn(&str) -> bool,
+    (wired, written): (&dyn Fn(&str) -> bool, Option<&Written>),
     ends: &dyn Fn(&str) -> Option<u32>,
     next_pid: &mut u32,
 ) -> Result<Vec<u8>, Refused> {
@@ -335,6 +351,10 @@ fn tasks(
             }
             if !wired(&id) {
                 return Err((2, format!("namespace path of {id}: no such file or directory")));
+            }
+            let spec = space.containers.get(&id).and_then(|container| container.spec.as_ref());
+            if let Some(path) = spec.and_then(|spec| file_missing(&spec.value, written)) {
+                return Err((2, format!("failed to mount {path}: no such file or directory")));
             }
             *next_pid += 1;
             let pid = 1000 + *next_pid;

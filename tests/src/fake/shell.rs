@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use berth_engine::plan::canon::sha256;
 use berth_engine::plan::names::ContainerId;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
@@ -44,6 +45,8 @@ pub struct Files {
 pub struct TenantFiles {
     /// Pods that have files.
     pub pods: BTreeSet<String>,
+    /// Files of the text by pod, by their names there: mode, owner, and the sum of what is in them.
+    pub written: BTreeMap<String, BTreeMap<String, String>>,
     /// Endpoints, as JSON.
     pub endpoints: BTreeMap<String, String>,
 }
@@ -179,6 +182,24 @@ impl State {
                 self.files.volumes.remove(&(namespace, arg(2).to_owned()));
                 well()
             }
+            "files_up" => {
+                let Some(tenant) = self.files.tenants.get_mut(&namespace) else {
+                    return (1, "no such tenant".to_owned());
+                };
+                let mut files = BTreeMap::new();
+                for file in words.get(3..).unwrap_or_default().chunks(5) {
+                    let [name, mode, owner, sum, text] = file else {
+                        return (1, "five words a file".to_owned());
+                    };
+                    let text = STANDARD.decode(text).unwrap_or_default();
+                    if sha256(&text) != *sum {
+                        return (1, format!("{name}: FAILED"));
+                    }
+                    files.insert(name.clone(), format!("{mode} {owner} {sum}"));
+                }
+                tenant.written.insert(arg(2).to_owned(), files);
+                well()
+            }
             "pod_up" => self.pod_up(&namespace, arg(2), arg(3), arg(6)),
             "pod_down" => {
                 self.pod_down(&namespace, arg(2));
@@ -298,6 +319,7 @@ impl State {
         self.wired.remove(&format!("{namespace}-{id}"));
         if let Some(tenant) = self.files.tenants.get_mut(namespace) {
             tenant.pods.remove(id);
+            tenant.written.remove(id);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use berth_engine::plan::content::File;
 use berth_engine::plan::graph::{
     CanaryStep, Check, Graph, Intake, Metric, Mount, OnUnreachable, Scale, Strategy, Volume,
 };
@@ -35,6 +36,11 @@ pub fn text(dice: &mut Dice) -> Graph {
             // Without a roll, as below.
             if dice.0.is_multiple_of(3) {
                 workload.template.companions.push(sidecar(crate::project::image('s')));
+            }
+            // Without a roll, as below. What is in it differs from text to text.
+            if dice.0.is_multiple_of(5) {
+                let content = graph.contents.add(format!("pool = {}\n", dice.0 / 5 % 3));
+                workload.template.files.insert("/etc/web.toml".to_owned(), File::of(content));
             }
             // What fails a check, or falls over, is asked and watched: so it is never what stands.
             if dice.roll(3) == 0 || letter == 'd' {

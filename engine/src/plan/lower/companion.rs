@@ -88,6 +88,7 @@ impl Lowering {
             let limits = self.limits(&at);
             let share = self.share(&at, template);
             let settings = self.settings(&at);
+            let files = self.files(&at);
             // What could not be found out has been reported by whoever looked.
             let Some((image, source)) = image else { continue };
             template.companions.push(Companion {
@@ -98,6 +99,7 @@ impl Lowering {
                 command: list(at.value.get("command")),
                 args: list(at.value.get("args")),
                 env: strings(at.value.get("env")),
+                files,
                 resources: at.value.get("resources").map(requests).unwrap_or_default(),
                 limits,
                 share,

@@ -87,11 +87,11 @@ fn on_failure(out: &mut String, branch: &Branch) {
     match (&branch.before, branch.rollout.on_fail) {
         (_, OnFail::Stop) => {}
         (Some(before), OnFail::Rollback) => {
+            let (new, old) = (comes.image.short(), before.template.image.short());
+            let images = if new == old { String::new() } else { format!(" {new}→{old}") };
             let _ = writeln!(
                 out,
-                "  on failure: waves done go back {}→{}, and the text's release is held",
-                comes.image.short(),
-                before.template.image.short()
+                "  on failure: waves done go back{images}, and the text's release is held"
             );
         }
         (None, OnFail::Rollback) => {
