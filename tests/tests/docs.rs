@@ -20,7 +20,7 @@ fn words(list: &[Diagnostic], snapshot: &Snapshot) -> String {
 fn examples_compile() {
     assert_eq!(workloads("scheduling.md"), 10);
     assert_eq!(workloads("rollouts.md"), 1);
-    assert_eq!(workloads("containers.md"), 5);
+    assert_eq!(workloads("containers.md"), 6);
 }
 
 /// Counts the services of a page's examples. A page that shows no fleet has a node all the same.
@@ -33,6 +33,8 @@ fn workloads(name: &str) -> usize {
         if let Some(file) = fence.info.strip_prefix("berth ") {
             workspace.set_file(file, fence.body.as_str());
             files += 1;
+        } else if let Some(file) = fence.info.strip_prefix("data ") {
+            workspace.set_file(file, fence.body.as_str());
         }
     }
     assert!(files > 0, "the page has examples");

@@ -98,8 +98,10 @@ pub(crate) fn write(part: &Part<'_>, config: &RunConfig, spec: &[u8]) -> HashMap
                 let these = companions.iter().filter(|one| one.is_sidecar() == sidecars);
                 these.map(|one| one.name.as_str()).collect::<Vec<_>>().join(",")
             };
-            labels.insert(INIT.to_owned(), names(false));
-            labels.insert(SIDECARS.to_owned(), names(true));
+            // containerd keeps no label that says nothing.
+            let both = [(INIT, names(false)), (SIDECARS, names(true))];
+            let said = both.into_iter().filter(|(_, names)| !names.is_empty());
+            labels.extend(said.map(|(label, names)| (label.to_owned(), names)));
         }
     }
     let settings = part.settings();

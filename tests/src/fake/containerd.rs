@@ -261,7 +261,9 @@ fn containers(space: &mut Namespace, method: &str, body: &[u8]) -> Result<Vec<u8
         }
         "Create" => {
             let request: api::CreateContainerRequest = read(body)?;
-            let container = request.container.unwrap_or_default();
+            let mut container = request.container.unwrap_or_default();
+            // What says nothing is not kept.
+            container.labels.retain(|_, value| !value.is_empty());
             if space.containers.contains_key(&container.id) {
                 return exists(&container.id);
             }
@@ -285,6 +287,7 @@ fn containers(space: &mut Namespace, method: &str, body: &[u8]) -> Result<Vec<u8
                     }
                 }
             }
+            container.labels.retain(|_, value| !value.is_empty());
             let container = Some(container.clone());
             Ok(api::UpdateContainerResponse { container }.encode_to_vec())
         }
@@ -299,6 +302,9 @@ fn containers(space: &mut Namespace, method: &str, body: &[u8]) -> Result<Vec<u8
         _ => unknown(method),
     }
 }
+
+/// Whether the pod of a container has its network.
+type Wired<'a> = &'a dyn Fn(&str) -> bool;
 
 /// Files of the text by pod, and by their names there.
 type Written = BTreeMap<String, BTreeMap<String, String>>;
@@ -319,7 +325,7 @@ fn tasks(
     space: &mut Namespace,
     method: &str,
     body: &[u8],
-    (wired, written): (&dyn Fn(&str) -> bool, Option<&Written>),
+    (wired, written): (Wired<'_>, Option<&Written>),
     ends: &dyn Fn(&str) -> Option<u32>,
     next_pid: &mut u32,
 ) -> Result<Vec<u8>, Refused> {
