@@ -74,7 +74,12 @@ pub fn agreed_at(seen: &Survey, graph: &Graph, goal: Goal, now_ms: u64) -> PlanB
         let text = render::text(&body, &seen.observation);
         let kinds: std::collections::BTreeSet<_> =
             violations.iter().map(ToString::to_string).collect();
-        panic!("the checker turned a plan down: {kinds:#?}\n{text}")
+        let steps: String = body
+            .steps
+            .iter()
+            .map(|step| format!("{:>4} {}\n", step.id.0, step.work.title(&step.node)))
+            .collect();
+        panic!("the checker turned a plan down: {kinds:#?}\n{text}{steps}")
     })
 }
 

@@ -469,12 +469,13 @@ impl Planning<'_, '_> {
                 let waves = branch.as_ref().map(|b| b.waves.as_slice()).unwrap_or_default();
                 match &split {
                     None => {
-                        let fresh = branch.iter().flat_map(|b| &b.fresh);
+                        let fresh = branch.as_ref().map(|b| b.fresh.clone()).unwrap_or_default();
                         let home = |id: &PodId| {
                             let placed = kept.get(id)?;
                             Some((id.clone(), (placed.node.clone(), placed.ip4)))
                         };
-                        track.fresh(fresh.filter_map(home).collect());
+                        let homes = fresh.iter().filter_map(home).collect();
+                        track.fresh(fresh, homes);
                     }
                     Some(Split { to, share }) => track.going_back(to.clone(), Some(*share)),
                 }

@@ -317,6 +317,12 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         decision
             .causes
             .extend(cause(here, ordinal, &digest, |id, pod| case.leaves(id, pod, wanted)));
+        // One of the new release that leaves, since it is to be restarted, serves with the others until then.
+        let leaves = |(id, pod): &(&PodId, &Here)| {
+            let serves = pod.placed.digest == digest && pod.may_serve();
+            (is_new_template && serves).then(|| (*id).clone())
+        };
+        fresh.extend(out.iter().filter_map(leaves));
         let plan = Move {
             ordinal,
             out: owned(&out),

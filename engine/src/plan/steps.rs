@@ -163,10 +163,10 @@ impl<'a> Track<'a> {
         }
     }
 
-    /// Says which of those that serve to begin with are of the new release, and where they are.
-    pub fn fresh(&mut self, fresh: BTreeMap<PodId, (NodeName, Ipv4Addr)>) {
-        self.fresh = fresh.keys().cloned().collect();
-        self.homes = fresh;
+    /// Says which of those that serve to begin with are of the new release, and where those of them are that
+    /// stay.
+    pub fn fresh(&mut self, fresh: BTreeSet<PodId>, homes: BTreeMap<PodId, (NodeName, Ipv4Addr)>) {
+        (self.fresh, self.homes) = (fresh, homes);
     }
 
     /// Says that whoever comes is of the release before: these alone are of the new one, and get so much

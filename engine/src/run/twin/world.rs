@@ -386,7 +386,8 @@ impl World {
                 let mut pods = self.nodes.values().flat_map(|node| &node.pods);
                 pods.any(|(id, other)| {
                     let same = id != &pod.id && self.is_same(pod, id, other);
-                    same && !other.spec.mounts.is_empty()
+                    let mut volumes = pod.mounts.values();
+                    same && volumes.any(|volume| other.spec.mounts.values().any(|v| v == volume))
                 })
             }
             _ => false,
