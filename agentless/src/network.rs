@@ -104,8 +104,7 @@ fn gateways(network: &NodeNetwork) -> (Ipv4Addr, Ipv6Addr) {
 /// The network as the node's shell reads it.
 fn line(network: &NodeNetwork) -> String {
     let (gateway4, gateway6) = gateways(network);
-    let NodeNetwork { range4, range6, pods4: _, pods6: _, endpoints4, endpoints6, peers: _ } =
-        network;
+    let NodeNetwork { range4, range6, endpoints4, endpoints6, .. } = network;
     format!("{gateway4} {gateway6} {range4} {range6} {endpoints4} {endpoints6}")
 }
 
@@ -126,8 +125,7 @@ fn routes(network: &NodeNetwork, peers: &[Peer]) -> String {
 /// The base table. It replaces itself in one transaction, so that established connections never
 /// see a moment without it.
 fn table(network: &NodeNetwork) -> String {
-    let NodeNetwork { range4, range6, pods4, pods6, endpoints4: e4, endpoints6: e6, peers: _ } =
-        network;
+    let NodeNetwork { range4, range6, pods4, pods6, endpoints4: e4, endpoints6: e6, .. } = network;
     let mut slots = String::new();
     for n in SLOTS {
         let _ = match n {

@@ -3,16 +3,18 @@
 //!
 //! ` ```berth web.berth ` sets a file. ` ```world ` does something to the nodes, a line each
 //! (`never-ready images/web`, `fails-checks images/web`, `falls-over images/web 5000` in milliseconds, `metric 0.2`, `stop web-0.g1`, `cut n3`, `heal n3`, `pressure n1 high`, `listen n1 80/tcp`,
-//! `tenant n2 berth.other.default 80/tcp`, `disk n1 40` in GiB, `lose data-0 n1`, `copy data n1 n2`). ` ```plan ` is the
+//! `tenant n2 berth.other.default 80/tcp`, `network n1 berth.other.default 10.88.3.0/24`, `gone n1 berth.other.default`, `taken 10.99.0.1`, `disk n1 40` in GiB, `lose data-0 n1`, `copy data n1 n2`). ` ```plan ` is the
 //! plan's text, ` ```markdown ` the same for a comment; ` ```why web[1] n2 `, ` ```capacity `, both also with `--json`, and ` ```what-if --without n1 ` are what those
 //! commands say; ` ```what-if --without n1 --json /blocked ` is a part of that plan's JSON, by its pointer (the whole
 //! of it would be pages), read back as a plan first; ` ```graph ` the picture of the text and the plan; ` ```drift ` is what drift finds; ` ```apply ` applies it and lists the steps done, in order, and the outcome;
 //! ` ```apply to 6 ` is stopped by hand when so many steps are done.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use berth_engine::plan::action::{NodeNetwork, PeerList};
 use berth_engine::plan::body::{Goal, PlanBody};
 use berth_engine::plan::capacity;
 use berth_engine::plan::drift;
@@ -37,6 +39,7 @@ use berth_engine::run::twin::{Behaviour, Twin};
 use berth_lang::{CompileRequest, Workspace};
 use berth_tests::cases::{Part, run_all};
 use berth_tests::drive::simulate;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde_json::to_string_pretty;
 
 struct Stage {
@@ -208,6 +211,8 @@ impl Stage {
     }
 
     fn disturb(&mut self, line: &str) {
+        // The nodes that it is about come with the text.
+        let _ = self.graph();
         let mut world = self.twin.world();
         match line.split(' ').collect::<Vec<_>>()[..] {
             ["never-ready", path] => {
@@ -242,6 +247,29 @@ impl Stage {
                 let asks = Requests { ports: [port].into(), ..Requests::default() };
                 world.add_tenant(&NodeName::new(node), namespace, &asks);
             }
+            ["network", node, owner, range] => {
+                let range4: Ipv4Net = range.parse().expect("a range such as 10.88.3.0/24");
+                let index = u128::from(range4.network().octets()[2]);
+                let base6: Ipv6Addr = "fd00:88::".parse().expect("an address");
+                let range6 = Ipv6Addr::from(u128::from(base6) + (index << 64));
+                world.set_network(
+                    &NodeName::new(node),
+                    NodeNetwork {
+                        range4,
+                        range6: Ipv6Net::new(range6, 64).expect("a range"),
+                        pods4: Ipv4Net::new(range4.supernet().expect("one").network(), 16)
+                            .expect("a range")
+                            .trunc(),
+                        pods6: "fd00:88::/48".parse().expect("a range"),
+                        endpoints4: "10.99.0.0/16".parse().expect("a range"),
+                        endpoints6: "fd00:99::/64".parse().expect("a range"),
+                        peers: PeerList::Listed(Vec::new()),
+                        owner: Some(owner.to_owned()),
+                    },
+                );
+            }
+            ["gone", node, owner] => world.remove_tenant(&NodeName::new(node), owner),
+            ["taken", address] => world.take_endpoint(address.parse().expect("an address")),
             ["cut", node] => world.set_cut(&NodeName::new(node), true),
             ["lose", volume, node] => {
                 world.lose_volume(&NodeName::new(node), &VolumeId::new(volume));

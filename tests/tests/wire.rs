@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use berth_engine::plan::action::NodeNetwork;
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::content::File;
 use berth_engine::plan::graph::{Graph, Intake, Strategy, Workload};
@@ -287,6 +288,79 @@ fn a_retired_node_is_left_as_it_was() {
         let State { files, namespaces, wired, .. } = &*state;
         assert_eq!(*files, Default::default());
         assert!(namespaces.is_empty() && wired.is_empty(), "{namespaces:?} {wired:?}");
+    });
+}
+
+/// The addresses of the endpoints that a tenant has on a node.
+fn endpoints(state: &State, graph: &Graph) -> BTreeSet<String> {
+    let tenant = state.files.tenants.get(&graph.tenant.namespace());
+    let endpoints = tenant.into_iter().flat_map(|tenant| tenant.endpoints.values());
+    let address = |endpoint: &String| {
+        let said: serde_json::Value = serde_json::from_str(endpoint).expect("JSON");
+        said["address4"].as_str().expect("an address").to_owned()
+    };
+    endpoints.map(address).collect()
+}
+
+/// Two environments and another project on the same nodes: none touches what is another's, and what belongs to a node as
+/// a whole goes over to who is left.
+#[test]
+fn tenants_share_a_fleet() {
+    run(async {
+        let story = Story::new().await;
+        let fleet = &story.fleet;
+        let (shop, _) = story.texts[0].clone();
+        let (mut stage, _) = story.texts[1].clone();
+        stage.tenant.environment = "stage".to_owned();
+        let mut blog = stage.clone();
+        blog.tenant.project = "blog".to_owned();
+        let all = [&shop, &stage, &blog];
+        for graph in all {
+            settle(fleet, graph, Goal::Converge).await.expect("settled");
+        }
+        for graph in all {
+            let nothing = turn(fleet, graph, Goal::Converge).await.expect("a plan").is_none();
+            assert!(nothing, "{} has something to do", graph.tenant);
+        }
+        let owner = |state: &State| {
+            let network = state.files.network.as_ref().expect("a network");
+            let network: NodeNetwork = serde_json::from_str(network).expect("a network");
+            network.owner.expect("an owner")
+        };
+        let mut pods = BTreeSet::new();
+        for node in fleet.nodes.values() {
+            let state = node.state();
+            assert_eq!(owner(&state), "berth.shop.default");
+            let addresses = all.map(|graph| endpoints(&state, graph));
+            let apart: BTreeSet<&String> = addresses.iter().flatten().collect();
+            assert_eq!(apart.len(), 3, "{addresses:?}");
+            pods.extend(state.files.claims.iter().map(|(ip, by)| (by.clone(), ip.clone())));
+        }
+        let addresses: BTreeSet<&String> = pods.iter().map(|(_, ip)| ip).collect();
+        assert_eq!((pods.len(), addresses.len()), (11, 11), "{pods:?}");
+        // Who set the fleet up leaves; another one takes it over, and nothing of anybody's is touched.
+        settle(fleet, &shop, Goal::Destroy).await.expect("destroyed");
+        settle(fleet, &stage, Goal::Converge).await.expect("settled");
+        let nothing = turn(fleet, &blog, Goal::Converge).await.expect("a plan").is_none();
+        assert!(nothing, "{} has something to do", blog.tenant);
+        for node in fleet.nodes.values() {
+            let state = node.state();
+            assert_eq!(owner(&state), "berth.shop.stage");
+            let claims = &state.files.claims;
+            let left = pods.iter().filter(|(by, _)| !by.starts_with("berth.shop.default"));
+            let here: BTreeSet<_> =
+                claims.iter().map(|(ip, by)| (by.clone(), ip.clone())).collect();
+            assert!(here.iter().all(|one| left.clone().any(|l| l == one)), "{here:?}");
+        }
+        for graph in [&blog, &stage] {
+            settle(fleet, graph, Goal::Destroy).await.expect("destroyed");
+        }
+        for (name, node) in &fleet.nodes {
+            let state = node.state();
+            assert_eq!(state.files, Default::default(), "{name}");
+            assert!(state.namespaces.is_empty() && state.wired.is_empty(), "{name}");
+        }
+        assert_eq!(fleet.breaches(), Vec::<String>::new());
     });
 }
 

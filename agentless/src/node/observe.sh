@@ -28,6 +28,16 @@ observe() {
   done
   for file in /etc/berth/claims/*; do [ -f "$file" ] && printf 'claim %s\n' "${file##*/}"; done
   [ -d "/etc/berth/tenants/$1" ] && printf 'tenant\n'
+  for file in /etc/berth/tenants/*; do
+    name=${file##*/}
+    [ -d "$file" ] && [ "$name" != "$1" ] || continue
+    printf 'other %s\n' "$name"
+    for value in "$file"/endpoints/*.json; do
+      [ -r "$value" ] && IFS= read -r line <"$value" || continue
+      line=${line#*'"address4":"'}
+      printf 'taken %s\n' "${line%%'"'*}"
+    done
+  done
   for file in "/etc/berth/tenants/$1"/endpoints/*.json; do
     [ -r "$file" ] && IFS= read -r line <"$file" && printf 'endpoint %s\n' "$line"
   done

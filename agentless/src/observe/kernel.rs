@@ -40,6 +40,10 @@ pub(crate) struct Kernel {
     pub(crate) reflexes: BTreeMap<Reflex, u32>,
     pub(crate) claims: BTreeSet<Ipv4Addr>,
     pub(crate) tenant: bool,
+    /// Other tenants that have folders, by namespace.
+    pub(crate) tenants: BTreeSet<String>,
+    /// The addresses of their endpoints.
+    pub(crate) taken: BTreeSet<Ipv4Addr>,
     pub(crate) endpoints: BTreeMap<WorkloadName, Endpoint>,
     /// Pods that have files here, and whether their namespaces are pinned.
     pub(crate) wired: BTreeMap<String, bool>,
@@ -70,6 +74,8 @@ enum Fact<'a> {
     Reflex(Reflex, u32),
     Claim(Ipv4Addr),
     Tenant,
+    Other(&'a str),
+    Taken(Ipv4Addr),
     Endpoint(Box<Endpoint>),
     Wired(&'a str, bool),
     Started(u64, &'a str),
@@ -106,6 +112,12 @@ pub(crate) fn parse(text: &str) -> Result<Kernel, Cut> {
                 kernel.claims.insert(ip);
             }
             Fact::Tenant => kernel.tenant = true,
+            Fact::Other(namespace) => {
+                kernel.tenants.insert(namespace.to_owned());
+            }
+            Fact::Taken(ip) => {
+                kernel.taken.insert(ip);
+            }
             Fact::Endpoint(endpoint) => {
                 kernel.endpoints.insert(endpoint.workload.clone(), *endpoint);
             }
@@ -260,6 +272,8 @@ fn fact(line: &str) -> IResult<&str, Fact<'_>> {
                 |(namespace, _, id, _, spec)| Fact::Volume(namespace, id, spec),
             ),
             map(tag("tenant"), |_| Fact::Tenant),
+            map(preceded(tag("other "), folder), Fact::Other),
+            map(preceded(tag("taken "), map_opt(rest, |ip: &str| ip.parse().ok())), Fact::Taken),
             map(tag("end"), |_| Fact::End),
         )),
     ))

@@ -154,6 +154,8 @@ fn assemble(
             pods,
             endpoints: kernel.endpoints,
             images,
+            tenants: kernel.tenants,
+            endpoints_of_others: kernel.taken,
             others,
             claimed: kernel.claims,
             foreign,

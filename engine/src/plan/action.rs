@@ -188,6 +188,9 @@ pub struct NodeNetwork {
     pub endpoints6: Ipv6Net,
     /// The nodes of the fleet whose addresses are known.
     pub peers: PeerList,
+    /// The namespace of the tenant whose plans set it up; absent where an earlier Berth did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// The nodes that a network has routes to.

@@ -65,6 +65,9 @@ pub struct PlanBody {
     pub branches: BTreeMap<WorkloadName, Branch>,
     /// Forward steps, in an order that respects `after`.
     pub steps: Vec<Step>,
+    /// Whose the fleet is, by namespace, if it is another tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// What could not be planned, and what would help.
     pub blocked: Vec<Blocked>,
     /// What is put off because a node is unknown.
@@ -418,6 +421,20 @@ pub enum Blocked {
         known: String,
         /// The machine id that answered.
         found: String,
+    },
+    /// A node is of another fleet than the others.
+    OtherFleet {
+        /// Which node.
+        node: NodeName,
+        /// Whose the others are, by namespace.
+        owner: String,
+    },
+    /// A node's network was set up with other address pools than the text has, and not by us.
+    OtherPools {
+        /// Which node.
+        node: NodeName,
+        /// Who set it up, by namespace.
+        owner: String,
     },
     /// A volume was there, and is not any more.
     VolumeLost {

@@ -16,6 +16,7 @@ use super::names::{NodeName, PodId, WorkloadName};
 use super::observation::{NodeObservation, NodeView, Observation, PodStatus, VolumeSpec};
 use super::overrides::{self, Override, Standing};
 use super::planner::{Inputs, plan};
+use super::tenancy::{self, Hold};
 use super::volume::{self, Home};
 
 /// One difference.
@@ -216,6 +217,10 @@ fn node(
     if head.revision == 0 || !head.claims.nodes.contains_key(name) {
         return;
     }
+    let is_ours = match tenancy::hold(seen, &graph.tenant.namespace()) {
+        Hold::Ours | Hold::Nobodys => true,
+        Hold::Others(_) => false,
+    };
     if seen.spec.network.is_none() {
         say(
             Kind::External,
@@ -223,7 +228,7 @@ fn node(
             "its network settings are gone → will be set".to_owned(),
         );
     }
-    for (reflex, version) in Reflex::CURRENT {
+    for (reflex, version) in Reflex::CURRENT.into_iter().filter(|_| is_ours) {
         if seen.spec.reflexes.get(&reflex) != Some(&version) {
             let words =
                 format!("reflex {} is not at version {version} → will be installed", reflex.name());

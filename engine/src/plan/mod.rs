@@ -34,6 +34,7 @@ pub mod render;
 pub mod rollout;
 pub mod satisfied;
 pub mod steps;
+pub mod tenancy;
 pub mod title;
 pub mod undo;
 pub mod unreachable;

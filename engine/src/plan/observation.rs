@@ -107,6 +107,12 @@ pub struct NodeSpec {
     pub endpoints: BTreeMap<WorkloadName, Endpoint>,
     /// Our tenant's images that are complete and unpacked.
     pub images: BTreeSet<ImageDigest>,
+    /// Other tenants that have anything on this node, by namespace.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tenants: BTreeSet<String>,
+    /// The IPv4 addresses of their endpoints.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub endpoints_of_others: BTreeSet<Ipv4Addr>,
     /// What other tenants on this node ask for, by namespace.
     pub others: BTreeMap<String, Requests>,
     /// Addresses claimed on this node, by us and by other tenants.

@@ -22,7 +22,14 @@ pub fn ranges(
     (pool4, pool6): (ipnet::Ipv4Net, ipnet::Ipv6Net),
     name: &NodeName,
 ) -> Option<(ipnet::Ipv4Net, ipnet::Ipv6Net)> {
-    let index = *claims.ranges.get(name)?;
+    slice(*claims.ranges.get(name)?, (pool4, pool6))
+}
+
+/// Computes one slice of the pod pools, counted from 0; `None` if they have no such slice.
+pub fn slice(
+    index: u32,
+    (pool4, pool6): (ipnet::Ipv4Net, ipnet::Ipv6Net),
+) -> Option<(ipnet::Ipv4Net, ipnet::Ipv6Net)> {
     let most = |prefix: u8, pool: u8| 1_u64 << prefix.saturating_sub(pool).min(32);
     if pool4.prefix_len() > NODE_PREFIX4
         || pool6.prefix_len() > NODE_PREFIX6

@@ -34,6 +34,7 @@ use super::overrides;
 use super::peers;
 use super::rollout::{Case, Decision};
 use super::steps::{Builder, Track};
+use super::tenancy::{self, Hold};
 use super::volume;
 use super::world::World;
 
@@ -65,7 +66,8 @@ pub const EVERYTHING: &BTreeSet<WorkloadName> = &BTreeSet::new();
 /// Plans.
 pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
     let told = inputs;
-    let view = moved::view(told.graph, told.observation, told.head, told.goal);
+    let fleet = tenancy::view(told.graph, told.observation, told.goal);
+    let view = moved::view(told.graph, &fleet.observation, told.head, told.goal);
     let text = &*view.graph;
     let graph = overrides::in_force(text, &view.head.overrides, inputs.now_ms);
     let (observation, head) = (&*view.observation, &*view.head);
@@ -89,7 +91,8 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         unfenced: BTreeSet::new(),
         branches: BTreeMap::new(),
         steps: Vec::new(),
-        blocked: Vec::new(),
+        owner: fleet.owner.clone(),
+        blocked: fleet.blocked.clone(),
         deferred: Vec::new(),
         expected: BTreeMap::new(),
         silent: None,
@@ -99,7 +102,7 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         contents: Contents::default(),
         reaches: BTreeMap::new(),
     };
-    note_nodes(inputs, &mut body);
+    note_nodes(inputs, told.observation, &mut body);
     body.blocked.extend(view.blocked.iter().cloned());
     let mut world = World::of(graph, observation, head);
     for (names, pods) in moved::told(&view, &body.moved) {
@@ -108,7 +111,7 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
     let wanted = effective(inputs, &mut body);
     let fences = give_up(inputs, &wanted, &mut world, &mut body);
     let fences = &fences;
-    claim(graph, &wanted, &mut body);
+    claim((graph, observation), &wanted, &mut body);
     body.volumes = volume::after(graph, world.volumes.clone(), &[], &BTreeSet::new());
     let may_plan = body.blocked.is_empty();
     let mut meant = Cow::Borrowed(&wanted);
@@ -312,17 +315,24 @@ impl Planning<'_, '_> {
         }
         let pools = (graph.pools.pods4, graph.pools.pods6);
         let peers = peers::named(&peers::peers(&self.body.claims, pools));
+        let own = graph.tenant.namespace();
         for (name, seen) in self.seen().filter(|(name, _)| !self.left.contains(*name)) {
             let mut last: Option<StepId> = None;
-            let Some(network) = self.network(name, &peers) else { continue };
-            if seen.spec.network.as_ref() != Some(&network) {
-                let action = Action::EnsureNetwork { network };
-                last = Some(builder.node(name, action, After::default()));
-            }
-            for (reflex, version) in Reflex::CURRENT {
-                if seen.spec.reflexes.get(&reflex) != Some(&version) {
-                    let action = Action::InstallReflex { reflex, version };
-                    last = Some(builder.node(name, action, After::of(last)));
+            let is_ours = match tenancy::hold(seen, &own) {
+                Hold::Ours | Hold::Nobodys => true,
+                Hold::Others(_) => false,
+            };
+            if is_ours {
+                let Some(network) = self.network(name, seen, &peers) else { continue };
+                if seen.spec.network.as_ref() != Some(&network) {
+                    let action = Action::EnsureNetwork { network };
+                    last = Some(builder.node(name, action, After::default()));
+                }
+                for (reflex, version) in Reflex::CURRENT {
+                    if seen.spec.reflexes.get(&reflex) != Some(&version) {
+                        let action = Action::InstallReflex { reflex, version };
+                        last = Some(builder.node(name, action, After::of(last)));
+                    }
                 }
             }
             if !seen.spec.tenant {
@@ -342,8 +352,16 @@ impl Planning<'_, '_> {
         prepared
     }
 
-    fn network(&self, name: &NodeName, peers: &PeerList) -> Option<NodeNetwork> {
+    fn network(
+        &self,
+        name: &NodeName,
+        seen: &NodeObservation,
+        peers: &PeerList,
+    ) -> Option<NodeNetwork> {
         let graph = self.inputs.graph;
+        // One of an earlier Berth says nobody; while nobody else is there, that does.
+        let says_nobody = seen.spec.network.as_ref().is_some_and(|network| network.owner.is_none());
+        let is_alone = says_nobody && seen.spec.tenants.is_empty();
         let (range4, range6) = ranges(graph, &self.body.claims, name)?;
         Some(NodeNetwork {
             range4,
@@ -353,6 +371,7 @@ impl Planning<'_, '_> {
             endpoints4: graph.pools.endpoints4,
             endpoints6: graph.pools.endpoints6,
             peers: peers.clone(),
+            owner: (!is_alone).then(|| graph.tenant.namespace()),
         })
     }
 

@@ -103,6 +103,10 @@ fn head(out: &mut String, body: &PlanBody, observation: &Observation) {
     let short = digest.get(..4).unwrap_or(&digest);
     let _ =
         writeln!(out, "Plan {short}  {}  parent {parent}  nodes {seen}/{all}{goal}", body.tenant);
+    if let Some(owner) = &body.owner {
+        let _ =
+            writeln!(out, "fleet  of {owner}, which sets up what belongs to a server as a whole");
+    }
     if !body.only.is_empty() {
         let only: Vec<_> = body.only.iter().map(|name| format!("service/{name}")).collect();
         let _ = writeln!(out, "only  {}; all else is left as it is", only.join(", "));
@@ -298,6 +302,18 @@ fn blocked(out: &mut String, blocked: &Blocked) {
             let _ = writeln!(
                 out,
                 "! BLOCKED: the address pool `{pool}` has none left for {by}; widen it in `project`"
+            );
+        }
+        Blocked::OtherFleet { node, owner } => {
+            let _ = writeln!(
+                out,
+                "! node/{node}  BLOCKED: {owner} has set up the fleet, and not this server; pods of the two would not reach each other. Take it out of the text, or destroy what is there and have {owner} set it up"
+            );
+        }
+        Blocked::OtherPools { node, owner } => {
+            let _ = writeln!(
+                out,
+                "! node/{node}  BLOCKED: {owner} has set up its network, with other address pools; write the `network` of that project into this one"
             );
         }
         Blocked::VolumeLost { volume, node } => {

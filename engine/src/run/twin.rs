@@ -156,6 +156,8 @@ struct TwinNode {
     listens: BTreeSet<NodePort>,
     /// What other tenants ask for, by namespace.
     others: BTreeMap<String, Requests>,
+    /// The addresses of other tenants' endpoints.
+    taken: BTreeSet<Ipv4Addr>,
     address4: Option<Ipv4Addr>,
     network: Option<NodeNetwork>,
     reflexes: BTreeMap<Reflex, u32>,

@@ -344,8 +344,17 @@ impl State {
         for claim in files.claims.keys() {
             let _ = writeln!(out, "claim {claim}");
         }
-        if let Some(tenant) = files.tenants.get(namespace) {
+        if files.tenants.contains_key(namespace) {
             out.push_str("tenant\n");
+        }
+        for (name, other) in files.tenants.iter().filter(|(name, _)| *name != namespace) {
+            let _ = writeln!(out, "other {name}");
+            for endpoint in other.endpoints.values() {
+                let said: serde_json::Value = serde_json::from_str(endpoint).unwrap_or_default();
+                let _ = writeln!(out, "taken {}", said["address4"].as_str().unwrap_or_default());
+            }
+        }
+        if let Some(tenant) = files.tenants.get(namespace) {
             for endpoint in tenant.endpoints.values() {
                 let _ = writeln!(out, "endpoint {endpoint}");
             }

@@ -124,7 +124,7 @@ impl Planning<'_, '_> {
             let action = Action::RemoveTenant { tenant: tenant.clone() };
             last = After::of([builder.node(name, action, last)]);
         }
-        if !seen.spec.others.is_empty() {
+        if !seen.spec.others.is_empty() || !seen.spec.tenants.is_empty() {
             return;
         }
         for reflex in seen.spec.reflexes.keys() {

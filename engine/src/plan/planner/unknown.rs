@@ -8,16 +8,19 @@ use crate::plan::body::{Blocked, Goal, PlanBody};
 use crate::plan::graph::{Intake, Workload};
 use crate::plan::ledger::NodeAddresses;
 use crate::plan::names::{NodeName, WorkloadName};
-use crate::plan::observation::NodeView;
+use crate::plan::observation::{NodeView, Observation};
 use crate::plan::overrides::Override;
 use crate::plan::unreachable::{self, GivenUp};
 use crate::plan::world::World;
 
 /// What the nodes themselves say against planning on them.
-pub(super) fn note_nodes(inputs: &Inputs<'_>, body: &mut PlanBody) {
+pub(super) fn note_nodes(inputs: &Inputs<'_>, told: &Observation, body: &mut PlanBody) {
     for name in inputs.graph.nodes.keys() {
         match inputs.observation.nodes.get(name) {
             None => body.deferred.push(format!("{name} was not asked")),
+            Some(NodeView::Unknown { why, silent: _ }) if told.seen(name).is_some() => {
+                body.deferred.push(format!("{name} is not used yet: {why}"));
+            }
             Some(NodeView::Unknown { why, silent: _ }) => {
                 body.deferred.push(format!("{name} is not reachable: {why}"));
             }

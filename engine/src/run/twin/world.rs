@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::{Behaviour, Fault, TwinNode, TwinPod, World};
-use crate::plan::action::{Action, Backend, Endpoint, NodePort, PodSpec, Write};
+use crate::plan::action::{
+    Action, Backend, Endpoint, NodeNetwork, NodePort, PodSpec, Reflex, Write,
+};
 use crate::plan::ledger::Mark;
 use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
 use crate::plan::observation::{
@@ -154,6 +156,30 @@ impl World {
         if let Some(node) = self.nodes.get_mut(node) {
             node.others.entry(namespace.to_owned()).or_default().add(asks);
         }
+    }
+
+    /// Gives a node a network that another tenant has set up.
+    pub fn set_network(&mut self, node: &NodeName, network: NodeNetwork) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            let owner = network.owner.clone().unwrap_or_default();
+            node.others.entry(owner).or_default();
+            node.reflexes = Reflex::CURRENT.into_iter().collect();
+            node.network = Some(network);
+        }
+    }
+
+    /// Takes another tenant off a node; what it set up stays.
+    pub fn remove_tenant(&mut self, node: &NodeName, namespace: &str) {
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.others.remove(namespace);
+        }
+    }
+
+    /// Has another tenant's endpoint take an address on every node.
+    pub fn take_endpoint(&mut self, address: Ipv4Addr) {
+        self.nodes.values_mut().for_each(|node| {
+            node.taken.insert(address);
+        });
     }
 
     /// Stops a pod by hand, in a way that the restart reflex respects.
@@ -603,6 +629,8 @@ impl World {
                 pods: pods.collect(),
                 endpoints: node.endpoints.clone(),
                 images: node.images.clone(),
+                tenants: node.others.keys().cloned().collect(),
+                endpoints_of_others: node.taken.clone(),
                 others: node.others.clone(),
                 claimed: node.pods.values().map(|pod| pod.spec.ip4).collect(),
                 foreign: node.foreign.clone(),
