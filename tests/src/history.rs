@@ -404,7 +404,10 @@ async fn move_ledger(
         0..3 => {}
         3..6 => twin.world().set_cut(&old, true),
         6 => twin.world().lose_ledger(&old),
-        _ => nodes.iter().for_each(|node| twin.world().lose_ledger(node)),
+        _ => {
+            nodes.iter().for_each(|node| twin.world().lose_ledger(node));
+            twin.world().forget_gone();
+        }
     }
     if dice.0.is_multiple_of(3) {
         twin.world().fault_in(dice.0 % 29, FAULTS[dice.0 as usize % FAULTS.len()]);

@@ -558,12 +558,14 @@ impl Planning<'_, '_> {
         case.endpoint(&workload.ports)
     }
 
-    /// The release of the text that a paused workload's replicas may be of as well, since its rollout had
-    /// begun.
+    /// The release of the text, or of a rollback, that a paused workload's replicas may be of as well, since its
+    /// rollout had begun.
     fn bears(&self, name: &WorkloadName) -> Option<SpecDigest> {
         let Inputs { graph, head, now_ms, .. } = *self.inputs;
         paused(head, name, now_ms)?;
-        Some(template_digest(&graph.workloads.get(name)?.template))
+        let text = graph.workloads.get(name)?;
+        let back = head.held(name, text).and_then(|pin| pin.stands.as_deref());
+        Some(template_digest(&back.unwrap_or(text).template))
     }
 
     /// How the traffic of a workload is split whose rollout does not go on now: it is paused, or `held`.

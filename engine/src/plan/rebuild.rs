@@ -42,7 +42,9 @@ pub fn head(graph: &Graph, observation: &Observation) -> (Head, Vec<String>) {
         }
     }
     let highest = head.generations.values().copied().max().unwrap_or(0);
-    head.least_generation = highest + LOST_GENERATIONS;
+    // Each keeper that was lost raised them, and what was made then may be gone without a trace.
+    let epochs = observation.marks().map(|mark| mark.epoch).max().unwrap_or(0);
+    head.least_generation = highest + LOST_GENERATIONS * (epochs + 1);
     // Volumes are called what their folders are; services that nodes call otherwise still are renamed by the next plan.
     let known = head.clone();
     let view = moved::view(graph, observation, &known, Goal::Destroy);

@@ -161,16 +161,25 @@ pub fn believed(graph: &Graph, observation: &Observation, head: &Head) -> Result
             if let Some(node) = all.find(is_in_use) {
                 return Err(LedgerFault::Gone { node: node.clone() });
             }
-            let parts = || graph.nodes.keys().filter(|node| takes_part(graph, observation, node));
-            let seen = parts().filter(|node| observation.seen(node).is_some()).count();
-            let of = parts().count();
-            if seen * 2 > of || of == 0 { Ok(()) } else { Err(LedgerFault::Unseen { seen, of }) }
+            enough(graph, observation)
         }
         Some(_) | None => match &head.keeper {
             Some(keeper) if keeper != named => Err(elsewhere(keeper, head.epoch)),
+            // One in which no apply ever began, only decisions, is as good as none: another may be known elsewhere.
+            Some(_) | None if head.revision == 0 && !etcd::keeps(named) => {
+                enough(graph, observation)
+            }
             Some(_) | None => Ok(()),
         },
     }
+}
+
+/// Says whether enough nodes answer for a first apply.
+fn enough(graph: &Graph, observation: &Observation) -> Result<(), LedgerFault> {
+    let parts = || graph.nodes.keys().filter(|node| takes_part(graph, observation, node));
+    let seen = parts().filter(|node| observation.seen(node).is_some()).count();
+    let of = parts().count();
+    if seen * 2 > of || of == 0 { Ok(()) } else { Err(LedgerFault::Unseen { seen, of }) }
 }
 
 /// Whether a node is one that may have the ledger or a copy: one that is retired, and that Berth has left, is none.

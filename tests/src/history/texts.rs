@@ -118,6 +118,12 @@ pub(super) fn renamed(before: &Graph, mut next: Graph, dice: &Dice) -> Graph {
     if now != was && says {
         next.moved.workloads.insert(now.clone(), was.clone());
     }
+    // Whether the text before was ever applied nobody knows here, so what it says stays.
+    if now == was
+        && let Some(older) = before.moved.workloads.get(was)
+    {
+        next.moved.workloads.insert(was.clone(), older.clone());
+    }
     for (one, two) in [("shared", "common"), ("web_own", "own")] {
         let (one, two) = (VolumeName::new(one), VolumeName::new(two));
         let had = if before.volumes.contains_key(&two) { &two } else { &one };
@@ -129,6 +135,8 @@ pub(super) fn renamed(before: &Graph, mut next: Graph, dice: &Dice) -> Graph {
         next.volumes.insert(has.clone(), volume);
         if has != had {
             next.moved.volumes.insert(has.clone(), had.clone());
+        } else if let Some(older) = before.moved.volumes.get(had) {
+            next.moved.volumes.insert(had.clone(), older.clone());
         }
         let mounts = next.workloads.values_mut().flat_map(|w| w.template.mounts.values_mut());
         mounts.filter(|mount| mount.volume == one).for_each(|mount| mount.volume = has.clone());

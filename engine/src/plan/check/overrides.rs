@@ -39,9 +39,10 @@ pub(super) fn overrides(
             Override::Pause { workload } => {
                 let Some(reached) = head.reached.get(workload) else { continue };
                 let pinned = graph.workloads.get(workload).and_then(|w| head.held(workload, w));
-                let stands = match pinned {
-                    None => Some(reached),
-                    Some(pin) => pin.stands.as_deref(),
+                // A verdict that nothing is to stand goes on; a rollback to another release waits.
+                let stands = match pinned.map(|pin| pin.stands.as_deref()) {
+                    Some(None) => None,
+                    Some(Some(_)) | None => Some(reached),
                 };
                 let digest = stands.map(|stands| template_digest(&stands.template));
                 for (_, pod) in created(body).filter(|(_, pod)| &pod.workload == workload) {

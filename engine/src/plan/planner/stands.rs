@@ -51,7 +51,15 @@ pub(super) fn effective(
         };
         if let Some(pin) = head.held(name, workload) {
             body.changes.push(change::held(name, pin));
-            wanted.extend(pin.stands.as_ref().map(|stands| (name.clone(), at(stands))));
+            let mut stands = pin.stands.as_deref();
+            // A rollback by hand waits while that is paused, as the text does.
+            if let (Some((pause, reached)), Some(back)) = (paused(head, name, now_ms), stands)
+                && release_digest(reached) != release_digest(back)
+            {
+                body.changes.push(change::paused(name, pause));
+                stands = Some(reached);
+            }
+            wanted.extend(stands.map(|stands| (name.clone(), at(stands))));
             continue;
         }
         // A release counts as reached when replicas of it have passed its gates, not before.

@@ -124,6 +124,16 @@ impl World {
         }
     }
 
+    /// Forgets which generations there were of replicas that are gone: nobody can know them once every ledger
+    /// is lost, with all that nodes remember of it.
+    pub fn forget_gone(&mut self) {
+        let there: BTreeSet<String> =
+            self.nodes.values().flat_map(|node| node.pods.keys()).map(PodId::replica).collect();
+        for node in self.nodes.values_mut() {
+            node.generations.retain(|replica, _| there.contains(replica));
+        }
+    }
+
     /// Puts other bytes in the place of a node's ledger or copy; what it remembers of it stays.
     pub fn set_ledger(&mut self, node: &NodeName, bytes: &[u8]) {
         if let Some(node) = self.nodes.get_mut(node) {
