@@ -217,7 +217,7 @@ fn node(
     if head.revision == 0 || !head.claims.nodes.contains_key(name) {
         return;
     }
-    let is_ours = match tenancy::hold(seen, &graph.tenant.namespace()) {
+    let is_ours = match tenancy::hold(&seen.spec, &graph.tenant.namespace()) {
         Hold::Ours | Hold::Nobodys => true,
         Hold::Others(_) => false,
     };

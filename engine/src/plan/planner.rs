@@ -318,7 +318,7 @@ impl Planning<'_, '_> {
         let own = graph.tenant.namespace();
         for (name, seen) in self.seen().filter(|(name, _)| !self.left.contains(*name)) {
             let mut last: Option<StepId> = None;
-            let is_ours = match tenancy::hold(seen, &own) {
+            let is_ours = match tenancy::hold(&seen.spec, &own) {
                 Hold::Ours | Hold::Nobodys => true,
                 Hold::Others(_) => false,
             };

@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use super::body::{Blocked, Goal};
 use super::graph::{Graph, Pools};
 use super::names::NodeName;
-use super::observation::{NodeObservation, NodeView, Observation};
+use super::observation::{NodeSpec, NodeView, Observation};
 use super::peers::slice;
 
 /// Whose a node is.
@@ -30,16 +30,16 @@ pub enum Hold<'a> {
 }
 
 /// Says whose a node is, for the tenant of a namespace.
-pub fn hold<'a>(seen: &'a NodeObservation, own: &str) -> Hold<'a> {
-    let Some(network) = &seen.spec.network else { return Hold::Nobodys };
+pub fn hold<'a>(spec: &'a NodeSpec, own: &str) -> Hold<'a> {
+    let Some(network) = &spec.network else { return Hold::Nobodys };
     match &network.owner {
         Some(owner) if owner == own => Hold::Ours,
-        Some(owner) if seen.spec.tenants.contains(owner) => Hold::Others(owner),
+        Some(owner) if spec.tenants.contains(owner) => Hold::Others(owner),
         // The owner is gone.
         Some(_) => Hold::Ours,
         // Of before a network said whose it is.
-        None => match seen.spec.tenants.first() {
-            Some(first) if !seen.spec.tenant || &**first < own => Hold::Others(first),
+        None => match spec.tenants.first() {
+            Some(first) if !spec.tenant || &**first < own => Hold::Others(first),
             Some(_) | None => Hold::Ours,
         },
     }
@@ -61,7 +61,7 @@ pub fn view<'a>(graph: &Graph, observation: &'a Observation, goal: Goal) -> View
     let holds: BTreeMap<&NodeName, Hold<'_>> = graph
         .nodes
         .keys()
-        .filter_map(|node| Some((node, hold(observation.seen(node)?, &own))))
+        .filter_map(|node| Some((node, hold(&observation.seen(node)?.spec, &own))))
         .collect();
     let mut of_others = holds.iter().filter_map(|(node, hold)| match hold {
         Hold::Others(owner) => Some((*node, *owner)),
@@ -120,7 +120,7 @@ pub fn slices(
             .wrapping_sub(u32::from(graph.pools.pods4.network()));
         let index = offset >> (32 - super::peers::NODE_PREFIX4);
         let is_it = slice(index, pools) == Some((network.range4, network.range6));
-        is_it.then(|| (index, hold(seen, &own)))
+        is_it.then(|| (index, hold(&seen.spec, &own)))
     };
     let found: Vec<(&NodeName, u32, Hold<'_>)> = graph
         .nodes
@@ -151,4 +151,41 @@ pub fn endpoints_of_others(observation: &Observation) -> BTreeSet<Ipv4Addr> {
         NodeView::Unknown { .. } => None,
     });
     seen.flatten().copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::action::{NodeNetwork, PeerList};
+
+    fn spec(owner: Option<&str>, tenants: &[&str]) -> NodeSpec {
+        let pools = ("10.88.0.0/16".parse().expect("one"), "fd00:88::/48".parse().expect("one"));
+        let (range4, range6) = slice(0, pools).expect("a slice");
+        let network = NodeNetwork {
+            range4,
+            range6,
+            pods4: pools.0,
+            pods6: pools.1,
+            endpoints4: "10.99.0.0/16".parse().expect("a pool"),
+            endpoints6: "fd00:99::/64".parse().expect("a pool"),
+            peers: PeerList::Listed(Vec::new()),
+            owner: owner.map(str::to_owned),
+        };
+        let tenants = tenants.iter().map(|name| (*name).to_owned()).collect();
+        NodeSpec { network: Some(network), tenants, ..NodeSpec::default() }
+    }
+
+    #[test]
+    fn whose_a_node_is() {
+        assert_eq!(hold(&NodeSpec::default(), "b"), Hold::Nobodys);
+        assert_eq!(hold(&spec(Some("b"), &["a"]), "b"), Hold::Ours);
+        assert_eq!(hold(&spec(Some("a"), &["a", "c"]), "b"), Hold::Others("a"));
+        assert_eq!(hold(&spec(Some("gone"), &["c"]), "b"), Hold::Ours);
+        // Of before a network said whose it is: the first by name of those that are there.
+        assert_eq!(hold(&spec(None, &[]), "b"), Hold::Ours);
+        let both = |other| NodeSpec { tenant: true, ..spec(None, &[other]) };
+        assert_eq!(hold(&both("a"), "b"), Hold::Others("a"));
+        assert_eq!(hold(&both("c"), "b"), Hold::Ours);
+        assert_eq!(hold(&spec(None, &["c"]), "b"), Hold::Others("c"));
+    }
 }
