@@ -641,6 +641,8 @@ async fn ends_well(twin: &Twin, graph: &Graph) -> Result<(), String> {
     let gone = gone.filter(|(name, _)| paused(name).is_some());
     for (name, workload) in graph.workloads.iter().chain(gone) {
         let stands = match (head.held(name, workload), paused(name)) {
+            // A rollback waits, too.
+            (Some(pin), Some((_, stands))) if pin.stands.is_some() => Some(&stands.template.image),
             (Some(pin), _) => pin.stands.as_ref().map(|stands| &stands.template.image),
             (None, Some((_, stands))) => Some(&stands.template.image),
             (None, None) => Some(&workload.template.image),
@@ -652,7 +654,8 @@ async fn ends_well(twin: &Twin, graph: &Graph) -> Result<(), String> {
             return Err(format!("{name} has a release that was to be turned down"));
         }
         // A rollout may be paused in its midst, with both releases beside one another.
-        let also = paused(name).map(|_| &workload.template.image);
+        let back = head.held(name, workload).and_then(|pin| pin.stands.as_deref());
+        let also = paused(name).map(|_| &back.unwrap_or(workload).template.image);
         let pods =
             || seen.iter().flat_map(|s| &s.spec.pods).filter(|(_, pod)| &pod.workload == name);
         let ordinals: BTreeSet<u32> = pods()
