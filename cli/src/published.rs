@@ -248,7 +248,7 @@ fn ends(body: &PlanBody) -> Ends {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use berth_engine::plan::body::{Change, Goal, PlanBody, Verb};
+    use berth_engine::plan::body::{Blocked, Change, Goal, PlanBody, Verb};
     use berth_engine::plan::graph::{CanaryStep, Strategy};
     use berth_engine::plan::observation::{NodeView, Observation};
     use berth_engine::run::observe::Survey;
@@ -393,6 +393,48 @@ pub(crate) mod tests {
         let whole = fits(&body, &seen.observation);
         assert_eq!(whole["exit"], json!({ "code": 3, "means": "blocked_or_deferred" }));
         assert_eq!(whole["observed"]["unreachable"][0]["node"], json!("n[2]"));
+    }
+
+    #[test]
+    fn every_reason_is_as_its_schema_says() {
+        let (seen, mut body) = planned(64 << 20);
+        let reasons = [
+            json!({ "blocked": "no_room", "workload": "web", "ordinal": 0, "nodes": {}, "mend": "more memory" }),
+            json!({ "blocked": "node_lacks", "node": "n1", "missing": [["nft", "apt install nftables"]] }),
+            json!({ "blocked": "pool_used_up", "pool": "pods", "by": "n1" }),
+            json!({ "blocked": "node_left", "node": "n1", "what": ["web-0.g1"] }),
+            json!({ "blocked": "other_machine", "node": "n1", "known": "a", "found": "b" }),
+            json!({ "blocked": "other_fleet", "node": "n1", "owner": "berth.shop.default" }),
+            json!({ "blocked": "other_pools", "node": "n1", "owner": "berth.shop.default" }),
+            json!({ "blocked": "volume_lost", "volume": "data", "node": "n1" }),
+            json!({ "blocked": "volume_twice", "volume": "data", "nodes": ["n1", "n2"] }),
+            json!({ "blocked": "volume_too_large", "volume": "data", "node": "n1", "size_bytes": 2, "over_bytes": 1 }),
+            json!({ "blocked": "protected", "resource": "service/web" }),
+            json!({ "blocked": "moved", "resource": "service/web", "from": "service/www" }),
+            json!({ "blocked": "name_taken", "volume": "data", "by": "old" }),
+            json!({ "blocked": "volume_elsewhere", "volume": "data", "is": "n1", "wants": "n2" }),
+        ];
+        let read = |reason| serde_json::from_value(reason).expect("a reason");
+        body.blocked = reasons.into_iter().map(read).collect();
+        // Who adds one adds it above, and to the schema.
+        let number = |reason: &Blocked| match reason {
+            Blocked::NoRoom { .. } => 0,
+            Blocked::NodeLacks { .. } => 1,
+            Blocked::PoolUsedUp { .. } => 2,
+            Blocked::NodeLeft { .. } => 3,
+            Blocked::OtherMachine { .. } => 4,
+            Blocked::OtherFleet { .. } => 5,
+            Blocked::OtherPools { .. } => 6,
+            Blocked::VolumeLost { .. } => 7,
+            Blocked::VolumeTwice { .. } => 8,
+            Blocked::VolumeTooLarge { .. } => 9,
+            Blocked::Protected { .. } => 10,
+            Blocked::Moved { .. } => 11,
+            Blocked::NameTaken { .. } => 12,
+            Blocked::VolumeElsewhere { .. } => 13,
+        };
+        assert!(body.blocked.iter().map(number).eq(0..14));
+        fits(&body, &seen.observation);
     }
 
     #[test]
