@@ -57,6 +57,7 @@ pub(crate) struct Counts {
     released: usize,
     paused: usize,
     stopped: usize,
+    waits: usize,
     kept: usize,
     moved: usize,
     blocked: usize,
@@ -213,6 +214,7 @@ fn counts(body: &PlanBody) -> Counts {
             Verb::Released(_) => &mut counts.released,
             Verb::Paused(_) => &mut counts.paused,
             Verb::Stopped => &mut counts.stopped,
+            Verb::Waits => &mut counts.waits,
             Verb::Kept => &mut counts.kept,
             Verb::Moved => &mut counts.moved,
         };
@@ -231,6 +233,7 @@ fn word(verb: &Verb) -> &'static str {
         Verb::Released(_) => "released",
         Verb::Paused(_) => "paused",
         Verb::Stopped => "stopped",
+        Verb::Waits => "waits",
         Verb::Kept => "kept",
         Verb::Moved => "moved",
     }
@@ -447,6 +450,7 @@ pub(crate) mod tests {
             json!("kept"),
             json!("moved"),
             json!("stopped"),
+            json!("waits"),
             json!({ "held": pin }),
             json!({ "released": pin }),
         ];

@@ -149,13 +149,19 @@ pub(crate) fn tell_unknown(observation: &Observation) -> bool {
     unknown.is_empty()
 }
 
+/// A workload's name without its kind: what `service/web` and `job/migrate` name.
+pub(crate) fn bare(named: &str) -> &str {
+    let kinds = ["service/", "job/"].into_iter();
+    kinds.filter_map(|kind| named.strip_prefix(kind)).next().unwrap_or(named)
+}
+
 /// Understands what was asked for. A service may be in the text or on a node only.
 pub(crate) fn parse(
     what: &str,
     graph: &Graph,
     observation: &Observation,
 ) -> Result<Wanted, ChoiceError> {
-    let bare = what.strip_prefix("service/").unwrap_or(what);
+    let bare = bare(what);
     let names = services(graph, observation);
     if let Some(name) = names.iter().find(|name| name.as_str() == bare || name.slug() == bare) {
         return Ok(Wanted::Service(Ids::of(name, observation)));

@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use berth_engine::plan::body::{PlanBody, Step, StepId, Work};
+use berth_engine::plan::body::{Gate, PlanBody, Step, StepId, Work};
 use berth_engine::plan::eta::longest_ms;
 use berth_engine::plan::ledger::Outcome;
 use berth_engine::plan::names::{NodeName, WorkloadName};
@@ -332,6 +332,7 @@ fn kind(work: &Work) -> &'static str {
         Work::Act(action) => action.kind(),
         Work::AwaitReady { .. } => "ready",
         Work::AwaitDrained { .. } => "drained",
+        Work::Ask(Gate::Ended { .. }) => "job",
         Work::Ask(_) => "ask",
         Work::Fence { .. } => "fence",
     }

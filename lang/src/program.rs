@@ -58,13 +58,15 @@ pub enum ResourceKind {
     Node,
     /// A replicated container with its address.
     Service,
+    /// A container that runs to its end, once.
+    Job,
     /// Data that outlives the containers that use it.
     Volume,
 }
 
 impl ResourceKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Project, Self::Node, Self::Service, Self::Volume];
+    pub const ALL: [Self; 5] = [Self::Project, Self::Node, Self::Service, Self::Job, Self::Volume];
 
     /// The word that declares it.
     pub fn keyword(self) -> &'static str {
@@ -72,6 +74,7 @@ impl ResourceKind {
             Self::Project => "project",
             Self::Node => "node",
             Self::Service => "service",
+            Self::Job => "job",
             Self::Volume => "volume",
         }
     }
@@ -82,6 +85,7 @@ impl ResourceKind {
             Self::Project => "Project",
             Self::Node => "Node",
             Self::Service => "Service",
+            Self::Job => "Job",
             Self::Volume => "Volume",
         }
     }

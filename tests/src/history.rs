@@ -7,15 +7,16 @@ mod texts;
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_engine::plan::body::{Blocked, Branch, Goal, PlanBody};
-use berth_engine::plan::canon::release_digest;
+use berth_engine::plan::canon::{release_digest, template_digest};
 use berth_engine::plan::content::Contents;
 use berth_engine::plan::graph::{Graph, Intake, Workload};
 use berth_engine::plan::ledger::{Entry, Head, Pin};
 use berth_engine::plan::moved;
 use berth_engine::plan::names::{ImageDigest, NodeName, PodId, WorkloadName};
-use berth_engine::plan::observation::{NodeObservation, NodeSpec};
+use berth_engine::plan::observation::{NodeObservation, NodeSpec, PodStatus};
 use berth_engine::plan::overrides::{self, Override, Subject};
 use berth_engine::plan::render;
+use berth_engine::plan::rollout::is_done;
 use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::host::{Ask, Host as _};
 use berth_engine::run::ledger;
@@ -25,7 +26,8 @@ use berth_engine::run::relocate::{Wish, relocate};
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
 
 use self::texts::{
-    Lineages, is_fenced, is_renamed, is_replaced, is_switched_off, renamed, retiring, waits,
+    Lineages, after_jobs, has_jobs, is_fenced, is_renamed, is_replaced, is_switched_off, renamed,
+    retiring, waits, with_jobs,
 };
 pub use self::texts::{canary, shop_by, text};
 use crate::drive::{agreed, apply, apply_by, plan, tell, turn};
@@ -128,6 +130,7 @@ pub struct Ended {
 pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     let mut dice = Dice(seed);
     let mut graph = waits(seed, retiring(&mut dice));
+    graph = with_jobs(seed, graph, &dice);
     let twin = world(&graph);
     if is_replaced(seed) {
         ["web", "api", "www"]
@@ -150,6 +153,7 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
             0 | 1 => {
                 let next =
                     waits(seed, Graph { keeper: graph.keeper.clone(), ..retiring(&mut dice) });
+                let next = with_jobs(seed, next, &dice);
                 graph = if is_renamed(seed) {
                     lineages.renamed(&twin, &graph, renamed(&graph, next, &dice))
                 } else {
@@ -192,7 +196,8 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
             twin.world().fault_in(at, fault);
         }
         // What is rarely called would hardly ever be met.
-        for (is_one, what) in [(is_fenced(seed), "fence"), (is_asked(seed), "ask")] {
+        let rare = [(is_fenced(seed), "fence"), (is_asked(seed), "ask"), (has_jobs(seed), "pod")];
+        for (is_one, what) in rare {
             if is_one && dice.0.rotate_left(9).is_multiple_of(2) {
                 let fault = FAULTS[(dice.0.rotate_left(13) % 6) as usize];
                 twin.world().fault_next(what, other(seed, fault));
@@ -412,6 +417,10 @@ async fn move_ledger(
     if dice.0.is_multiple_of(3) {
         twin.world().fault_in(dice.0 % 29, FAULTS[dice.0 as usize % FAULTS.len()]);
     }
+    // A copy may lack how the last apply ended, and with all of them it is lost that a job was done.
+    if how >= 3 {
+        twin.world().forget_done();
+    }
     let wish = Wish { who: "sim@test".to_owned(), at_ms: 1, ..Wish::default() };
     let wish = Wish { take_over: how >= 3, rebuild: how == 7, ..wish };
     let engine = Engine::new(twin.another_engine(), bug);
@@ -490,6 +499,7 @@ async fn decide(twin: &Twin, graph: &Graph, dice: &mut Dice) {
                 .map(|(id, _)| (id.replica(), head.generations.get(&id.replica()).copied()))
                 .filter_map(|(replica, highest)| Some((replica, highest?)))
                 .collect();
+            twin.world().let_run_again(&workload);
             let entry = Entry::Restart { workload, why: String::new(), up_to };
             return write(&engine, graph, &seen, entry).await;
         }
@@ -580,6 +590,7 @@ async fn take_turn(
 ) -> Option<PlanBody> {
     engine.follow(&graph.keeper);
     let mut seen = survey(engine, graph).await.ok()?;
+    tell_jobs(engine.twin(), graph, &seen.ledger.head);
     engine.distort_seen(&mut seen);
     let mut body = agreed(&seen, graph, Goal::Converge);
     tell(|| render::text(&body, &seen.observation));
@@ -594,6 +605,56 @@ async fn take_turn(
         tell(|| format!("→ {:?}\n", applied.map(|applied| applied.outcome)));
     }
     Some(body)
+}
+
+/// Tells the world which jobs are done, by the ledger, and what is after those that are not.
+fn tell_jobs(twin: &Twin, graph: &Graph, head: &Head) {
+    let jobs = head.reached.iter().filter(|(_, reached)| reached.once.is_some());
+    let done = jobs.map(|(name, reached)| {
+        (name.clone(), (template_digest(&reached.template), reached.replicas))
+    });
+    twin.world().set_done(done.collect());
+    twin.world().set_after(after_jobs(graph, head));
+}
+
+/// Whether a workload of the text stands back for a job that is not done.
+fn stands_back(name: &WorkloadName, graph: &Graph, head: &Head) -> bool {
+    let Some(text) = graph.workloads.get(name) else { return false };
+    let is_new = match head.reached.get(name) {
+        Some(reached) if text.once.is_some() => !is_done(Some(reached), text),
+        Some(reached) => release_digest(reached) != release_digest(text),
+        None => true,
+    };
+    let undone = |job: &WorkloadName| {
+        graph.workloads.get(job).is_none_or(|text| !is_done(head.reached.get(job), text))
+    };
+    is_new && text.after.iter().any(undone)
+}
+
+/// Every job is done, or is held, paused or stopped, or stands back; nothing of any runs. Gives how many pods of them there are.
+fn jobs_end_well(graph: &Graph, head: &Head, seen: &[&NodeObservation]) -> Result<usize, String> {
+    for (name, text) in graph.workloads.iter().filter(|(_, text)| text.once.is_some()) {
+        let excused = head.held(name, text).is_some()
+            || overrides::pause(&head.overrides, name, 1).is_some()
+            || text.replicas == 0
+            || stands_back(name, graph, head);
+        if !excused && !is_done(head.reached.get(name), text) {
+            return Err(format!("{name} is not done"));
+        }
+        if !excused && [image('d'), image('f')].contains(&text.template.image) {
+            return Err(format!("{name} cannot have ended well"));
+        }
+    }
+    let mut count = 0;
+    for seen in seen {
+        for (id, _) in seen.spec.pods.iter().filter(|(_, pod)| pod.ends) {
+            count += 1;
+            if matches!(seen.status.pods.get(id), Some(PodStatus::Running { .. })) {
+                return Err(format!("{id} runs, and nobody waits for it"));
+            }
+        }
+    }
+    Ok(count)
 }
 
 /// Every service has its replicas, one of each ordinal, of one sound template; nothing else of
@@ -639,12 +700,19 @@ async fn ends_well(twin: &Twin, graph: &Graph) -> Result<(), String> {
     let paused = |name| overrides::pause(&head.overrides, name, 1).zip(head.reached.get(name));
     let gone = head.reached.iter().filter(|(name, _)| !graph.workloads.contains_key(*name));
     let gone = gone.filter(|(name, _)| paused(name).is_some());
+    let of_jobs = jobs_end_well(&graph, head, &seen)?;
     for (name, workload) in graph.workloads.iter().chain(gone) {
+        if workload.once.is_some() {
+            continue;
+        }
         let stands = match (head.held(name, workload), paused(name)) {
             // A rollback waits, too.
             (Some(pin), Some((_, stands))) if pin.stands.is_some() => Some(&stands.template.image),
             (Some(pin), _) => pin.stands.as_ref().map(|stands| &stands.template.image),
             (None, Some((_, stands))) => Some(&stands.template.image),
+            (None, None) if stands_back(name, &graph, head) => {
+                head.reached.get(name).map(|reached| &reached.template.image)
+            }
             (None, None) => Some(&workload.template.image),
         };
         let Some(image) = stands else { continue };
@@ -674,7 +742,7 @@ async fn ends_well(twin: &Twin, graph: &Graph) -> Result<(), String> {
             return Err(format!("{id} was to be restarted"));
         }
     }
-    let all: usize = seen.iter().map(|seen| seen.spec.pods.len()).sum();
+    let all: usize = seen.iter().map(|seen| seen.spec.pods.len()).sum::<usize>() - of_jobs;
     let runs = twin.world().running().len();
     if runs != all {
         return Err(format!("{runs} of {all} pods run"));

@@ -133,6 +133,16 @@ bugs! {
     FencesAreNotAwaited,
     /// What has another name now is said to be told so, and is not.
     RenamesAreForgotten,
+    /// That jobs are done is not looked at in the ledger.
+    DoneJobsAreForgotten,
+    /// A job that has ended well is taken for one that has not.
+    EndsAreOverlooked,
+    /// What is after a job does not wait until that has ended.
+    JobsAreNotAwaited,
+    /// A job that was started is started again if the answer was lost, whatever came of it.
+    JobsAreStartedBlindly,
+    /// A job that has failed passes for done.
+    FailedJobsAreDone,
 }
 
 /// An engine's view of a world, with a bug in it or without.
@@ -208,6 +218,9 @@ impl Engine {
                 head.in_flight = None;
             }
             Some(Bug::OverridesAreForgotten) => head.overrides.clear(),
+            Some(Bug::DoneJobsAreForgotten) => {
+                head.reached.retain(|_, reached| reached.once.is_none());
+            }
             Some(Bug::RestartsAreForgotten) => head.restarts.clear(),
             Some(Bug::SilenceIsAFence) => {
                 let nodes = &seen.observation.nodes;
@@ -260,6 +273,9 @@ impl Engine {
             }
             Bug::FencesAreNotAwaited => {
                 unwait(body, |work| matches!(work, Work::Fence { .. }));
+            }
+            Bug::JobsAreNotAwaited => {
+                unwait(body, |work| matches!(work, Work::Ask(Gate::Ended { .. })));
             }
             Bug::GatesAreSkipped => {
                 unwait(body, |work| matches!(work, Work::AwaitReady { .. } | Work::Ask(_)));
@@ -441,6 +457,16 @@ impl Host for Engine {
         {
             seen.status.pods.remove(&last);
         }
+        for (id, _) in seen.spec.pods.iter().filter(|(_, pod)| pod.ends) {
+            let Some(PodStatus::Stopped { exit_code, .. }) = seen.status.pods.get_mut(id) else {
+                continue;
+            };
+            match self.bug {
+                Some(Bug::EndsAreOverlooked) if *exit_code == 0 => *exit_code = 1,
+                Some(Bug::FailedJobsAreDone) => *exit_code = 0,
+                _ => {}
+            }
+        }
         if self.has(Bug::StoppedIsRunning) {
             let running = PodStatus::Running { restarts: 0, started_at_ms: 0 };
             seen.status.pods.values_mut().for_each(|status| *status = running.clone());
@@ -479,6 +505,13 @@ impl Host for Engine {
         let Some(action) = self.distorted(action) else { return Ok(()) };
         match self.twin.perform(node, &action, supplies, deadline).await {
             Err(HostError::Unreachable { .. }) if self.has(Bug::RefusedIsDone) => Ok(()),
+            Err(HostError::Lost { .. })
+                if self.has(Bug::JobsAreStartedBlindly)
+                    && matches!(&action, Action::EnsurePod { pod } if pod.ends) =>
+            {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                self.twin.perform(node, &action, supplies, deadline).await
+            }
             other => other,
         }
     }

@@ -6,7 +6,7 @@ use berth_engine::plan::action::{ImageSource, Protocol};
 use berth_engine::plan::companion::{Companion, Role};
 use berth_engine::plan::content::Contents;
 use berth_engine::plan::graph::{
-    Fill, Graph, Intake, Limits, Moved, Node, OnFail, OnUnreachable, Overcommit, Placement,
+    Fill, Graph, Intake, Limits, Moved, Node, OnFail, OnUnreachable, Once, Overcommit, Placement,
     PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
 };
 use berth_engine::plan::names::{ImageDigest, NodeName, Tenant, WorkloadName};
@@ -96,6 +96,7 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             scratch: BTreeSet::new(),
             companions: Vec::new(),
             liveness: None,
+            ends: false,
             grace_ms: 10_000,
         },
         replicas,
@@ -125,7 +126,19 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             bake_ms: 0,
         },
         placement: Placement::default(),
+        once: None,
+        after: BTreeSet::new(),
     }
+}
+
+/// A job, which is tried so often again.
+pub fn job(image: ImageDigest, completions: u32, retries: u32) -> Workload {
+    let mut job = web(image, completions, Strategy::Recreate);
+    (job.ports, job.health) = (Vec::new(), None);
+    job.template.ends = true;
+    job.rollout.deadline_ms = 60_000;
+    job.once = Some(Once { retries, parallel: completions });
+    job
 }
 
 /// A rolling update, one at a time, nothing missing.

@@ -133,7 +133,7 @@ fn going_on_unwatched() {
                     Work::Ask(Gate::Steady { for_ms, .. } | Gate::Metric { for_ms, .. }) => {
                         *for_ms = 1000;
                     }
-                    Work::Ask(Gate::Command { .. })
+                    Work::Ask(Gate::Command { .. } | Gate::Ended { .. })
                     | Work::Act(_)
                     | Work::AwaitReady { .. }
                     | Work::AwaitDrained { .. }

@@ -154,7 +154,13 @@ impl Stage {
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
         lines.push(match applied.outcome {
             Outcome::Done => "done".to_owned(),
-            Outcome::Reverted { .. } => "taken back".to_owned(),
+            Outcome::Reverted { workloads } => {
+                let late = workloads
+                    .iter()
+                    .filter(|(name, _)| !applied.report.reverted.contains_key(*name));
+                let late = late.map(|(name, why)| format!("; {name} {why}")).collect::<String>();
+                format!("taken back{late}")
+            }
             Outcome::Partial { problems } => format!("partly: {}", problems.join("; ")),
         });
         Ok(lines.join("\n") + "\n")

@@ -14,7 +14,7 @@ use berth_engine::run::apply::{Applied, ApplyError};
 use berth_engine::run::observe::survey;
 use berth_tests::drive::{agreed, apply_by, tell};
 use berth_tests::fake::{Behaviour, Cut, FastClock, Fleet, Mishap, State};
-use berth_tests::project::{ROLLING, fleet, sidecar, web, with};
+use berth_tests::project::{ROLLING, fleet, job, sidecar, web, with};
 
 /// Runs a future on a runtime of its own, with real time.
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -81,13 +81,21 @@ fn wrong(fleet: &Fleet, graph: &Graph) -> Vec<String> {
             wrong.push(format!("{name}: a network that nobody confirmed"));
         }
         let Some(here) = state.namespaces.get(&space) else { continue };
+        wrong.extend(
+            here.ran.iter().filter(|(_, times)| **times > 1).map(|(made_from, times)| {
+                format!("{name}: a job of {made_from} ran {times} times")
+            }),
+        );
         let own =
             here.containers.values().filter(|one| !one.labels.contains_key("berth.dev/beside"));
         for container in own {
             running += 1;
             let wired = state.wired.contains(&format!("{space}-{}", container.id));
             let files = &state.files.tenants[&space].pods;
-            if !here.tasks.contains_key(&container.id) || !wired || !files.contains(&container.id) {
+            // A node that boots forgets how a job has ended.
+            let is_job = container.labels.contains_key("berth.dev/ends");
+            let runs = here.tasks.contains_key(&container.id) || is_job;
+            if !runs || !wired || !files.contains(&container.id) {
                 wrong.push(format!("{name}: {} is half there", container.id));
             }
             let written = state.files.tenants[&space].written.get(&container.id);
@@ -119,7 +127,11 @@ fn wrong(fleet: &Fleet, graph: &Graph) -> Vec<String> {
             .flatten()
             .filter(|what| here.snapshots.contains_key(*what))
             .count();
-        if here.tasks.len() != here.containers.len() || layers > here.containers.len() + leased {
+        let forgotten = here.containers.values().filter(|one| {
+            one.labels.contains_key("berth.dev/ends") && !here.tasks.contains_key(&one.id)
+        });
+        let tasks = here.tasks.len() + forgotten.count();
+        if tasks != here.containers.len() || layers > here.containers.len() + leased {
             wrong.push(format!(
                 "{name}: {} containers, {} tasks, {layers} layers",
                 here.containers.len(),
@@ -153,10 +165,10 @@ fn files_of(graph: &Graph) -> BTreeSet<BTreeSet<String>> {
     graph.workloads.values().map(of).collect()
 }
 
-/// A service of three replicas, with a container beside each, and a file for both.
+/// A service of three replicas, with a container beside each, and a file for both; and a job that comes before.
 fn shop(
     image: &ImageDigest,
-    beside: &ImageDigest,
+    (beside, done): (&ImageDigest, &ImageDigest),
     name: &str,
     replicas: u32,
     strategy: Strategy,
@@ -175,7 +187,13 @@ fn shop(
     let content = graph.contents.add(format!("it's {name}\n"));
     workload.template.files.insert(path, File::of(content));
     workload.template.companions.push(companion);
-    with(graph, "web", workload)
+    workload.after.insert(WorkloadName::new("migrate"));
+    let mut migrate = job(done.clone(), 1, 0);
+    migrate.template.env.insert("RELEASE".to_owned(), name.to_owned());
+    migrate.template.grace_ms = 200;
+    migrate.template.source =
+        berth_engine::plan::action::ImageSource::Layout("images/done".to_owned());
+    with(with(graph, "web", workload), "migrate", migrate)
 }
 
 /// How many texts there are.
@@ -193,8 +211,10 @@ impl Story {
         let a = fleet.image("a", Behaviour::GOOD);
         let b = fleet.image("b", Behaviour::GOOD);
         let beside = fleet.image("beside", Behaviour::GOOD);
-        let first = shop(&a, &beside, "a", 3, ROLLING);
-        let second = shop(&b, &beside, "b", 4, ROLLING);
+        let done = fleet.image("done", Behaviour { ready: false, ends: Some(0) });
+        let also = (&beside, &done);
+        let first = shop(&a, also, "a", 3, ROLLING);
+        let second = shop(&b, also, "b", 4, ROLLING);
         let mut renamed = second.clone();
         let (web, api) = (WorkloadName::new("web"), WorkloadName::new("api"));
         let workload = renamed.workloads.remove(&web).expect("web");
@@ -225,8 +245,10 @@ impl Story {
             if reverted {
                 let before =
                     self.texts[..chapter].last().map(|(before, _)| before.workloads.clone());
-                expected.workloads = before.unwrap_or_default();
-                for workload in expected.workloads.values_mut() {
+                // What a job has done it has done.
+                expected.workloads.retain(|_, workload| workload.once.is_some());
+                expected.workloads.extend(before.unwrap_or_default());
+                for workload in expected.workloads.values_mut().filter(|w| w.once.is_none()) {
                     workload.replicas = 4;
                 }
             }
@@ -337,7 +359,7 @@ fn tenants_share_a_fleet() {
             pods.extend(state.files.claims.iter().map(|(ip, by)| (by.clone(), ip.clone())));
         }
         let addresses: BTreeSet<&String> = pods.iter().map(|(_, ip)| ip).collect();
-        assert_eq!((pods.len(), addresses.len()), (11, 11), "{pods:?}");
+        assert_eq!((pods.len(), addresses.len()), (14, 14), "{pods:?}");
         // Who set the fleet up leaves; another one takes it over, and nothing of anybody's is touched.
         settle(fleet, &shop, Goal::Destroy).await.expect("destroyed");
         settle(fleet, &stage, Goal::Converge).await.expect("settled");

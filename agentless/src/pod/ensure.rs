@@ -144,7 +144,10 @@ async fn create(
             Some(Role::Sidecar) | None => start(writer, mounts, container, namespace).await?,
         }
     }
-    start(writer, mounts, container, namespace).await
+    match pod.ends {
+        true => launch(writer, mounts, &container.id, namespace).await,
+        false => start(writer, mounts, container, namespace).await,
+    }
 }
 
 /// Starts a container; the monitor starts it again from then on.

@@ -27,6 +27,8 @@ pub(super) const BESIDE: &str = "berth.dev/beside";
 /// On a pod's own container: the names of those beside it, separated by commas.
 const INIT: &str = "berth.dev/init";
 const SIDECARS: &str = "berth.dev/sidecars";
+/// On a job's: nothing starts it again.
+const ENDS: &str = "berth.dev/ends";
 /// What asks a process to end unless the text or its image says another.
 const TERM: u32 = 15;
 /// What the restart monitor of containerd acts on.
@@ -61,6 +63,7 @@ pub(crate) fn write(part: &Part<'_>, config: &RunConfig, spec: &[u8]) -> HashMap
         liveness: _,
         ip4,
         ip6,
+        ends,
         grace_ms,
         revision,
     } = pod;
@@ -83,6 +86,9 @@ pub(crate) fn write(part: &Part<'_>, config: &RunConfig, spec: &[u8]) -> HashMap
         pairs.into_iter().map(|(key, value)| (format!("{OURS}{key}"), value)).collect();
     if let Some(asks) = asks.as_ref().and_then(|asks| serde_json::to_string(asks).ok()) {
         labels.insert(format!("{OURS}asks"), asks);
+    }
+    if *ends {
+        labels.insert(ENDS.to_owned(), "true".to_owned());
     }
     if !mounts.is_empty() {
         let ids: Vec<&str> = mounts.values().map(VolumeId::as_str).collect();
@@ -208,6 +214,7 @@ pub(crate) fn read(container: &Container) -> Option<(PodId, PodSeen)> {
         requests: requests(container)?,
         revision: get("revision")?.parse().ok()?,
         grace_ms: get("grace")?.parse().ok()?,
+        ends: container.labels.contains_key(ENDS),
         intact: intact(container),
         mounts: get("volumes")
             .map(|ids| ids.split(',').map(VolumeId::new).collect())
@@ -238,7 +245,7 @@ pub(crate) fn intact(container: &Container) -> bool {
     container.labels.get(SEAL) == Some(&seal(&container.labels, spec))
         && image.is_some_and(|i| record_name(&ImageDigest::new(i.clone())) == container.image)
         && container.snapshot_key == container.id
-        && restarts_again(&container.labels)
+        && (container.labels.contains_key(ENDS) || restarts_again(&container.labels))
 }
 
 /// Whether the restart monitor starts a container again, or the backoff reflex has it wait.

@@ -360,6 +360,7 @@ pub(crate) mod tests {
             scratch: std::collections::BTreeSet::new(),
             companions: vec![],
             liveness: None,
+            ends: false,
             grace_ms: 1000,
             revision: 3,
         }

@@ -15,7 +15,7 @@ use super::Ended;
 use crate::exit::Exit;
 use crate::pins::Pins;
 use crate::project::Project;
-use crate::{Global, fleet, paint};
+use crate::{Global, fleet, paint, replicas};
 
 /// Pause between two looks at how far it has come.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -127,7 +127,7 @@ fn named(flight: &InFlight, services: &[String]) -> Result<BTreeSet<WorkloadName
         return if all.is_empty() { Err(AbortError::NoRollout(flight.revision)) } else { Ok(all) };
     }
     let of = |text: &String| {
-        let name = WorkloadName::new(text.strip_prefix("service/").unwrap_or(text));
+        let name = WorkloadName::new(replicas::bare(text));
         if branches.contains_key(&name) {
             return Ok(name);
         }

@@ -237,7 +237,8 @@ fn ending(body: &PlanBody, applied: &Applied, took: Duration) {
                 say!("  {workload}: {why}");
             }
             let ran = |name| body.branches.get(name).is_some_and(|branch| branch.before.is_some());
-            let before = match workloads.keys().filter(|name| ran(*name)).count() {
+            let back = applied.report.reverted.keys();
+            let before = match back.filter(|name| ran(*name)).count() {
                 0 => {
                     "what was started is gone, and the text's release is held until the text changes"
                 }

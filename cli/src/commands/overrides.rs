@@ -11,6 +11,7 @@ use berth_engine::plan::overrides::{Override, Subject};
 use super::Ended;
 use crate::Global;
 use crate::decision::{Carry, Decision, Reason, Situation, decide};
+use crate::replicas;
 
 /// Nodes, and why.
 #[derive(Debug, clap::Args)]
@@ -176,7 +177,7 @@ pub(super) fn service(
     situation: &Situation<'_>,
     named: &str,
 ) -> Result<WorkloadName, Box<dyn std::error::Error>> {
-    let name = WorkloadName::new(named.strip_prefix("service/").unwrap_or(named));
+    let name = WorkloadName::new(replicas::bare(named));
     let text = &situation.project.graph.workloads;
     let reached = &situation.head().reached;
     if text.contains_key(&name) || reached.contains_key(&name) {

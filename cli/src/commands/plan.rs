@@ -18,7 +18,7 @@ use crate::project::Project;
 use crate::provenance::places;
 use crate::published::{self, Origin};
 use crate::saved::Saved;
-use crate::{Global, fleet, paint, signers};
+use crate::{Global, fleet, paint, replicas, signers};
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -162,7 +162,7 @@ pub(crate) fn only(
 ) -> Result<BTreeSet<WorkloadName>, Box<dyn std::error::Error>> {
     let known = &project.graph.workloads;
     let of = |text: &String| {
-        let name = WorkloadName::new(text.strip_prefix("service/").unwrap_or(text));
+        let name = WorkloadName::new(replicas::bare(text));
         if known.contains_key(&name) {
             return Ok(name);
         }

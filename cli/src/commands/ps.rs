@@ -62,6 +62,11 @@ fn row(replica: &Replica, graph: &Graph) -> Vec<Cell> {
         Some(PodStatus::Running { restarts, started_at_ms }) => {
             ("running".into(), Some(*restarts), age_ms(*started_at_ms))
         }
+        Some(PodStatus::Stopped { exit_code: 0, .. }) if seen.ends => ("done".into(), None, None),
+        Some(PodStatus::Stopped { exit_code, .. }) if seen.ends => {
+            (Cell::toned(format!("failed ({exit_code})"), Tone::Bad), None, None)
+        }
+        Some(PodStatus::Created) | None if seen.ends => ("not running".into(), None, None),
         Some(PodStatus::Stopped { exit_code, restarts }) => {
             (Cell::toned(format!("stopped ({exit_code})"), Tone::Bad), Some(*restarts), None)
         }
@@ -85,7 +90,11 @@ fn row(replica: &Replica, graph: &Graph) -> Vec<Cell> {
         age.map_or("-".to_owned(), paint::duration).into(),
         image.into(),
         seen.ip4.to_string().into(),
-        if *serves { "yes".into() } else { Cell::toned("none", Tone::Notice) },
+        match serves {
+            _ if seen.ends => "-".into(),
+            true => "yes".into(),
+            false => Cell::toned("none", Tone::Notice),
+        },
     ]
 }
 
@@ -106,6 +115,9 @@ pub(super) fn described(replica: &Replica, graph: &Graph) -> Value {
     let (state, exit_code, restarts, started_at_ms) = match status {
         Some(PodStatus::Running { restarts, started_at_ms }) => {
             ("running", None, Some(restarts), Some(*started_at_ms).filter(|ms| *ms > 0))
+        }
+        Some(PodStatus::Stopped { exit_code: 0, restarts }) if seen.ends => {
+            ("done", Some(&0), Some(restarts), None)
         }
         Some(PodStatus::Stopped { exit_code, restarts }) => {
             ("stopped", Some(exit_code), Some(restarts), None)

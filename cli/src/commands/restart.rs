@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use berth_engine::plan::change;
 use berth_engine::plan::ledger::Entry;
 use berth_engine::plan::names::{PodId, WorkloadName};
 
@@ -39,7 +40,11 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         for (workload, up_to) in up_to {
             let count = up_to.len();
             let replicas = if count == 1 { "replica" } else { "replicas" };
-            decision.words.push(format!("service/{workload}: {count} {replicas} to be replaced"));
+            let text = situation.project.graph.workloads.get(&workload);
+            let what = change::resource(&workload, text);
+            let is_job = text.is_some_and(|text| text.once.is_some());
+            let words = if is_job { "to be run again" } else { "to be replaced" };
+            decision.words.push(format!("{what}: {count} {replicas} {words}"));
             decision.touches.insert(workload.clone());
             let why = args.why.clone();
             decision.entries.push(Entry::Restart { workload, why, up_to });

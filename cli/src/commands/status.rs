@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use berth_engine::plan::canon::template_digest;
 use berth_engine::plan::change::bytes;
 use berth_engine::plan::graph::{Graph, Node, Workload};
 use berth_engine::plan::ledger::{Entry, Head, Ledger, Outcome};
 use berth_engine::plan::names::{NodeName, PodId, WorkloadName};
 use berth_engine::plan::observation::{NodeView, Observation, PodSeen, PodStatus};
 use berth_engine::plan::overrides;
+use berth_engine::plan::rollout;
 use berth_engine::plan::volume::{self, Home, InText};
 use berth_engine::run::observe::survey;
 
@@ -99,6 +101,9 @@ fn service(
     head: &Head,
 ) -> bool {
     let pods = pods_of(name, observation);
+    if workload.once.is_some() {
+        return job((name, workload), &pods, head);
+    }
     let serving = pods.iter().filter(|pod| pod.runs() && pod.serves).count();
     let on = |name: &NodeName| pods.iter().any(|pod| pod.node == name);
     let placement = &workload.placement;
@@ -130,6 +135,30 @@ fn service(
     serving >= wanted
 }
 
+/// Prints a job and its pods; says whether it is done.
+fn job((name, workload): (&WorkloadName, &Workload), pods: &[Pod<'_>], head: &Head) -> bool {
+    let ended = |pod: &&Pod<'_>| {
+        matches!(pod.status, Some(PodStatus::Stopped { exit_code: 0, .. }))
+            || head.proven.contains(pod.id) && !pod.runs()
+    };
+    let digest = template_digest(&workload.template);
+    let ours = || pods.iter().filter(|pod| pod.seen.digest == digest);
+    let is_done = rollout::is_done(head.reached.get(name), workload);
+    let wanted = workload.replicas as usize;
+    let count = if is_done { wanted } else { ours().filter(ended).count() };
+    let runs = ours().filter(|pod| pod.runs()).count();
+    let runs = if runs > 0 { format!(", {runs} running") } else { String::new() };
+    let words = format!("{count}/{wanted} done{runs}");
+    let words = if is_done { paint::good(&words) } else { paint::notice(&words) };
+    say!("job/{name}  {words}");
+    if let Some(pin) = head.held(name, workload) {
+        let who = pin.who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default();
+        say!("  {} since revision {}{who}: {}", paint::notice("HELD"), pin.revision, pin.why);
+    }
+    pods.iter().for_each(Pod::print);
+    is_done
+}
+
 struct Pod<'a> {
     node: &'a NodeName,
     id: &'a PodId,
@@ -156,12 +185,14 @@ impl Pod<'_> {
                     if *restarts == 0 { String::new() } else { format!(", {restarts} restarts") };
                 format!("running{age}{restarts}")
             }
+            Some(PodStatus::Stopped { exit_code: 0, .. }) if self.seen.ends => "done".to_owned(),
+            Some(PodStatus::Created) | None if self.seen.ends => "not running".to_owned(),
             Some(PodStatus::Stopped { exit_code, .. }) => {
                 paint::error(&format!("stopped, exit code {exit_code}"))
             }
             Some(PodStatus::Created) | None => paint::error("not started"),
         };
-        let serves = if self.serves { "" } else { "  takes no traffic" };
+        let serves = if self.serves || self.seen.ends { "" } else { "  takes no traffic" };
         let (id, node) = (self.id.to_string(), self.node.to_string());
         say!(
             "  {id:14} {node:8} {:15} image {}  {state}{serves}",

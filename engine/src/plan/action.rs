@@ -283,7 +283,10 @@ pub struct PodSpec {
     /// How its node asks whether it is still well, and starts it again if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Liveness>,
-    /// How long it may take to end by itself, in milliseconds.
+    /// Whether its program ends by itself: it is a job's, and nothing on its node starts it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
+    /// How long it may take to end by itself when it is asked to, in milliseconds.
     pub grace_ms: u64,
     /// The revision that created it; information only.
     pub revision: u64,
@@ -437,6 +440,11 @@ impl Write {
     pub fn new(class: &str, name: impl fmt::Display) -> Self {
         Self(format!("{class}:{name}"))
     }
+
+    /// Names a pod.
+    pub fn of_pod(tenant: &Tenant, pod: &PodId) -> Self {
+        Self::new("pod", format_args!("{}/{pod}", tenant.namespace()))
+    }
 }
 
 impl fmt::Display for Write {
@@ -506,11 +514,9 @@ impl Action {
             Self::EnsureVolume { tenant, volume, .. } | Self::RemoveVolume { tenant, volume } => {
                 Write::new("volume", format_args!("{}/{volume}", tenant.namespace()))
             }
-            Self::EnsurePod { pod } => {
-                Write::new("pod", format_args!("{}/{}", pod.tenant.namespace(), pod.id))
-            }
+            Self::EnsurePod { pod } => Write::of_pod(&pod.tenant, &pod.id),
             Self::RemovePod { tenant, pod, .. } | Self::RenamePod { tenant, pod, .. } => {
-                Write::new("pod", format_args!("{}/{pod}", tenant.namespace()))
+                Write::of_pod(tenant, pod)
             }
             Self::SwapEndpoint { tenant, endpoint } => {
                 Write::new("endpoint", format_args!("{}/{}", tenant.namespace(), endpoint.workload))

@@ -23,7 +23,7 @@ use super::observation::Requests;
 use super::overrides::{Counting, Standing};
 
 /// The plan format's version.
-pub const PLAN_VERSION: u32 = 7;
+pub const PLAN_VERSION: u32 = 8;
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,13 +197,25 @@ pub enum Gate {
         /// How long, in milliseconds.
         for_ms: u64,
     },
+    /// Whether a job's pod ends with exit code 0. One that fails is started again, so that this may write, too.
+    Ended {
+        /// Which pod.
+        pod: PodId,
+        /// How often it is started again.
+        retries: u32,
+        /// How long all of that may take, in milliseconds.
+        timeout_ms: u64,
+    },
 }
 
 impl Gate {
     /// Names the pod that it is about.
     pub fn pod(&self) -> &PodId {
         match self {
-            Self::Steady { pod, .. } | Self::Command { pod, .. } | Self::Metric { pod, .. } => pod,
+            Self::Steady { pod, .. }
+            | Self::Command { pod, .. }
+            | Self::Metric { pod, .. }
+            | Self::Ended { pod, .. } => pod,
         }
     }
 }
@@ -323,7 +335,10 @@ pub struct Placed {
     pub ip6: Ipv6Addr,
     /// What it asks for.
     pub requests: Requests,
-    /// How long it may take to end by itself, in milliseconds.
+    /// Whether its program ends by itself: it is a job's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
+    /// How long it may take to end by itself when it is asked to, in milliseconds.
     pub grace_ms: u64,
 }
 
@@ -360,6 +375,8 @@ pub enum Verb {
     Paused(Box<Standing>),
     /// It has no replicas, so its release in the text waits until it has some.
     Stopped,
+    /// Its release in the text waits for jobs that are not done yet.
+    Waits,
     /// A volume that nobody mounts any more, and that stays with its data.
     Kept,
     /// It had another name before, and goes on as it is.
@@ -717,17 +734,20 @@ impl PlanBody {
 
     /// Names everything that the forward steps may write, by node.
     pub fn writes(&self) -> BTreeMap<NodeName, BTreeSet<Write>> {
-        writes_of(&self.steps)
+        writes_of(&self.tenant, &self.steps)
     }
 }
 
 /// Names everything that steps may write, by node.
-pub fn writes_of(steps: &[Step]) -> BTreeMap<NodeName, BTreeSet<Write>> {
+pub fn writes_of(tenant: &Tenant, steps: &[Step]) -> BTreeMap<NodeName, BTreeSet<Write>> {
     let mut writes: BTreeMap<NodeName, BTreeSet<Write>> = BTreeMap::new();
     for step in steps {
         match &step.work {
             Work::Act(action) => {
                 writes.entry(step.node.clone()).or_default().extend(action.writes());
+            }
+            Work::Ask(Gate::Ended { pod, retries: 1.., timeout_ms: _ }) => {
+                writes.entry(step.node.clone()).or_default().insert(Write::of_pod(tenant, pod));
             }
             Work::AwaitReady { .. }
             | Work::AwaitDrained { .. }
@@ -748,6 +768,7 @@ impl Placed {
             ip4: pod.ip4,
             ip6: pod.ip6,
             requests: pod.requests(),
+            ends: pod.ends,
             grace_ms: pod.grace_ms,
         }
     }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::action::Protocol;
 use super::companion::Companion;
 use super::graph::{
-    Liveness, OnFail, PodTemplate, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
+    Liveness, OnFail, Once, PodTemplate, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
 };
 use super::names::SpecDigest;
 use super::observation::Requests;
@@ -38,6 +38,8 @@ pub fn release_digest(workload: &Workload) -> SpecDigest {
         placement: _,
         protect: _,
         on_unreachable: _,
+        once,
+        after: _,
     } = workload;
     let mut form = Map::new();
     form.insert("template".into(), template_form(template));
@@ -46,6 +48,9 @@ pub fn release_digest(workload: &Workload) -> SpecDigest {
         form.insert("health".into(), probe_form(probe));
     }
     form.insert("rollout".into(), rollout_form(rollout));
+    if let Some(Once { retries, parallel }) = once {
+        form.insert("once".into(), json!([retries, parallel]));
+    }
     SpecDigest::new(sha256_hex(SPEC_VERSION, &Value::Object(form)))
 }
 
@@ -95,6 +100,7 @@ fn template_form(template: &PodTemplate) -> Value {
         scratch,
         companions,
         liveness,
+        ends,
         grace_ms,
     } = template;
     let mut form = Map::new();
@@ -126,6 +132,9 @@ fn template_form(template: &PodTemplate) -> Value {
     insert_unless_empty(&mut form, "companions", companions.iter().map(companion_form).collect());
     if let Some(Liveness { probe, start_ms }) = liveness {
         form.insert("liveness".into(), json!([probe_form(probe), start_ms]));
+    }
+    if *ends {
+        form.insert("ends".into(), json!(true));
     }
     if *grace_ms != 10_000 {
         form.insert("grace_ms".into(), json!(grace_ms));

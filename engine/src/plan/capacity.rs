@@ -118,7 +118,8 @@ fn loads(fleet: &Fleet, inputs: &Inputs<'_>, body: &PlanBody) -> BTreeMap<NodeNa
             load.used.add(&Requests { disk_bytes: spec.size_bytes, ..Requests::default() });
         }
     }
-    for Placed { node, workload, requests, .. } in body.expected.values() {
+    // What runs to its end has done so by then.
+    for Placed { node, workload, requests, .. } in body.expected.values().filter(|at| !at.ends) {
         if let Some(load) = nodes.get_mut(node) {
             load.used.add(requests);
             *load.replicas.entry(workload.clone()).or_default() += 1;

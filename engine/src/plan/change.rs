@@ -13,9 +13,9 @@ use super::body::{Change, FieldChange, Verb};
 use super::companion::{Companion, Role};
 use super::container::{Bind, Io, Settings, signal_name};
 use super::graph::{
-    CanaryStep, Check, Limits, Liveness, Metric, Mount, OnFail, OnUnreachable, Over, Placement,
-    PodTemplate, Port, Probe, ProbeKind, Relation, Rollout, Rule, Scale, Strategy, Taint,
-    Toleration, Workload,
+    CanaryStep, Check, Limits, Liveness, Metric, Mount, OnFail, OnUnreachable, Once, Over,
+    Placement, PodTemplate, Port, Probe, ProbeKind, Relation, Rollout, Rule, Scale, Strategy,
+    Taint, Toleration, Workload,
 };
 use super::ledger::Pin;
 use super::names::{ImageDigest, WorkloadName};
@@ -46,31 +46,46 @@ pub fn workload(
     };
     files::into(&mut changes, (before, after), known);
     let fields = changes;
-    Some(Change { resource: format!("service/{name}"), verb, fields, causes })
+    let resource = resource(name, after.or(before));
+    Some(Change { resource, verb, fields, causes })
 }
 
 /// Describes a workload that a pin holds back.
-pub fn held(name: &WorkloadName, pin: &Pin) -> Change {
-    stands(name, Verb::Held(Box::new(pin.clone())))
+pub fn held(name: &WorkloadName, text: &Workload, pin: &Pin) -> Change {
+    stands(name, text, Verb::Held(Box::new(pin.clone())))
 }
 
 /// Describes a workload whose pin ends.
-pub fn released(name: &WorkloadName, pin: &Pin) -> Change {
-    stands(name, Verb::Released(Box::new(pin.clone())))
+pub fn released(name: &WorkloadName, text: Option<&Workload>, pin: &Pin) -> Change {
+    let resource = resource(name, text);
+    let verb = Verb::Released(Box::new(pin.clone()));
+    Change { resource, verb, fields: Vec::new(), causes: Vec::new() }
 }
 
 /// Describes a workload whose release waits for a pause to end.
-pub fn paused(name: &WorkloadName, pause: &Standing) -> Change {
-    stands(name, Verb::Paused(Box::new(pause.clone())))
+pub fn paused(name: &WorkloadName, text: &Workload, pause: &Standing) -> Change {
+    stands(name, text, Verb::Paused(Box::new(pause.clone())))
 }
 
 /// Describes a workload whose release waits until it has replicas.
-pub fn stopped(name: &WorkloadName) -> Change {
-    stands(name, Verb::Stopped)
+pub fn stopped(name: &WorkloadName, text: &Workload) -> Change {
+    stands(name, text, Verb::Stopped)
 }
 
-fn stands(name: &WorkloadName, verb: Verb) -> Change {
-    Change { resource: format!("service/{name}"), verb, fields: Vec::new(), causes: Vec::new() }
+/// Describes a workload whose release waits for jobs.
+pub fn waits(name: &WorkloadName, text: &Workload, causes: Vec<String>) -> Change {
+    Change { causes, ..stands(name, text, Verb::Waits) }
+}
+
+fn stands(name: &WorkloadName, text: &Workload, verb: Verb) -> Change {
+    let resource = resource(name, Some(text));
+    Change { resource, verb, fields: Vec::new(), causes: Vec::new() }
+}
+
+/// A workload's address: `service/web`, `job/migrate`.
+pub fn resource(name: &WorkloadName, workload: Option<&Workload>) -> String {
+    let is_job = workload.is_some_and(|workload| workload.once.is_some());
+    format!("{}/{name}", if is_job { "job" } else { "service" })
 }
 
 /// Compares two forms, leaf by leaf, in the order of their paths.
@@ -130,6 +145,8 @@ fn form(workload: &Workload) -> Value {
         placement,
         protect,
         on_unreachable,
+        once,
+        after,
     } = workload;
     let PodTemplate {
         image,
@@ -148,6 +165,8 @@ fn form(workload: &Workload) -> Value {
         scratch,
         companions,
         liveness,
+        // A job is named so.
+        ends: _,
         grace_ms,
     } = template;
     let Rollout { strategy, deadline_ms, on_fail, checks, bake_ms } = rollout;
@@ -186,8 +205,21 @@ fn form(workload: &Workload) -> Value {
         "every_node": if placement.every_node { json!(true) } else { Value::Null },
     });
     let settings = settings.as_deref().map(self::settings).unwrap_or_default();
+    let jobs: Vec<&str> = after.iter().map(WorkloadName::as_str).collect();
     if let Some(form) = form.as_object_mut() {
         form.extend(settings);
+        if !jobs.is_empty() {
+            form.insert("after".to_owned(), json!(jobs.join(", ")));
+        }
+        if let Some(Once { retries, parallel }) = once {
+            form.remove("replicas");
+            form.remove("rollout");
+            form.insert("completions".to_owned(), json!(replicas));
+            form.insert("retries".to_owned(), json!(retries));
+            form.insert("timeout".to_owned(), json!(millis(*deadline_ms)));
+            let all = parallel == replicas;
+            form.extend((!all).then(|| ("parallelism".to_owned(), json!(parallel))));
+        }
     }
     form
 }

@@ -11,6 +11,7 @@ mod capacity;
 mod census;
 mod files;
 mod images;
+mod jobs;
 mod overrides;
 mod place;
 mod play;
@@ -144,6 +145,20 @@ pub enum Violation {
         other: PodId,
         /// On which node.
         node: NodeName,
+    },
+    /// A job would run again that is done, and nobody has asked for it.
+    #[error("{pod} would run again, and is done")]
+    RunsAgain {
+        /// Which pod.
+        pod: PodId,
+    },
+    /// A pod of a new release would be made before a job is done that it is after.
+    #[error("{pod} would be made before {job} is done")]
+    BeforeJob {
+        /// Which pod.
+        pod: PodId,
+        /// Which job.
+        job: WorkloadName,
     },
     /// An address is in use.
     #[error("{pod} would take {address}, which is in use")]
@@ -305,6 +320,7 @@ pub fn check(
     place::placement(body, graph, observation, &ancestry, &mut violations);
     images::images(body, observation, &mut violations);
     files::files(body, &mut violations);
+    jobs::jobs(body, graph, (observation, head), &ancestry, &mut violations);
     volumes::volumes(body, graph, (observation, head), &ancestry, &mut violations);
     let mut steps: BTreeMap<&WorkloadName, Vec<&Step>> = BTreeMap::new();
     for step in &body.steps {
@@ -528,8 +544,13 @@ fn doubled(
     violations: &mut Vec<Violation>,
 ) {
     let mut unseen: BTreeMap<(&WorkloadName, u32), Vec<(&PodId, &Placed)>> = BTreeMap::new();
+    // A job's pod that has run to its end is none that may run.
+    let has_ended = |id: &PodId, placed: &Placed| placed.ends && head.proven.contains(id);
     for (id, placed) in head.may_be_there() {
-        if graph.nodes.contains_key(&placed.node) && observation.seen(&placed.node).is_none() {
+        if graph.nodes.contains_key(&placed.node)
+            && observation.seen(&placed.node).is_none()
+            && !has_ended(id, placed)
+        {
             unseen.entry((&placed.workload, id.ordinal)).or_default().push((id, placed));
         }
     }

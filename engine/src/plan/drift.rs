@@ -114,7 +114,7 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
     for (name, workload) in &graph.workloads {
         if let Some(pin) = head.held(name, workload) {
             let words = format!("since revision {}: {}", pin.revision, pin.why);
-            say(Kind::Held, format!("service/{name}"), words);
+            say(Kind::Held, change::resource(name, Some(workload)), words);
         }
     }
     for standing in overrides::counting(&head.overrides, now_ms) {
@@ -190,6 +190,8 @@ fn pods(
             continue;
         }
         match seen.status.pods.get(id) {
+            // How a job's ends is its own affair; that it is not done is pending.
+            _ if pod.ends => {}
             Some(PodStatus::Running { .. }) => {}
             Some(PodStatus::Stopped { exit_code, .. }) => {
                 let words = format!("is stopped (exit code {exit_code}) → will be replaced");
@@ -294,7 +296,7 @@ fn pending(inputs: &Inputs<'_>, say: &mut impl FnMut(Kind, String, String)) {
                     + " changed in the text"
             }
         };
-        say(Kind::Pending, format!("service/{name}"), words);
+        say(Kind::Pending, change::resource(name, wanted.or(head.reached.get(name))), words);
     }
 }
 
@@ -323,6 +325,12 @@ fn planned_as_applied(inputs: &Inputs<'_>, beside: Beside) -> PlanBody {
     let mut body = plan(&Inputs { graph: &graph, head: &head, goal: Goal::Converge, ..*inputs });
     // What a renamed volume is called is the text's to say.
     body.steps.retain(|step| !is_called_otherwise(step, inputs.observation));
+    // What a job has not done yet is pending.
+    let is_job = |name: &WorkloadName| {
+        let text = inputs.graph.workloads.get(name);
+        text.or(inputs.head.reached.get(name)).is_some_and(|it| it.once.is_some())
+    };
+    body.steps.retain(|step| !step.branch.as_ref().is_some_and(is_job));
     body
 }
 

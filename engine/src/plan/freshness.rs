@@ -49,7 +49,10 @@ fn relevant(
         PodStatus::Running { .. } => true,
         PodStatus::Stopped { .. } | PodStatus::Created => false,
     };
-    let pods = seen.status.pods.iter().map(|(id, status)| (id, running(status))).collect();
+    // A job that has ended since is what its gate waits for.
+    let ends = |id: &PodId| seen.spec.pods.get(id).is_some_and(|pod| pod.ends);
+    let pods = seen.status.pods.iter().map(|(id, status)| (id, ends(id) || running(status)));
+    let pods = pods.collect();
     (&seen.facts, &seen.spec, pods)
 }
 

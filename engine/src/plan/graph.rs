@@ -232,6 +232,21 @@ pub struct Workload {
     /// What becomes of replicas on a node that does not answer.
     #[serde(default, skip_serializing_if = "OnUnreachable::is_wait")]
     pub on_unreachable: OnUnreachable,
+    /// How it runs to its end, if it is a job: then each replica runs once for each template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once: Option<Once>,
+    /// Jobs that are done before a new release of it begins.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub after: BTreeSet<WorkloadName>,
+}
+
+/// How a job runs. How long it may take is its rollout's deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Once {
+    /// How often a replica whose program failed is started again.
+    pub retries: u32,
+    /// How many replicas run at once, at least 1.
+    pub parallel: u32,
 }
 
 /// What becomes of a workload's replicas on a node that does not answer.
@@ -311,7 +326,10 @@ pub struct PodTemplate {
     /// How its node asks whether it is still well, and starts it again if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Liveness>,
-    /// How long it may take to end by itself, in milliseconds.
+    /// Whether its program ends by itself: it is a job's, and nothing starts it again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ends: bool,
+    /// How long it may take to end by itself when it is asked to, in milliseconds.
     pub grace_ms: u64,
 }
 

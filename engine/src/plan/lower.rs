@@ -8,6 +8,7 @@
 mod companion;
 mod container;
 mod files;
+mod job;
 mod moved;
 mod place;
 mod registry;
@@ -54,7 +55,7 @@ impl std::fmt::Display for ImageName {
 
 /// Lists the images that a program wants, each with the place that names it.
 pub fn images(program: &Program) -> Vec<(ImageName, Span)> {
-    let named = services(program).flat_map(|resource| {
+    let named = workloads(program).flat_map(|resource| {
         let own = resource.value().get("image").and_then(image_name);
         let own = own.map(|name| (name, origin(resource, "image")));
         own.into_iter().chain(companion::images(resource))
@@ -103,6 +104,11 @@ fn of_kind(program: &Program, kind: ResourceKind) -> impl Iterator<Item = &Resou
 
 fn services(program: &Program) -> impl Iterator<Item = &Resource> {
     of_kind(program, ResourceKind::Service)
+}
+
+/// What runs: services, then jobs.
+fn workloads(program: &Program) -> impl Iterator<Item = &Resource> {
+    services(program).chain(of_kind(program, ResourceKind::Job))
 }
 
 fn image_name(value: &Value) -> Option<ImageName> {
@@ -158,8 +164,12 @@ impl Lowering {
         let mut workloads = BTreeMap::new();
         let overhead = project.value().get("overhead").map(requests).unwrap_or_default();
         let own = volume::of_each_replica(program);
-        for resource in services(program) {
-            if let Some(mut workload) = self.service(resource, digests, &own) {
+        for resource in self::workloads(program) {
+            let workload = match resource.kind {
+                ResourceKind::Job => self.job(resource, digests, &own),
+                _ => self.service(resource, digests, &own),
+            };
+            if let Some(mut workload) = workload {
                 workload.template.overhead = overhead.clone();
                 workloads.insert(WorkloadName::new(&*resource.name), workload);
             }
@@ -167,6 +177,7 @@ impl Lowering {
         self.settle(program, &nodes, &mut workloads);
         self.can_be_fenced(program, &nodes, &workloads);
         self.mounted_once(program, &own);
+        self.no_circles(program, &workloads);
         let volumes = self.volumes(program);
         let moved = self.moved(program);
         let quota = project.value().get("quota").map(place::quota);
@@ -330,16 +341,7 @@ impl Lowering {
         own: &BTreeSet<&str>,
     ) -> Option<Workload> {
         let value = resource.value();
-        let slug = WorkloadName::new(&*resource.name).slug();
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
-        if !slug.bytes().all(allowed) || slug.len() > 40 {
-            self.report(
-                "E0506",
-                resource.span(),
-                format!("`{}` cannot name a container", resource.name),
-                "use at most 40 letters, digits, `_` and `-`, in the key too",
-            );
-        }
+        self.names_containers(resource);
         let ports = self.ports(resource);
         let health = self.probe(resource, "health", &ports);
         let liveness = self.probe(resource, "liveness", &ports);
@@ -358,12 +360,58 @@ impl Lowering {
         if let Some(rollout) = &rollout {
             self.rollout(resource, rollout);
         }
+        let placement = self.placement(resource);
+        let mut template = self.template(resource, (digests, own), &ports, image)?;
+        let start = value.get("liveness").and_then(|probe| duration(probe, "start"));
+        let start_ms = start.unwrap_or(90_000);
+        template.liveness = liveness?.map(|probe| Liveness { probe, start_ms });
+        let workload = Some(Workload {
+            template,
+            replicas: number(value, "replicas").unwrap_or(1),
+            scale: self.scale(resource),
+            protect: matches!(value.get("protect"), Some(Value::Bool(true))),
+            on_unreachable: on_unreachable(value.get("on_unreachable")),
+            ports,
+            health: health?,
+            rollout: rollout?,
+            placement,
+            once: None,
+            after: after(value),
+        });
+        if let Some(workload) = &workload {
+            self.on_unreachable(resource, workload);
+        }
+        workload
+    }
+
+    /// Checks that the ids of containers can begin with a resource's name.
+    fn names_containers(&mut self, resource: &Resource) {
+        let slug = WorkloadName::new(&*resource.name).slug();
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if !slug.bytes().all(allowed) || slug.len() > 40 {
+            self.report(
+                "E0506",
+                resource.span(),
+                format!("`{}` cannot name a container", resource.name),
+                "use at most 40 letters, digits, `_` and `-`, in the key too",
+            );
+        }
+    }
+
+    /// What a replica is made from, as far as services and jobs have that in common.
+    fn template(
+        &mut self,
+        resource: &Resource,
+        (digests, own): (&BTreeMap<ImageName, ImageDigest>, &BTreeSet<&str>),
+        ports: &[Port],
+        image: Option<(ImageDigest, ImageSource)>,
+    ) -> Option<PodTemplate> {
+        let value = resource.value();
         let at = At::main(resource);
         self.pieces(&at, "resources.named");
-        let placement = self.placement(resource);
         let (image, source) = image?;
         let mut template = PodTemplate {
-            publish: self.published(resource, &ports),
+            publish: self.published(resource, ports),
             mounts: self.mounts(resource, own),
             image,
             source,
@@ -378,28 +426,12 @@ impl Lowering {
             scratch: BTreeSet::new(),
             companions: Vec::new(),
             liveness: None,
+            ends: false,
             grace_ms: duration(value, "grace").unwrap_or(10_000),
         };
         self.beside(resource, digests, &mut template);
         self.few_bytes(&at, &template);
-        let start = value.get("liveness").and_then(|probe| duration(probe, "start"));
-        let start_ms = start.unwrap_or(90_000);
-        template.liveness = liveness?.map(|probe| Liveness { probe, start_ms });
-        let workload = Some(Workload {
-            template,
-            replicas: number(value, "replicas").unwrap_or(1),
-            scale: self.scale(resource),
-            protect: matches!(value.get("protect"), Some(Value::Bool(true))),
-            on_unreachable: on_unreachable(value.get("on_unreachable")),
-            ports,
-            health: health?,
-            rollout: rollout?,
-            placement,
-        });
-        if let Some(workload) = &workload {
-            self.on_unreachable(resource, workload);
-        }
-        workload
+        Some(template)
     }
 
     /// Checks that what may run twice for a while may.
@@ -737,6 +769,15 @@ fn number<T: TryFrom<i64>>(value: &Value, field: &str) -> Option<T> {
         Value::Int(number) => T::try_from(*number).ok(),
         _ => None,
     }
+}
+
+/// The jobs that come before.
+fn after(value: &Value) -> BTreeSet<WorkloadName> {
+    let job = |job: &Value| match job {
+        Value::Ref { kind: _, name } => Some(WorkloadName::new(&**name)),
+        _ => None,
+    };
+    list_of(value.get("after")).iter().filter_map(job).collect()
 }
 
 fn on_unreachable(value: Option<&Value>) -> OnUnreachable {

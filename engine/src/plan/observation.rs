@@ -178,7 +178,10 @@ pub struct PodSeen {
     pub requests: Requests,
     /// The revision that created it.
     pub revision: u64,
-    /// How long it may take to end by itself, in milliseconds.
+    /// Whether its program ends by itself: it is a job's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
+    /// How long it may take to end by itself when it is asked to, in milliseconds.
     pub grace_ms: u64,
     /// Whether container and labels agree with what Berth wrote (its image, its command, its
     /// limits); false after a change by hand.
@@ -294,6 +297,14 @@ impl Facts {
             named: BTreeMap::new(),
             ports: BTreeSet::new(),
         }
+    }
+}
+
+impl NodeObservation {
+    /// What one of our pods takes of its node: what it asks for, and nothing once a job's does not run any more.
+    pub fn takes(&self, id: &PodId, pod: &PodSeen) -> Requests {
+        let runs = matches!(self.status.pods.get(id), Some(PodStatus::Running { .. }));
+        if pod.ends && !runs { Requests::default() } else { pod.requests.clone() }
     }
 }
 

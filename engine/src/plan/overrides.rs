@@ -12,7 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::graph::{Graph, Intake, Scale};
+use super::graph::{Graph, Intake, Scale, Workload};
 use super::moment::utc;
 use super::names::{NodeName, WorkloadName};
 
@@ -159,9 +159,9 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Intake(node) => write!(f, "node/{node}"),
-            Self::Pause(workload) => write!(f, "the pause of service/{workload}"),
-            Self::Replicas(workload) => write!(f, "the number of service/{workload}"),
-            Self::Pin(workload) => write!(f, "the pin of service/{workload}"),
+            Self::Pause(workload) => write!(f, "the pause of {workload}"),
+            Self::Replicas(workload) => write!(f, "the number of {workload}"),
+            Self::Pin(workload) => write!(f, "the pin of {workload}"),
             Self::Fence(node) => write!(f, "the fence of node/{node}"),
         }
     }
@@ -184,8 +184,10 @@ pub fn pause<'a>(
 
 /// How many replicas an override gives within what the text allows: 0 is always allowed, any other
 /// number only between the bounds of `scale`. `None` if the text gives no bounds.
-pub fn within(scale: Option<Scale>, replicas: u32) -> Option<u32> {
-    match (scale, replicas) {
+/// A job's number is the text's alone: what is done cannot be said of fewer.
+pub fn within(text: &Workload, replicas: u32) -> Option<u32> {
+    match (text.scale, replicas) {
+        _ if text.once.is_some() => None,
         (_, 0) => Some(0),
         (Some(Scale { min, max }), _) => Some(replicas.clamp(min, max.max(min))),
         (None, _) => None,
@@ -205,7 +207,7 @@ pub fn in_force<'a>(graph: &'a Graph, overrides: &[Standing], now_ms: u64) -> Co
             }
             Override::Replicas { workload, replicas } => {
                 let Some(text) = graph.workloads.get(workload) else { continue };
-                let Some(count) = within(text.scale, *replicas) else { continue };
+                let Some(count) = within(text, *replicas) else { continue };
                 if text.replicas != count
                     && let Some(workload) = graph.to_mut().workloads.get_mut(workload)
                 {
@@ -245,7 +247,8 @@ fn without_effect(graph: &Graph, standing: &Standing) -> Option<String> {
         Override::Pause { .. } => None,
         Override::Replicas { workload, replicas } => match graph.workloads.get(workload) {
             None => missing("service", workload),
-            Some(text) => match within(text.scale, *replicas) {
+            Some(text) if text.once.is_some() => Some("it is a job".to_owned()),
+            Some(text) => match within(text, *replicas) {
                 None => Some("the text has no `scale` for it".to_owned()),
                 Some(count) if count != *replicas => {
                     Some(format!("the text's `scale` allows {count}"))

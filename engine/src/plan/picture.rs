@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::body::{PlanBody, Verb};
+use super::change;
 use super::graph::Graph;
 
 /// Boxes and arrows.
@@ -89,7 +90,9 @@ impl Tone {
             Verb::Add => Self::Add,
             Verb::Change | Verb::Heal | Verb::Moved => Self::Change,
             Verb::Destroy => Self::Destroy,
-            Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Stopped => Self::Held,
+            Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Stopped | Verb::Waits => {
+                Self::Held
+            }
             Verb::Kept => Self::Same,
         }
     }
@@ -113,8 +116,10 @@ impl Picture {
             }
         }
         for (name, workload) in &graph.workloads {
-            let from = format!("service/{name}");
+            let from = change::resource(name, Some(workload));
             let count = match workload.replicas {
+                1 if workload.once.is_some() => "runs once".to_owned(),
+                count if workload.once.is_some() => format!("{count} completions"),
                 _ if workload.placement.every_node => "on every node".to_owned(),
                 1 => "1 replica".to_owned(),
                 count => format!("{count} replicas"),
@@ -122,6 +127,9 @@ impl Picture {
             picture.item(from.clone(), Kind::Service, vec![name.to_string(), count]);
             for (path, mount) in &workload.template.mounts {
                 picture.edge((&from, &format!("volume/{}", mount.volume)), path, false);
+            }
+            for job in &workload.after {
+                picture.edge((&from, &format!("job/{job}")), "after", false);
             }
             let placement = &workload.placement;
             let near = placement.near.iter().map(|near| (near, "near"));
@@ -139,7 +147,7 @@ impl Picture {
     fn colour(&mut self, plan: &PlanBody) {
         for change in &plan.changes {
             let kind = match change.resource.split_once('/') {
-                Some(("service", _)) => Kind::Service,
+                Some(("service" | "job", _)) => Kind::Service,
                 Some(("volume", _)) => Kind::Volume,
                 Some(("node", _)) => Kind::Node,
                 Some(_) | None => continue,
@@ -154,9 +162,12 @@ impl Picture {
         }
         let mut homes: BTreeMap<(String, String), Vec<u32>> = BTreeMap::new();
         for (id, placed) in &plan.expected {
-            let (from, to) =
-                (format!("service/{}", placed.workload), format!("node/{}", placed.node));
-            if self.items.contains_key(&from) && self.items.contains_key(&to) {
+            let names = ["service", "job"].map(|kind| format!("{kind}/{}", placed.workload));
+            let Some(from) = names.into_iter().find(|name| self.items.contains_key(name)) else {
+                continue;
+            };
+            let to = format!("node/{}", placed.node);
+            if self.items.contains_key(&to) {
                 homes.entry((from, to)).or_default().push(id.ordinal);
             }
         }

@@ -6,6 +6,7 @@
 
 mod claim;
 mod decide;
+mod jobs;
 mod leave;
 mod stands;
 mod unknown;
@@ -125,7 +126,8 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
             let mut quiet = body.clone();
             let yielding = BTreeMap::new();
             let renames = &view.renames;
-            Planning { inputs, world: &world, body: &mut quiet, yielding, left, renames, fences }
+            let (body, ended) = (&mut quiet, BTreeMap::new());
+            Planning { inputs, world: &world, body, yielding, left, renames, fences, ended }
                 .run(&wanted);
             // Else the tables there have to follow what the replicas do.
             if quiet.branches.is_empty() && quiet.blocked.is_empty() {
@@ -133,15 +135,16 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
             }
         }
         let (yielding, left) = (BTreeMap::new(), BTreeSet::new());
-        let renames = &view.renames;
-        Planning { inputs, world: &world, body: &mut body, yielding, left, renames, fences }
+        let (renames, ended) = (&view.renames, BTreeMap::new());
+        let planned = &mut body;
+        Planning { inputs, world: &world, body: planned, yielding, left, renames, fences, ended }
             .run(&wanted);
         moved::suggest(inputs, &mut body);
     }
     body
 }
 
-/// Those that a plan is about, with whom they must be near and who is not there yet.
+/// Those that a plan is about, with whom they must be near and who is not there yet, and the jobs that they are after.
 fn closed(graph: &Graph, head: &Head, only: &BTreeSet<WorkloadName>) -> BTreeSet<WorkloadName> {
     let mut closed = BTreeSet::new();
     let mut left: Vec<&WorkloadName> = only.iter().collect();
@@ -152,6 +155,8 @@ fn closed(graph: &Graph, head: &Head, only: &BTreeSet<WorkloadName>) -> BTreeSet
         let near = graph.workloads.get(name).into_iter().flat_map(|w| &w.placement.near);
         let near = near.filter(|near| near.weight.is_none()).map(|near| &near.workload);
         left.extend(near.filter(|other| !head.reached.contains_key(*other)));
+        let after = graph.workloads.get(name).into_iter().flat_map(|w| &w.after);
+        left.extend(after.filter(|job| !jobs::is_done(graph, head, job)));
     }
     closed
 }
@@ -182,6 +187,8 @@ struct Planning<'a, 'b> {
     renames: &'a BTreeMap<NodeName, Vec<Rename>>,
     /// Nodes that are switched off.
     fences: &'a Fences,
+    /// What waits for a job that runs in this plan waits for these.
+    ended: BTreeMap<WorkloadName, After>,
 }
 
 /// By node, the steps by which pods leave that make room for a workload, or that hold a port of
@@ -211,16 +218,23 @@ fn vacated(
 
 impl Planning<'_, '_> {
     fn run(&mut self, wanted: &BTreeMap<WorkloadName, Workload>) {
-        let fleet = fleet(self.inputs, self.world, &self.body.claims, wanted);
-        let mut too_large = volume::too_large(self.inputs.graph, &self.world.volumes, &fleet);
+        let stays = self.seen().filter(|(name, _)| !self.left.contains(*name));
+        let tables: Arc<[NodeName]> = stays.map(|(name, _)| name.clone()).collect();
+        let mut wanted = Cow::Borrowed(wanted);
+        let (mut too_large, decisions) = loop {
+            let fleet = fleet(self.inputs, self.world, &self.body.claims, &wanted);
+            let too_large = volume::too_large(self.inputs.graph, &self.world.volumes, &fleet);
+            let decisions = self.decide(&wanted, &tables, &fleet);
+            if !self.stand_back(&mut wanted, &decisions) {
+                break (too_large, decisions);
+            }
+        };
+        let wanted = &*wanted;
         if !self.body.only.is_empty() {
             let meant = self.meant(wanted);
             too_large.retain(|id, _| meant.contains(id));
         }
         self.body.blocked.extend(too_large.values().cloned());
-        let stays = self.seen().filter(|(name, _)| !self.left.contains(*name));
-        let tables: Arc<[NodeName]> = stays.map(|(name, _)| name.clone()).collect();
-        let decisions = self.decide(wanted, &tables, &fleet);
         // A start and a wait for each replica that moves: a list of millions that grows is copied as it does.
         let branches = decisions.values().filter_map(|decision| decision.branch.as_ref());
         let moves = branches.flat_map(|branch| &branch.waves).map(|wave| wave.moves.len());
@@ -232,8 +246,10 @@ impl Planning<'_, '_> {
         // Whoever yields comes before whom it yields to, whose steps wait for it.
         let priority = |name: &WorkloadName| wanted.get(name).map_or(0, |w| w.placement.priority);
         // What leaves for good comes first, so that others can wait for the ports that it held.
+        let depths = self.depths(wanted, &decisions);
+        let depth = |name: &WorkloadName| depths.get(name).copied().unwrap_or(0);
         let mut decisions: Vec<_> = decisions.into_iter().collect();
-        decisions.sort_by_key(|(name, _)| (wanted.contains_key(name), priority(name)));
+        decisions.sort_by_key(|(name, _)| (wanted.contains_key(name), depth(name), priority(name)));
         let none = BTreeMap::new();
         for (name, decision) in decisions {
             if self.is_left(&name, &self.yielding) {
@@ -284,6 +300,12 @@ impl Planning<'_, '_> {
         let mut meant = wanted.clone();
         meant.retain(|name, _| !self.body.leaves(name));
         volume::mounted(&meant).into_keys().collect()
+    }
+
+    /// Whether pods of a workload were seen that a job made.
+    fn is_job_there(&self, name: &WorkloadName) -> bool {
+        let mut pods = self.seen().flat_map(|(_, seen)| seen.spec.pods.values());
+        pods.any(|pod| &pod.workload == name && pod.ends)
     }
 
     /// The nodes that have an endpoint of each workload.
@@ -450,6 +472,7 @@ impl Planning<'_, '_> {
             branch.fresh = to.iter().filter(|id| kept.contains_key(id)).cloned().collect();
             branch.waves.iter_mut().for_each(|wave| wave.share = Some(*share));
         }
+        let waits = wanted.is_some_and(|workload| self.waits(name, workload));
         let first = builder.len();
         match (wanted, &branch) {
             (Some(workload), branch) => {
@@ -482,6 +505,13 @@ impl Planning<'_, '_> {
                     steps
                 };
                 track.start_after(&prepared.all);
+                if let Some(once) = workload.once {
+                    track.runs_once(once);
+                }
+                if waits {
+                    let jobs = workload.after.iter().filter_map(|job| self.ended.get(job));
+                    track.begins_after(jobs.fold(After::default(), |all, job| all.and(job)));
+                }
                 if workload.ports.is_empty() {
                     track.drop_endpoint(has_endpoint);
                 }
@@ -506,6 +536,10 @@ impl Planning<'_, '_> {
                     track.wave(number, wave, &held.collect::<Vec<_>>(), ready, &ready_for);
                 }
                 track.settle();
+                if workload.once.is_some() {
+                    let last = track.last().clone();
+                    self.ended.insert(name.clone(), last);
+                }
             }
             (None, Some(branch)) => {
                 let moves: Vec<_> = branch.waves.iter().flat_map(|w| w.moves.clone()).collect();
@@ -529,7 +563,13 @@ impl Planning<'_, '_> {
         if has_steps || before != wanted {
             let known =
                 Known { before: &self.inputs.head.contents, after: &self.inputs.graph.contents };
-            let change = change::workload(name, (before, wanted), &known, has_steps, causes);
+            let mut change = change::workload(name, (before, wanted), &known, has_steps, causes);
+            // A job that never came to its end is in no text and in no ledger.
+            if let (None, None, Some(change)) = (before, wanted, &mut change)
+                && self.is_job_there(name)
+            {
+                change.resource = format!("job/{name}");
+            }
             self.body.changes.extend(change);
             if !incomplete {
                 self.body.reaches.insert(name.clone(), wanted.cloned().map(Box::new));

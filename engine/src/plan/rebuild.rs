@@ -52,7 +52,7 @@ pub fn head(graph: &Graph, observation: &Observation) -> (Head, Vec<String>) {
     let graph = &*view.graph;
     let world = World::of(graph, observation, &known);
     for (id, here) in &world.pods {
-        if here.state == State::Running && here.led {
+        if here.state == State::Running && here.led || here.state == State::Done {
             head.proven.insert(id.clone());
         }
         head.placed.insert(id.clone(), here.placed.clone());
@@ -65,8 +65,16 @@ pub fn head(graph: &Graph, observation: &Observation) -> (Head, Vec<String>) {
             continue;
         };
         let digest = template_digest(&text.template);
-        let mut pods = world.pods.values().filter(|here| &here.placed.workload == name);
-        if pods.all(|here| here.placed.digest == digest) {
+        let pods = || world.pods.iter().filter(|(_, here)| &here.placed.workload == name);
+        let ended: BTreeSet<u32> = pods()
+            .filter(|(_, here)| here.state == State::Done && here.placed.digest == digest)
+            .map(|(id, _)| id.ordinal)
+            .collect();
+        if text.once.is_some() {
+            if (0..text.replicas).all(|ordinal| ended.contains(&ordinal)) {
+                head.reached.insert(name.clone(), text.clone());
+            }
+        } else if pods().all(|(_, here)| here.placed.digest == digest) {
             head.reached.insert(name.clone(), text.clone());
             let contents =
                 Contents::gather(text.template.contents(), &graph.contents, &head.contents);
@@ -74,6 +82,13 @@ pub fn head(graph: &Graph, observation: &Observation) -> (Head, Vec<String>) {
         } else {
             unknown.push(format!(
                 "service/{name} runs something else than the text says: if its next rollout fails, it cannot be put back"
+            ));
+        }
+    }
+    for (name, _) in graph.workloads.iter().filter(|(_, text)| text.once.is_some()) {
+        if !head.reached.contains_key(name) {
+            unknown.push(format!(
+                "job/{name}: no node says that it is done, so that it runs again with the next apply"
             ));
         }
     }

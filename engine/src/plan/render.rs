@@ -8,7 +8,9 @@ mod waves;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::body::{Blocked, Change, FieldChange, Goal, PlanBody, Rejection, Verb, Work};
+use super::body::{
+    Blocked, Change, FieldChange, Gate, Goal, PlanBody, Rejection, Step, Verb, Work,
+};
 use super::change::{self, bytes};
 use super::names::{NodeName, WorkloadName};
 use super::observation::Observation;
@@ -52,7 +54,7 @@ pub fn text_with_places(body: &PlanBody, observation: &Observation, places: &Pla
         let _ = writeln!(out, "- ledger  all that is left");
     }
     for blocked in &body.blocked {
-        self::blocked(&mut out, blocked);
+        self::blocked(&mut out, body, blocked);
     }
     for deferred in &body.deferred {
         let _ = writeln!(out, "! {deferred}");
@@ -74,21 +76,52 @@ pub fn text_with_places(body: &PlanBody, observation: &Observation, places: &Pla
 
 /// A change, and the waves that bring it about.
 fn change_and_waves(out: &mut String, change: &Change, body: &PlanBody, places: &Places) {
-    self::change(out, change, places);
+    let name = ["service/", "job/"].iter().find_map(|kind| change.resource.strip_prefix(kind));
+    let job = name.and_then(|name| job(body, name));
+    self::change(out, change, job.as_deref(), places);
     let changes = match change.verb {
         Verb::Add | Verb::Change | Verb::Heal | Verb::Destroy => true,
         Verb::Held(_)
         | Verb::Released(_)
         | Verb::Paused(_)
         | Verb::Stopped
+        | Verb::Waits
         | Verb::Kept
         | Verb::Moved => false,
     };
     let mut branches = body.branches.iter().filter(|_| changes);
-    let branch = branches.find(|(name, _)| change.resource == format!("service/{name}"));
+    let branch = branches.find(|(branch, _)| Some(branch.as_str()) == name);
     if let Some((_, branch)) = branch {
-        waves::branch(out, branch);
+        waves::branch(out, branch, job.is_some());
     }
+}
+
+/// What is said of a job that runs in a plan: that it cannot be taken back, and what begins after it.
+fn job(body: &PlanBody, name: &str) -> Option<String> {
+    let of_it = |step: &&Step| step.branch.as_ref().is_some_and(|branch| branch.as_str() == name);
+    let mut steps = body.steps.iter().filter(of_it);
+    let (retries, timeout_ms) = steps.find_map(|step| match &step.work {
+        Work::Ask(Gate::Ended { pod: _, retries, timeout_ms }) => Some((*retries, *timeout_ms)),
+        Work::Ask(_)
+        | Work::Act(_)
+        | Work::AwaitReady { .. }
+        | Work::AwaitDrained { .. }
+        | Work::Fence { .. } => None,
+    })?;
+    let reached = body.reaches.iter().filter_map(|(name, to)| Some((name, to.as_deref()?)));
+    let after = reached.filter(|(other, to)| {
+        to.after.iter().any(|job| job.as_str() == name) && body.branches.contains_key(*other)
+    });
+    let after: Vec<String> = after.map(|(name, to)| change::resource(name, Some(to))).collect();
+    let before =
+        if after.is_empty() { String::new() } else { format!(" before {}", after.join(", ")) };
+    let retries = match retries {
+        0 => String::new(),
+        1 => ", 1 retry".to_owned(),
+        more => format!(", {more} retries"),
+    };
+    let within = change::millis(timeout_ms);
+    Some(format!("runs to its end{before}, within {within}{retries}; IRREVERSIBLE"))
 }
 
 fn head(out: &mut String, body: &PlanBody, observation: &Observation) {
@@ -122,15 +155,22 @@ fn mark(verb: &Verb) -> char {
         Verb::Change | Verb::Heal => '~',
         Verb::Destroy => '-',
         Verb::Moved => '>',
-        Verb::Held(_) | Verb::Released(_) | Verb::Paused(_) | Verb::Stopped | Verb::Kept => '=',
+        Verb::Held(_)
+        | Verb::Released(_)
+        | Verb::Paused(_)
+        | Verb::Stopped
+        | Verb::Waits
+        | Verb::Kept => '=',
     }
 }
 
-fn change(out: &mut String, change: &Change, places: &Places) {
+fn change(out: &mut String, change: &Change, job: Option<&str>, places: &Places) {
     let Change { resource, verb, fields, causes } = change;
     match verb {
         Verb::Held(pin) => {
-            let stands = if pin.stands.is_some() {
+            let stands = if resource.starts_with("job/") {
+                "it is not run again"
+            } else if pin.stands.is_some() {
                 "the release before it stands"
             } else {
                 "nothing stands instead"
@@ -153,6 +193,11 @@ fn change(out: &mut String, change: &Change, places: &Places) {
                 out,
                 "= {resource}  has no replicas: its release in the text waits until it has some"
             );
+            return;
+        }
+        Verb::Waits => {
+            let _ =
+                writeln!(out, "= {resource}  WAITS: {}; its change comes then", causes.join(", "));
             return;
         }
         Verb::Released(pin) => {
@@ -188,10 +233,12 @@ fn change(out: &mut String, change: &Change, places: &Places) {
                 | Verb::Released(_)
                 | Verb::Paused(_)
                 | Verb::Stopped
+                | Verb::Waits
                 | Verb::Kept
                 | Verb::Moved => "",
             };
-            let _ = writeln!(out, "{} {resource}{word}", mark(verb));
+            let job = job.map(|words| format!("  {words}")).unwrap_or_default();
+            let _ = writeln!(out, "{} {resource}{word}{job}", mark(verb));
         }
     }
     let width = fields.iter().map(|field| field.path.chars().count()).max().unwrap_or(0);
@@ -282,11 +329,13 @@ fn nodes(out: &mut String, body: &PlanBody) {
     }
 }
 
-fn blocked(out: &mut String, blocked: &Blocked) {
+fn blocked(out: &mut String, body: &PlanBody, blocked: &Blocked) {
     match blocked {
         Blocked::NoRoom { workload, ordinal, nodes, mend } => {
-            let _ =
-                writeln!(out, "! service/{workload} replica {ordinal}  BLOCKED: no node takes it");
+            let job = format!("job/{workload}");
+            let is_job = body.changes.iter().any(|change| change.resource == job);
+            let resource = if is_job { job } else { format!("service/{workload}") };
+            let _ = writeln!(out, "! {resource} replica {ordinal}  BLOCKED: no node takes it");
             for line in super::why::grouped(nodes) {
                 let _ = writeln!(out, "    {line}");
             }

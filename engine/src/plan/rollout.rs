@@ -4,6 +4,7 @@
 //! killed anywhere is gone on with by planning again. Per ordinal it keeps the best sound pod and
 //! moves the others out; what passed its gate before (a table leads to it) is not gated again.
 
+mod job;
 mod pace;
 mod placing;
 mod waves;
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+pub use self::job::is_done;
 pub use self::pace::shares;
 use self::pace::{floor, may_miss, spare, starts_first, watched};
 use self::placing::{Placing, spec_of};
@@ -66,12 +68,15 @@ impl Case<'_> {
         }
         let node = self.nodes.get(here.node()).filter(|_| here.is_known())?;
         let unwelcome = wanted.placement.unwelcome(here.node(), node).map(leaves);
-        unwelcome.or_else(|| {
-            let Restart { who, why, up_to } = self.head.restarts.get(self.name)?;
-            up_to.get(&id.replica()).filter(|up_to| id.generation <= **up_to)?;
-            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-            Some(format!("is restarted by {who}{why}"))
-        })
+        unwelcome.or_else(|| self.restarted(id).map(|words| format!("is restarted {words}")))
+    }
+
+    /// By whom and why a pod is replaced though nothing has changed, if it is.
+    fn restarted(&self, id: &PodId) -> Option<String> {
+        let Restart { who, why, up_to } = self.head.restarts.get(self.name)?;
+        up_to.get(&id.replica()).filter(|up_to| id.generation <= **up_to)?;
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        Some(format!("by {who}{why}"))
     }
 
     /// Says whether a pod may stay although it is not of the release that is wanted.
@@ -154,6 +159,9 @@ impl Decision {
 
 /// Decides the rollout of a workload that should be there.
 pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision {
+    if let Some(once) = &wanted.once {
+        return job::decide(case, (wanted, once), fleet);
+    }
     let digest = template_digest(&wanted.template);
     let mut decision = Decision::default();
     let mut moves = Moves::default();
@@ -369,27 +377,9 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
     let waves = waves(&wanted.rollout, wanted.replicas, spare, kind, moves);
     let undo = is_new_release && wanted.rollout.on_fail == OnFail::Rollback;
     let mut placing = Placing {
-        case,
-        wanted,
-        digest: &digest,
         before: before.filter(|_| undo).map(|before| (before, template_digest(&before.template))),
-        credit: BTreeMap::new(),
-        unchanged: before == Some(wanted),
-        blocked: Vec::new(),
-        waiting: Vec::new(),
-        asked: Vec::new(),
-        replaced: Vec::new(),
-        evicts: Vec::new(),
-        homeless: Vec::new(),
-        stop_first: 0,
-        most_stop_first: 0,
-        not_restored: 0,
-        missing: 0,
         may_miss: may_miss(&wanted.rollout.strategy),
-        put_off: 0,
-        standing_in: Vec::new(),
-        stay: Vec::new(),
-        held: BTreeMap::new(),
+        ..Placing::new(case, wanted, &digest)
     };
     let placed = waves.into_iter().enumerate().map(|(number, wave)| {
         let number = u32::try_from(number).unwrap_or(u32::MAX);
@@ -699,7 +689,7 @@ fn cause(
         return None;
     }
     let what = match latest.state {
-        State::Dead => "is not running",
+        State::Dead | State::Done => "is not running",
         State::Altered => "was changed by hand",
         State::Running | State::Assumed => {
             let why = leaves(id, latest)?;

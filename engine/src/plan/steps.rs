@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::action::{Action, Backend, Endpoint, PodSpec, Split};
 use super::after::After;
 use super::body::{Bake, Gate, Move, Placed, Step, StepId, Wave, Work};
-use super::graph::{Check, Probe, Rollout};
+use super::graph::{Check, Once, Probe, Rollout};
 use super::names::{NodeName, PodId, Tenant, WorkloadName};
 
 /// How long a pod that left its endpoint may go on serving what it had, in milliseconds.
@@ -132,6 +132,8 @@ pub struct Track<'a> {
     wave: Option<u32>,
     /// Where the new pods are, and how they are reached.
     homes: BTreeMap<PodId, (NodeName, Ipv4Addr)>,
+    /// How pods run to their ends, if they do.
+    once: Option<Once>,
 }
 
 impl<'a> Track<'a> {
@@ -160,7 +162,23 @@ impl<'a> Track<'a> {
             prepared,
             wave,
             homes: BTreeMap::new(),
+            once: None,
         }
+    }
+
+    /// Says that pods run to their ends, which their gates wait for.
+    pub fn runs_once(&mut self, once: Once) {
+        self.once = Some(once);
+    }
+
+    /// Makes every step wait for some of other workloads.
+    pub fn begins_after(&mut self, others: After) {
+        self.last = others;
+    }
+
+    /// What waits for this workload waits for.
+    pub fn last(&self) -> &After {
+        &self.last
     }
 
     /// Says which of those that serve to begin with are of the new release, and where those of them are that
@@ -286,11 +304,18 @@ impl<'a> Track<'a> {
         let commands: Vec<(&[String], u64)> =
             rollout.checks.iter().filter_map(Check::command).collect();
         for (node, pod, after) in coming {
-            let gate = Work::AwaitReady {
-                pod: pod.id.clone(),
-                ip4: pod.ip4,
-                probe: health.cloned(),
-                deadline_ms: rollout.deadline_ms,
+            let gate = match &self.once {
+                None => Work::AwaitReady {
+                    pod: pod.id.clone(),
+                    ip4: pod.ip4,
+                    probe: health.cloned(),
+                    deadline_ms: rollout.deadline_ms,
+                },
+                Some(Once { retries, parallel: _ }) => Work::Ask(Gate::Ended {
+                    pod: pod.id.clone(),
+                    retries: *retries,
+                    timeout_ms: rollout.deadline_ms,
+                }),
             };
             let ready = self.push(node, gate, after);
             gates.push(ready);

@@ -11,11 +11,17 @@ impl Work {
         match self {
             Self::Ask(Gate::Steady { for_ms, .. } | Gate::Metric { for_ms, .. }) => *for_ms,
             Self::Ask(Gate::Command { .. })
+            | Self::Ask(Gate::Ended { .. })
             | Self::Act(_)
             | Self::Fence { .. }
             | Self::AwaitReady { .. }
             | Self::AwaitDrained { .. } => 0,
         }
+    }
+
+    /// Says whether it only looks, for a while: nobody is kept waiting by it.
+    pub fn only_watches(&self) -> bool {
+        self.takes_ms() > 0 || matches!(self, Self::Ask(Gate::Ended { .. }))
     }
 
     /// Names the one pod that the work is about, if there is one.
@@ -56,6 +62,7 @@ impl Work {
                     format!("{pod} on {node} steady for {}", millis(*for_ms))
                 }
                 Gate::Command { pod, run, .. } => format!("`{}` in {pod}", run.join(" ")),
+                Gate::Ended { pod, .. } => format!("{pod} on {node} ends"),
                 Gate::Metric { metric, for_ms: 0, .. } => self::metric(metric),
                 Gate::Metric { metric, for_ms, .. } => {
                     format!("{} for {}", self::metric(metric), millis(*for_ms))

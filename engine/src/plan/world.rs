@@ -9,7 +9,7 @@ use super::body::Placed;
 use super::graph::Graph;
 use super::ledger::Head;
 use super::names::{NodeName, PodId, SpecDigest, VolumeId, WorkloadName};
-use super::observation::{NodeView, Observation, PodStatus};
+use super::observation::{NodeView, Observation, PodStatus, Requests};
 use super::unreachable::{GivenUp, Unreachable};
 use super::volume::{self, Home};
 
@@ -43,6 +43,8 @@ pub enum State {
     Altered,
     /// Not running, or not finished.
     Dead,
+    /// Ended well, and was to: it is a job's.
+    Done,
     /// On a node that did not answer.
     Assumed,
 }
@@ -92,8 +94,13 @@ impl World {
             if graph.nodes.contains_key(&placed.node) {
                 let state = State::Assumed;
                 let serving = !silent && served.contains_key(id) && !head.leaving.contains(id);
+                let mut placed = placed.clone();
+                // What has run to its end takes no room.
+                if placed.ends && head.proven.contains(id) {
+                    placed.requests = Requests::default();
+                }
                 let here = Here {
-                    placed: placed.clone(),
+                    placed,
                     state,
                     serving,
                     available: serving,
@@ -110,6 +117,7 @@ impl World {
                 let state = match seen.status.pods.get(id) {
                     Some(PodStatus::Running { .. }) if pod.intact => State::Running,
                     Some(PodStatus::Running { .. }) => State::Altered,
+                    Some(PodStatus::Stopped { exit_code: 0, .. }) if pod.ends => State::Done,
                     Some(PodStatus::Stopped { .. } | PodStatus::Created) | None => State::Dead,
                 };
                 let placed = Placed {
@@ -118,7 +126,8 @@ impl World {
                     digest: pod.digest.clone(),
                     ip4: pod.ip4,
                     ip6: pod.ip6,
-                    requests: pod.requests.clone(),
+                    requests: seen.takes(id, pod),
+                    ends: pod.ends,
                     grace_ms: pod.grace_ms,
                 };
                 let led = served.get(id).copied().unwrap_or(0);
@@ -130,11 +139,11 @@ impl World {
                     available: match state {
                         State::Running => led > 0 || all == 0,
                         State::Altered => led > 0,
-                        State::Dead | State::Assumed => false,
+                        State::Dead | State::Done | State::Assumed => false,
                     },
                     led: led > 0 && led == all,
                     proven: if all > 0 { led == all } else { head.proven.contains(id) },
-                    stood: head.proven.contains(id),
+                    stood: head.proven.contains(id) || state == State::Done,
                 };
                 pods.insert(id.clone(), here);
             }
@@ -222,7 +231,7 @@ impl Here {
     pub fn is_sound(&self, digest: &SpecDigest) -> bool {
         let alive = match self.state {
             State::Running | State::Assumed => true,
-            State::Altered | State::Dead => false,
+            State::Altered | State::Dead | State::Done => false,
         };
         alive && &self.placed.digest == digest
     }
@@ -233,8 +242,17 @@ impl Here {
         self.serving
             && match self.state {
                 State::Running | State::Altered | State::Assumed => true,
-                State::Dead => false,
+                State::Dead | State::Done => false,
             }
+    }
+
+    /// Says whether a job's pod has run to its end, by its node or by the ledger: its node forgets that when it boots.
+    pub fn has_ended(&self) -> bool {
+        match self.state {
+            State::Done => true,
+            State::Dead | State::Assumed => self.placed.ends && self.stood,
+            State::Running | State::Altered => false,
+        }
     }
 
     /// Says whether its node answered.

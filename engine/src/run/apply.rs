@@ -272,7 +272,8 @@ fn ended(body: &PlanBody, now_ms: u64) -> impl Iterator<Item = String> {
 }
 
 fn outcome_of(report: &Report) -> Outcome {
-    if !report.problems.is_empty() || report.stopped || !report.unfinished.is_empty() {
+    let begun = report.unfinished.iter().filter(|name| !report.not_begun.contains_key(*name));
+    if !report.problems.is_empty() || report.stopped || begun.count() > 0 {
         let mut problems = report.problems.clone();
         if report.stopped {
             problems.push("stopped by hand".to_owned());
@@ -284,7 +285,9 @@ fn outcome_of(report: &Report) -> Outcome {
     } else if report.reverted.is_empty() {
         Outcome::Done
     } else {
-        Outcome::Reverted { workloads: report.reverted.clone() }
+        let all = report.not_begun.iter().chain(&report.reverted);
+        let all = all.map(|(name, why)| (name.clone(), why.clone()));
+        Outcome::Reverted { workloads: all.collect() }
     }
 }
 
@@ -317,7 +320,7 @@ fn placed(planned: Planned<'_>, report: &Report) -> (BTreeMap<PodId, Placed>, BT
     }
     let unasked = |step: &&Step| match &step.work {
         Work::Ask(Gate::Command { .. }) => !report.done.contains(&step.id),
-        Work::Ask(Gate::Steady { .. } | Gate::Metric { .. })
+        Work::Ask(Gate::Steady { .. } | Gate::Metric { .. } | Gate::Ended { .. })
         | Work::Act(_)
         | Work::AwaitReady { .. }
         | Work::AwaitDrained { .. }

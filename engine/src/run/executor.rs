@@ -24,7 +24,7 @@ use super::journal::{Journal, Record};
 use super::tenure::{Tenure, TenureError};
 use crate::plan::action::Action;
 use crate::plan::after::Run;
-use crate::plan::body::{Branch, PlanBody, Step, StepId, Work};
+use crate::plan::body::{Branch, Gate, PlanBody, Step, StepId, Work};
 use crate::plan::companion::Companion;
 use crate::plan::graph::Probe;
 use crate::plan::moment::utc;
@@ -69,6 +69,8 @@ pub struct Report {
     pub reverted: BTreeMap<WorkloadName, String>,
     /// Workloads with a step that is not done.
     pub unfinished: BTreeSet<WorkloadName>,
+    /// Those of them that are after one which went back, with the reason.
+    pub not_begun: BTreeMap<WorkloadName, String>,
     /// One line a problem.
     pub problems: Vec<String>,
     /// Whether somebody asked to stop.
@@ -377,6 +379,10 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                 "{branch} was taken back: {why}; {of_before} of its new replicas are of an apply before this one, and go back with the next"
             ));
         }
+        for other in progress.waiting_for(branch) {
+            let words = format!("has not begun: it is after {branch}, which was taken back");
+            report.not_begun.entry(other).or_insert(words);
+        }
         report.reverted.insert(branch.clone(), why);
         progress.drop_branch(branch);
         progress.add(&steps);
@@ -420,7 +426,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     None => self.await_running(body, step, pod, deadline, halt).await,
                 }
             }
-            Work::Ask(gate) => gates::ask(self, body, step, gate, halt).await,
+            Work::Ask(gate) => gates::ask(self, (body, supplies), step, gate, halt).await,
             Work::Fence { command, since_ms: _ } => self.fence(body, step, command).await,
             Work::AwaitDrained { pod, deadline_ms } => {
                 self.await_drained(body, step, pod, Duration::from_millis(*deadline_ms)).await
@@ -682,7 +688,7 @@ impl Progress {
 
     /// Counts the steps that run and do something. Who only watches for a while keeps nobody waiting.
     fn at_work(&self) -> usize {
-        let works = |id: &&StepId| self.steps.get(id).is_none_or(|s| s.work.takes_ms() == 0);
+        let works = |id: &&StepId| self.steps.get(id).is_none_or(|s| !s.work.only_watches());
         self.running.keys().filter(works).count()
     }
 
@@ -702,6 +708,26 @@ impl Progress {
             }
         }
         quiet
+    }
+
+    /// Other branches that wait for steps of one, and those that wait for theirs.
+    fn waiting_for(&self, branch: &WorkloadName) -> BTreeSet<WorkloadName> {
+        let mut found = BTreeSet::from([branch.clone()]);
+        // Steps wait for earlier ones only.
+        for step in self.steps.values() {
+            let Some(own) = step.branch.as_ref().filter(|own| !found.contains(*own)) else {
+                continue;
+            };
+            let of_those = |id: u32| {
+                let step = self.steps.get(&StepId(id)).and_then(|step| step.branch.as_ref());
+                step.is_some_and(|other| found.contains(other))
+            };
+            if step.after.runs().iter().any(|run| (run.first.0..=run.last.0).any(of_those)) {
+                found.insert(own.clone());
+            }
+        }
+        found.remove(branch);
+        found
     }
 
     /// Forgets a branch's forward steps, so that its undo can run.
@@ -745,7 +771,7 @@ impl Report {
                 self.ready.remove(pod);
                 self.removed.insert(pod.clone());
             }
-            Work::AwaitReady { pod, .. } => {
+            Work::AwaitReady { pod, .. } | Work::Ask(Gate::Ended { pod, .. }) => {
                 self.ready.insert(pod.clone());
             }
             Work::Act(_) | Work::AwaitDrained { .. } | Work::Ask(_) | Work::Fence { .. } => {}

@@ -17,7 +17,9 @@ use tokio::sync::Notify;
 use super::host::{Ask, Host, HostError, Layer, LockClaim, ProbeTarget, Ran, Refusal, Supplies};
 use crate::plan::action::{Action, Endpoint, NodeNetwork, NodePort, PodSpec, Reflex, Write};
 use crate::plan::ledger::Mark;
-use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
+use crate::plan::names::{
+    ImageDigest, NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName,
+};
 use crate::plan::observation::{Foreign, NodeObservation, Pressure, Requests, VolumeSpec};
 use crate::plan::peers;
 
@@ -137,6 +139,14 @@ pub struct World {
     met: BTreeSet<(&'static str, Option<Fault>)>,
     /// Until when pods that left their tables serve what they had.
     busy: BTreeMap<PodId, tokio::time::Instant>,
+    /// Jobs of which the ledger says that they are done, each with the template and the number of replicas of that.
+    done: BTreeMap<WorkloadName, (SpecDigest, u32)>,
+    /// Replicas of jobs that have ended well, each with its template, whoever has seen it.
+    ended: BTreeSet<(WorkloadName, u32, SpecDigest)>,
+    /// Jobs that somebody asked to be run again.
+    may_run_again: BTreeSet<WorkloadName>,
+    /// Jobs that are done before a pod of a workload and a template is made, each with its replicas.
+    after: BTreeMap<(WorkloadName, SpecDigest), Vec<(WorkloadName, SpecDigest, u32)>>,
 }
 
 #[derive(Debug, Default)]
@@ -229,6 +239,9 @@ struct TwinPod {
     by_hand: bool,
     /// Whether it is as an engine writes it.
     intact: bool,
+    /// How often it was started, and whether its node has booted since: what ends by itself is forgotten then.
+    starts: u32,
+    cut_off: bool,
     /// Whether it was stopped by hand, and its containerd did not answer when an engine asked for it: what a node
     /// that answers at all had is taken to go on serving.
     unseen: bool,
@@ -444,6 +457,7 @@ impl Host for Twin {
             }
             return Err(error);
         }
+        self.world().note_ended();
         if let Some(there) = self.world().nodes.get_mut(node) {
             there.pods.values_mut().for_each(|pod| pod.unseen = false);
         }

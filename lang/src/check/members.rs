@@ -58,7 +58,7 @@ impl Checker<'_, '_> {
             }
             None => {
                 let words: &[&str] =
-                    if self.judging { &["services", "nodes", "volumes"] } else { &[] };
+                    if self.judging { &["services", "jobs", "nodes", "volumes"] } else { &[] };
                 let locals = self.locals.iter().map(|(local, _)| &**local);
                 let locals: Vec<&str> = locals.chain(words.iter().copied()).collect();
                 let diagnostic = self.decls.unknown_name(self.site.file, at, name, &locals);
@@ -189,6 +189,7 @@ impl Checker<'_, '_> {
 fn every(name: &str) -> Option<ResourceKind> {
     match name {
         "services" => Some(ResourceKind::Service),
+        "jobs" => Some(ResourceKind::Job),
         "nodes" => Some(ResourceKind::Node),
         "volumes" => Some(ResourceKind::Volume),
         _ => None,

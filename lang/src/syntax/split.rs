@@ -27,6 +27,7 @@ pub(crate) enum Keyword {
     Project,
     Node,
     Service,
+    Job,
     Volume,
     Let,
     Input,
@@ -42,10 +43,11 @@ pub(crate) enum Keyword {
     Package,
 }
 
-const KEYWORDS: [(&str, Keyword); 16] = [
+const KEYWORDS: [(&str, Keyword); 17] = [
     ("project", Keyword::Project),
     ("node", Keyword::Node),
     ("service", Keyword::Service),
+    ("job", Keyword::Job),
     ("volume", Keyword::Volume),
     ("let", Keyword::Let),
     ("input", Keyword::Input),

@@ -33,6 +33,8 @@ pub struct Namespace {
     pub snapshots: BTreeMap<String, (String, bool)>,
     /// Leases, and what each holds.
     pub leases: BTreeMap<String, BTreeSet<String>>,
+    /// How often jobs have run to their ends, by what they were made from.
+    pub ran: BTreeMap<String, u32>,
     /// Blobs that were begun.
     ingests: BTreeMap<String, Vec<u8>>,
 }
@@ -379,6 +381,11 @@ fn tasks(
             task.status = TaskStatus::Running;
             if let Some(code) = ends {
                 (task.status, task.exit) = (TaskStatus::Stopped, code);
+                let labels = space.containers.get(&id).map(|container| &container.labels);
+                let job = labels.filter(|labels| labels.contains_key("berth.dev/ends"));
+                if let Some(made_from) = job.and_then(|labels| labels.get("berth.dev/digest")) {
+                    *space.ran.entry(made_from.clone()).or_default() += 1;
+                }
             }
             Ok(api::StartResponse { pid: task.pid }.encode_to_vec())
         }

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use berth_engine::plan::canon::template_digest;
 use berth_engine::plan::content::File;
 use berth_engine::plan::graph::{
     CanaryStep, Check, Graph, Intake, Metric, Mount, OnUnreachable, Scale, Strategy, Volume,
 };
-use berth_engine::plan::names::{ImageDigest, VolumeName, WorkloadName};
+use berth_engine::plan::ledger::Head;
+use berth_engine::plan::names::{ImageDigest, SpecDigest, VolumeName, WorkloadName};
 use berth_engine::plan::observation::{OnDelete, VolumeSpec};
+use berth_engine::plan::rollout::is_done;
 use berth_engine::plan::unreachable;
 use berth_engine::run::twin::Twin;
 
 use super::Dice;
-use crate::project::{ROLLING, fleet, image, node, sidecar, web, with};
+use crate::project::{ROLLING, fleet, image, job, node, sidecar, web, with};
 
 /// A random text: one or two services, good or bad images, any strategy.
 pub fn text(dice: &mut Dice) -> Graph {
@@ -228,6 +231,66 @@ pub(super) fn waits(seed: u64, mut graph: Graph) -> Graph {
     }
     graph
 }
+
+/// In which histories there are jobs: none of those that were kept before there were any.
+pub(super) fn has_jobs(seed: u64) -> bool {
+    [4, 6, 22, 30, 34, 39, 40, 42, 52, 57, 58, 61].contains(&(seed % 72))
+}
+
+/// A text with a job or two, which services are after. Without a roll, as above.
+pub(super) fn with_jobs(seed: u64, mut graph: Graph, dice: &Dice) -> Graph {
+    let by = |turn: u32, sides: u64| dice.0.rotate_left(turn) % sides;
+    if !has_jobs(seed) || by(11, 5) == 0 {
+        return graph;
+    }
+    let letters = ['a', 'b', 'c', 'a', 'e', 'b', 'f', 'd'];
+    let letter = |turn: u32| letters[by(turn, 8) as usize];
+    let number = |turn: u32, sides: u64| u32::try_from(by(turn, sides)).unwrap_or(0);
+    let (migrate, seed_data) = (WorkloadName::new("migrate"), WorkloadName::new("seed"));
+    let mut first = job(image(letter(17)), 1 + number(23, 3), number(29, 3));
+    if let Some(once) = &mut first.once {
+        once.parallel = once.parallel.min(1 + number(31, 2));
+    }
+    for (turn, workload) in (37..).zip(graph.workloads.values_mut()) {
+        if by(turn, 3) > 0 {
+            workload.after.insert(migrate.clone());
+        }
+    }
+    graph.workloads.insert(migrate.clone(), first);
+    if by(41, 3) == 0 {
+        let mut second = job(image(letter(43)), 1, number(47, 3));
+        second.after.insert(migrate);
+        if let Some(web) = graph.workloads.get_mut(&WorkloadName::new("web")) {
+            web.after.insert(seed_data.clone());
+        }
+        graph.workloads.insert(seed_data, second);
+    }
+    graph
+}
+
+/// Which jobs come before a pod of each workload and its template that the ledger does not have as reached: those that it does not
+/// have as done.
+pub(super) fn after_jobs(graph: &Graph, head: &Head) -> AfterJobs {
+    let mut after = AfterJobs::new();
+    for (name, workload) in &graph.workloads {
+        let digest = template_digest(&workload.template);
+        let reached = head.reached.get(name).map(|reached| template_digest(&reached.template));
+        // Who goes back to an earlier release waits for nothing.
+        if reached.as_ref() == Some(&digest) || head.held(name, workload).is_some() {
+            continue;
+        }
+        let jobs = workload.after.iter().filter_map(|job| Some((job, graph.workloads.get(job)?)));
+        let undone = jobs.filter(|(job, text)| !is_done(head.reached.get(*job), text));
+        let undone =
+            undone.map(|(job, text)| (job.clone(), template_digest(&text.template), text.replicas));
+        after.insert((name.clone(), digest), undone.collect());
+    }
+    after
+}
+
+/// For a workload and a template, jobs with theirs, and how many replicas each has.
+pub(super) type AfterJobs =
+    BTreeMap<(WorkloadName, SpecDigest), Vec<(WorkloadName, SpecDigest, u32)>>;
 
 /// By another strategy, watched for a moment.
 pub fn shop_by(image: ImageDigest, strategy: Strategy) -> Graph {

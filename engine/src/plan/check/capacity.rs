@@ -97,11 +97,12 @@ impl<'a> Held<'a> {
         seen.spec.volumes.values().for_each(|noted| stays.add(&on_disk(noted.size_bytes)));
         seen.spec.others.values().for_each(|requests| stays.add(requests));
         for (id, there) in &seen.spec.pods {
-            known.entry(id).or_insert_with(|| there.requests.clone());
+            let takes = seen.takes(id, there);
             match removed.get(id) {
-                Some(branch) => branches.entry(*branch).or_default().0.add(&there.requests),
-                None => stays.add(&there.requests),
+                Some(branch) => branches.entry(*branch).or_default().0.add(&takes),
+                None => stays.add(&takes),
             }
+            known.entry(id).or_insert(takes);
         }
         Self { body, seen, stays, branches: branches.into_values().collect(), known, made }
     }

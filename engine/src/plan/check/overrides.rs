@@ -53,7 +53,9 @@ pub(super) fn overrides(
                 }
             }
             Override::Replicas { workload, replicas } => {
-                let Some(text) = graph.workloads.get(workload) else { continue };
+                // What a job does is the text's alone to say.
+                let text = graph.workloads.get(workload).filter(|text| text.once.is_none());
+                let Some(text) = text else { continue };
                 let most = match text.scale {
                     Some(scale) if *replicas > 0 => (*replicas).min(scale.max).max(scale.min),
                     None if *replicas > 0 => text.replicas,

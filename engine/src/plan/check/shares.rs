@@ -74,6 +74,7 @@ pub(super) fn shares(
                 watches.push(step);
                 continue;
             }
+            Work::Ask(Gate::Ended { .. }) => continue,
             Work::Act(Action::SwapEndpoint { endpoint, .. }) => endpoint,
             Work::Act(Action::RemovePod { .. }) => {
                 watched(step, &watches, violations);
@@ -155,7 +156,7 @@ fn unwatched(branch: &Branch, steps: &[&Step], number: usize) -> bool {
         let watched = |step: &Step| match &step.work {
             Work::Ask(Gate::Steady { for_ms, .. }) => *for_ms >= bake.for_ms,
             Work::Ask(Gate::Metric { for_ms, .. }) => *for_ms >= bake.for_ms,
-            Work::Ask(Gate::Command { .. })
+            Work::Ask(Gate::Command { .. } | Gate::Ended { .. })
             | Work::Act(_)
             | Work::AwaitReady { .. }
             | Work::AwaitDrained { .. }

@@ -118,7 +118,7 @@ impl Lowering {
     ) {
         let known: BTreeSet<WorkloadName> =
             services(program).map(|service| WorkloadName::new(&*service.name)).collect();
-        for resource in services(program) {
+        for resource in super::workloads(program) {
             let name = WorkloadName::new(&*resource.name);
             let Some(workload) = workloads.get_mut(&name) else { continue };
             let Placement { even, near, apart, .. } = &workload.placement;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_lang::{Program, Resource, ResourceKind, Value};
 
-use super::{Lowering, number, of_kind, origin, services};
+use super::{Lowering, number, of_kind, origin, workloads};
 use crate::plan::graph::{Mount, Volume};
 use crate::plan::names::{NodeName, VolumeName};
 use crate::plan::observation::{OnDelete, VolumeSpec};
@@ -96,7 +96,7 @@ impl Lowering {
     /// Checks that each volume of which every replica has one is mounted by one service.
     pub(super) fn mounted_once(&mut self, program: &Program, own: &BTreeSet<&str>) {
         let mut first: BTreeMap<&str, &Resource> = BTreeMap::new();
-        for resource in services(program) {
+        for resource in workloads(program) {
             let Some(Value::Map(entries)) = resource.value().get("mounts") else { continue };
             for (path, value) in entries.iter() {
                 let Value::Ref { kind: _, name } = value else { continue };

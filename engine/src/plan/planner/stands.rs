@@ -25,6 +25,21 @@ fn protect(inputs: &Inputs<'_>, body: &mut PlanBody) {
     body.blocked.extend(blocked);
 }
 
+/// What stands in the place of the text's release, so many of it and where the text says. Of a job, what has been done.
+pub(super) fn standing(text: &Workload, stands: &Workload) -> Workload {
+    if stands.once.is_some() {
+        return stands.clone();
+    }
+    Workload {
+        replicas: text.replicas,
+        scale: text.scale,
+        placement: text.placement.clone(),
+        protect: text.protect,
+        on_unreachable: text.on_unreachable,
+        ..stands.clone()
+    }
+}
+
 /// Each workload as it should be now: the text's, or what a pin or a pause makes stand.
 pub(super) fn effective(
     inputs: &Inputs<'_>,
@@ -41,23 +56,20 @@ pub(super) fn effective(
         if body.leaves(name) {
             continue;
         }
-        let at = |stands: &Workload| Workload {
-            replicas: workload.replicas,
-            scale: workload.scale,
-            placement: workload.placement.clone(),
-            protect: workload.protect,
-            on_unreachable: workload.on_unreachable,
-            ..stands.clone()
-        };
+        let at = |stands: &Workload| standing(workload, stands);
         if let Some(pin) = head.held(name, workload) {
-            body.changes.push(change::held(name, pin));
+            body.changes.push(change::held(name, workload, pin));
             let mut stands = pin.stands.as_deref();
             // A rollback by hand waits while that is paused, as the text does.
             if let (Some((pause, reached)), Some(back)) = (paused(head, name, now_ms), stands)
                 && release_digest(reached) != release_digest(back)
             {
-                body.changes.push(change::paused(name, pause));
+                body.changes.push(change::paused(name, workload, pause));
                 stands = Some(reached);
+            }
+            // What a job has done before it has done all the same, and nothing of that is done again.
+            if workload.once.is_some() {
+                stands = head.reached.get(name).filter(|it| it.once.is_some());
             }
             wanted.extend(stands.map(|stands| (name.clone(), at(stands))));
             continue;
@@ -66,14 +78,14 @@ pub(super) fn effective(
         if workload.replicas == 0 {
             let reached = head.reached.get(name);
             if reached.is_none_or(|it| release_digest(it) != release_digest(workload)) {
-                body.changes.push(change::stopped(name));
+                body.changes.push(change::stopped(name, workload));
                 wanted.extend(reached.map(|stands| (name.clone(), at(stands))));
                 continue;
             }
         }
         let kept = match paused(head, name, now_ms) {
             Some((pause, stands)) if release_digest(stands) != release_digest(workload) => {
-                body.changes.push(change::paused(name, pause));
+                body.changes.push(change::paused(name, workload, pause));
                 at(stands)
             }
             Some(_) | None => workload.clone(),
@@ -88,7 +100,7 @@ pub(super) fn effective(
             continue;
         }
         if let Some((pause, stands)) = paused(head, name, now_ms) {
-            body.changes.push(change::paused(name, pause));
+            body.changes.push(change::paused(name, stands, pause));
             wanted.insert(name.clone(), stands.clone());
         }
     }
@@ -96,7 +108,7 @@ pub(super) fn effective(
         let held = graph.workloads.get(name).is_some_and(|w| head.held(name, w).is_some());
         if !held && !body.leaves(name) {
             body.unpinned.insert(name.clone());
-            body.changes.push(change::released(name, pin));
+            body.changes.push(change::released(name, graph.workloads.get(name), pin));
         }
     }
     wanted

@@ -33,7 +33,7 @@ pub fn markdown(body: &PlanBody, observation: &Observation, places: &Places) -> 
     }
     let blocked = body.blocked.iter().map(|blocked| {
         let mut words = String::new();
-        super::blocked(&mut words, blocked);
+        super::blocked(&mut words, body, blocked);
         words
     });
     aside(&mut out, "Blocked", blocked.collect());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Case;
 use crate::plan::action::PodSpec;
 use crate::plan::body::{Blocked, Move, Placed, Wave};
+use crate::plan::change;
 use crate::plan::graph::{Mount, PodTemplate, Workload};
 use crate::plan::names::{NodeName, PodId, SpecDigest, WorkloadName};
 use crate::plan::observation::Requests;
@@ -56,6 +57,35 @@ pub(super) struct Placing<'a> {
     pub(super) held: BTreeMap<u32, Vec<Placed>>,
     /// Pods that stay, since what would replace them has no place.
     pub(super) stay: Vec<(PodId, Placed)>,
+}
+
+impl<'a> Placing<'a> {
+    /// Places replicas that nothing restores, as many at once as the waves say.
+    pub(super) fn new(case: &'a Case<'a>, wanted: &'a Workload, digest: &'a SpecDigest) -> Self {
+        Self {
+            case,
+            wanted,
+            digest,
+            before: None,
+            credit: BTreeMap::new(),
+            unchanged: case.head.reached.get(case.name) == Some(wanted),
+            blocked: Vec::new(),
+            waiting: Vec::new(),
+            asked: Vec::new(),
+            replaced: Vec::new(),
+            evicts: Vec::new(),
+            homeless: Vec::new(),
+            stop_first: 0,
+            most_stop_first: 0,
+            not_restored: 0,
+            missing: 0,
+            may_miss: None,
+            put_off: 0,
+            standing_in: Vec::new(),
+            stay: Vec::new(),
+            held: BTreeMap::new(),
+        }
+    }
 }
 
 impl Placing<'_> {
@@ -160,7 +190,8 @@ impl Placing<'_> {
     fn find(&mut self, one: &mut Move, out: &[Placed], fleet: &mut Fleet, may_wait: bool) -> bool {
         if let Some(id) = volume::barred(self.wanted, one.ordinal, &self.case.world.volumes) {
             let (name, ordinal) = (self.case.name, one.ordinal);
-            let words = format!("service/{name} replica {ordinal} waits for its volume {id}");
+            let name = change::resource(name, Some(self.wanted));
+            let words = format!("{name} replica {ordinal} waits for its volume {id}");
             self.waiting.push(words);
             return false;
         }
@@ -272,8 +303,9 @@ impl Placing<'_> {
                 // and the rest goes on.
                 if self.unchanged && one.out.is_empty() {
                     let (name, ordinal) = (self.case.name, one.ordinal);
+                    let name = change::resource(name, Some(self.wanted));
                     self.waiting.push(format!(
-                        "service/{name} replica {ordinal} waits for room: no node takes it; {mend}"
+                        "{name} replica {ordinal} waits for room: no node takes it; {mend}"
                     ));
                     return false;
                 }
@@ -370,6 +402,7 @@ pub(super) fn pod_spec(
         scratch,
         companions,
         liveness,
+        ends,
         grace_ms,
     } = template;
     let ordinal = id.ordinal;
@@ -396,6 +429,7 @@ pub(super) fn pod_spec(
         scratch: scratch.clone(),
         companions: companions.clone(),
         liveness: liveness.clone(),
+        ends: *ends,
         grace_ms: *grace_ms,
         revision: case.revision,
     })

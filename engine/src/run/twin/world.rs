@@ -9,13 +9,17 @@ use crate::plan::action::{
     Action, Backend, Endpoint, NodeNetwork, NodePort, PodSpec, Reflex, Write,
 };
 use crate::plan::ledger::Mark;
-use crate::plan::names::{ImageDigest, NodeName, PodId, Tenant, VolumeId, WorkloadName};
+use crate::plan::names::{
+    ImageDigest, NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName,
+};
 use crate::plan::observation::{
     Facts, Foreign, NodeObservation, NodeSpec, NodeStatus, OnDelete, PodSeen, PodStatus, Pressure,
     Requests,
 };
 use crate::run::host::Refusal;
 
+/// How long a job's program runs.
+const TAKES: Duration = Duration::from_secs(3);
 /// How long a pod that left its tables serves what it had.
 const STILL_SERVES: Duration = Duration::from_millis(150);
 
@@ -90,12 +94,11 @@ impl World {
 
     /// Switches a node off, or on again: then what ran there has been started by its boot and is ready.
     pub fn set_power(&mut self, node: &NodeName, on: bool) {
+        self.note_ended();
         self.set_cut(node, !on);
         if let Some(node) = self.nodes.get_mut(node) {
             node.off = !on;
-            for pod in node.pods.values_mut() {
-                pod.running = on && !pod.by_hand;
-            }
+            node.pods.values_mut().for_each(|pod| pod.boot(on));
         }
     }
 
@@ -110,9 +113,10 @@ impl World {
 
     /// A node boots: whoever talked to it has to begin anew, and what ran runs.
     pub(super) fn boot(&mut self, node: &NodeName) {
+        self.note_ended();
         if let Some(node) = self.nodes.get_mut(node) {
             node.lock = None;
-            node.pods.values_mut().for_each(|pod| pod.running = !pod.by_hand);
+            node.pods.values_mut().for_each(|pod| pod.boot(true));
         }
     }
 
@@ -237,6 +241,30 @@ impl World {
         }
     }
 
+    /// Says which jobs the ledger has as done, with how many replicas, in the place of what was said before.
+    pub fn set_done(&mut self, done: BTreeMap<WorkloadName, (SpecDigest, u32)>) {
+        self.done = done;
+    }
+
+    /// Forgets what the ledger had as done: its last lines may be lost.
+    pub fn forget_done(&mut self) {
+        self.done.clear();
+    }
+
+    /// Lets a job run again: somebody has asked for it.
+    pub fn let_run_again(&mut self, job: &WorkloadName) {
+        self.may_run_again.insert(job.clone());
+    }
+
+    /// Says which jobs are done before pods of a workload and a template are made, each with its replicas; in the place of what
+    /// was said before.
+    pub fn set_after(
+        &mut self,
+        after: BTreeMap<(WorkloadName, SpecDigest), Vec<(WorkloadName, SpecDigest, u32)>>,
+    ) {
+        self.after = after;
+    }
+
     /// Promises that at least so many replicas of a workload serve after every write.
     pub fn set_floor(&mut self, workload: &WorkloadName, replicas: usize) {
         self.floors.insert(workload.clone(), replicas);
@@ -282,7 +310,8 @@ impl World {
     /// Lists every pod that runs, with its node.
     pub fn running(&self) -> BTreeSet<(NodeName, PodId)> {
         let pods = self.nodes.iter().flat_map(|(name, node)| {
-            let running = node.pods.iter().filter(|(_, pod)| pod.running);
+            let running =
+                node.pods.iter().filter(|(_, pod)| self.exit_code(pod).is_none() && pod.running);
             running.map(|(id, _)| (name.clone(), id.clone()))
         });
         pods.collect()
@@ -337,6 +366,72 @@ impl World {
         }
     }
 
+    /// How a job's pod has ended, if it has. What falls over does so twice; what is never ready fails each time; what fails its checks
+    /// never ends.
+    pub(super) fn exit_code(&self, pod: &TwinPod) -> Option<u32> {
+        if !pod.spec.ends || !pod.running || pod.started.elapsed() < TAKES {
+            return None;
+        }
+        match self.behaviour(&pod.spec.image) {
+            Behaviour::ReadyAfter(_) => Some(0),
+            Behaviour::NeverReady => Some(1),
+            Behaviour::FallsOver(..) => Some(u32::from(pod.starts < 3)),
+            Behaviour::FailsChecks => None,
+        }
+    }
+
+    /// A job's pod runs once, and one at a time; and what is after jobs comes after them.
+    fn judge_job(&mut self, name: &NodeName, pod: &PodSpec) {
+        let of = |job: &WorkloadName, ordinal: u32, template: &SpecDigest| {
+            self.ended.contains(&(job.clone(), ordinal, template.clone()))
+        };
+        let mut found = Vec::new();
+        let key = (pod.workload.clone(), pod.digest.clone());
+        for (job, template, replicas) in self.after.get(&key).into_iter().flatten() {
+            if (0..*replicas).any(|ordinal| !of(job, ordinal, template)) {
+                found.push(format!("{} is made before {job} is done", pod.id));
+            }
+        }
+        if pod.ends {
+            let done = self.done.get(&pod.workload);
+            if done.is_some_and(|(of, count)| *of == pod.digest && pod.id.ordinal < *count)
+                && !self.may_run_again.contains(&pod.workload)
+            {
+                found.push(format!("{} runs again, and the ledger has it as done", pod.id));
+            }
+            for (other, node) in self.nodes.iter().filter(|(_, node)| !node.cut) {
+                for (id, there) in node.pods.iter().filter(|(_, p)| p.spec.workload == pod.workload)
+                {
+                    let is_it = *id == pod.id && other == name;
+                    let ended = self.exit_code(there);
+                    let runs = there.running && ended.is_none();
+                    if id.ordinal != pod.id.ordinal || !there.spec.ends {
+                        continue;
+                    }
+                    if runs && !is_it {
+                        found.push(format!("{} is made, and {id} runs on {other}", pod.id));
+                    }
+                    let same = there.spec.digest == pod.digest;
+                    let asked = self.may_run_again.contains(&pod.workload);
+                    if same && ended == Some(0) && !asked {
+                        found.push(format!("{} is made, and {id} has ended well", pod.id));
+                    }
+                }
+            }
+        }
+        self.violations.extend(found);
+    }
+
+    /// Takes note of what has ended well, before anything is taken away or made, boots, or is looked at.
+    pub(super) fn note_ended(&mut self) {
+        let all = self.nodes.values().flat_map(|node| &node.pods);
+        let ended = all.filter(|(_, pod)| self.exit_code(pod) == Some(0));
+        let ended: Vec<_> = ended
+            .map(|(id, pod)| (pod.spec.workload.clone(), id.ordinal, pod.spec.digest.clone()))
+            .collect();
+        self.ended.extend(ended);
+    }
+
     /// A new pod is nowhere else, no other one of its replica may run on a node that is cut off, and its
     /// address is its own.
     fn judge_new(&mut self, name: &NodeName, pod: &PodSpec) {
@@ -354,6 +449,7 @@ impl World {
                 } else if same
                     && (node.cut || was_away(node))
                     && there.running
+                    && self.exit_code(there).is_none()
                     && !self.may_double.contains(&pod.workload)
                 {
                     found.push(format!("{} is made, and {id} may run on {other}", pod.id));
@@ -392,8 +488,12 @@ impl World {
     }
 
     pub(super) fn act(&mut self, name: &NodeName, action: &Action) -> Result<(), Refusal> {
+        self.note_ended();
         match action {
-            Action::EnsurePod { pod } => self.judge_new(name, pod),
+            Action::EnsurePod { pod } => {
+                self.judge_new(name, pod);
+                self.judge_job(name, pod);
+            }
             Action::SwapEndpoint { tenant: _, endpoint } => {
                 self.leave(name, &endpoint.workload, &endpoint.backends);
             }
@@ -432,6 +532,13 @@ impl World {
         let lineage = match action {
             Action::EnsurePod { pod } => self.lineages.get(&pod.workload).copied(),
             _ => None,
+        };
+        let ended = match action {
+            Action::EnsurePod { pod } => {
+                let there = self.nodes.get(name).and_then(|node| node.pods.get(&pod.id));
+                there.is_some_and(|there| there.cut_off || self.exit_code(there).is_some())
+            }
+            _ => false,
         };
         let Some(node) = self.nodes.get_mut(name) else { return Err(Refusal::NotLocked) };
         match action {
@@ -488,9 +595,13 @@ impl World {
                     self.violations
                         .push(format!("{} takes port {port} of {name}, which {by} holds", pod.id));
                 }
-                // One that is not as it should be is made anew.
-                node.pods.retain(|id, there| *id != pod.id || there.intact);
+                // One that is not as it should be is made anew, and so is one that has ended and was not to.
+                let starts = node.pods.get(&pod.id).map_or(0, |there| there.starts);
+                let is_over = |there: &TwinPod| ended || pod.ends && !there.running;
+                node.pods.retain(|id, there| *id != pod.id || there.intact && !is_over(there));
                 node.pods.entry(pod.id.clone()).or_insert_with(|| TwinPod {
+                    starts: starts + 1,
+                    cut_off: false,
                     spec: PodSpec::clone(pod),
                     lineage,
                     started: tokio::time::Instant::now(),
@@ -604,6 +715,7 @@ impl World {
                 ip6: pod.spec.ip6,
                 requests: pod.spec.requests(),
                 revision: pod.spec.revision,
+                ends: pod.spec.ends,
                 grace_ms: pod.spec.grace_ms,
                 intact: pod.intact,
                 mounts: pod.spec.mounts.values().cloned().collect(),
@@ -611,7 +723,11 @@ impl World {
             (id.clone(), seen)
         });
         let status = node.pods.iter().map(|(id, pod)| {
-            let status = if pod.running {
+            let status = if pod.cut_off {
+                PodStatus::Created
+            } else if let Some(exit_code) = self.exit_code(pod) {
+                PodStatus::Stopped { exit_code, restarts: 0 }
+            } else if pod.running {
                 PodStatus::Running { restarts: 0, started_at_ms: 0 }
             } else {
                 PodStatus::Stopped { exit_code: 137, restarts: 0 }
@@ -656,6 +772,17 @@ impl World {
             },
             ledger: node.mark(),
         })
+    }
+}
+
+impl TwinPod {
+    /// Its node boots, or is switched off: what runs for ever runs again, and what was to end was cut off, or has been forgotten.
+    fn boot(&mut self, on: bool) {
+        if self.spec.ends {
+            (self.running, self.cut_off) = (false, true);
+        } else {
+            self.running = on && !self.by_hand;
+        }
     }
 }
 

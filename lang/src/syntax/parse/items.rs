@@ -30,7 +30,7 @@ pub(crate) fn parse_item(keyword: Keyword, text: &str) -> ItemTree {
 
 pub(super) fn parse_by_grammar(keyword: Keyword, text: &str) -> ItemTree {
     let rule = match keyword {
-        Keyword::Project | Keyword::Node | Keyword::Service | Keyword::Volume => {
+        Keyword::Project | Keyword::Node | Keyword::Service | Keyword::Job | Keyword::Volume => {
             Rule::resource_item
         }
         Keyword::Let => Rule::let_item,
@@ -73,6 +73,7 @@ impl Builder {
             Keyword::Project
             | Keyword::Node
             | Keyword::Service
+            | Keyword::Job
             | Keyword::Volume
             | Keyword::Let
             | Keyword::Input
@@ -108,6 +109,7 @@ impl Builder {
             Keyword::Project => resource(ResourceKind::Project, rest)?,
             Keyword::Node => resource(ResourceKind::Node, rest)?,
             Keyword::Service => resource(ResourceKind::Service, rest)?,
+            Keyword::Job => resource(ResourceKind::Job, rest)?,
             Keyword::Volume => resource(ResourceKind::Volume, rest)?,
             Keyword::Let => ItemKind::Let { ty: rest.ty, value: rest.expr? },
             Keyword::Input => ItemKind::Input { ty: rest.ty?, default: rest.expr },

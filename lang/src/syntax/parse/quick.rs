@@ -20,6 +20,7 @@ pub(super) fn item(keyword: Keyword, text: &str) -> Option<Item> {
         Keyword::Project => Some(ResourceKind::Project),
         Keyword::Node => Some(ResourceKind::Node),
         Keyword::Service => Some(ResourceKind::Service),
+        Keyword::Job => Some(ResourceKind::Job),
         Keyword::Volume => Some(ResourceKind::Volume),
         Keyword::Let => None,
         Keyword::Input
