@@ -237,17 +237,18 @@ impl Story {
     }
 
     /// What is not as it should be once a chapter has been settled, or the one before if it was taken back.
-    fn wrong(&self, chapter: usize, reverted: bool) -> Vec<String> {
+    fn wrong(&self, chapter: usize, reverted: &BTreeSet<WorkloadName>) -> Vec<String> {
         let (graph, goal) = &self.texts[chapter];
         if *goal == Goal::Converge {
             // What is taken back is the release; how many there are is the text's.
             let mut expected = graph.clone();
-            if reverted {
+            if !reverted.is_empty() {
                 let before =
                     self.texts[..chapter].last().map(|(before, _)| before.workloads.clone());
                 // What a job has done it has done.
-                expected.workloads.retain(|_, workload| workload.once.is_some());
-                expected.workloads.extend(before.unwrap_or_default());
+                expected.workloads.retain(|name, it| it.once.is_some() && !reverted.contains(name));
+                let before = before.unwrap_or_default();
+                expected.workloads.extend(before.into_iter().filter(|(_, it)| it.once.is_none()));
                 for workload in expected.workloads.values_mut().filter(|w| w.once.is_none()) {
                     workload.replicas = 4;
                 }
@@ -280,9 +281,13 @@ async fn mishap_at(chapter: usize, at: u64, mishap: Mishap) -> Option<u64> {
     script.plan(at, mishap);
     let reverted = tokio::select! {
         biased;
-        () = script.killed() => false,
+        () = script.killed() => BTreeSet::new(),
         turned = turn(&story.fleet, graph, *goal) => {
-            turned.is_ok_and(|one| one.is_some_and(|one| matches!(one.outcome, Outcome::Reverted { .. })))
+            let outcome = turned.ok().flatten().map(|applied| applied.outcome);
+            match outcome {
+                Some(Outcome::Reverted { workloads }) => workloads.into_keys().collect(),
+                Some(Outcome::Done | Outcome::Partial { .. }) | None => BTreeSet::new(),
+            }
         }
     };
     story.fleet.sever();
@@ -290,7 +295,7 @@ async fn mishap_at(chapter: usize, at: u64, mishap: Mishap) -> Option<u64> {
     let calls = script.calls();
     let struck = script.struck();
     let settled = settle(&story.fleet, graph, *goal).await;
-    let mut wrong = story.wrong(chapter, reverted);
+    let mut wrong = story.wrong(chapter, &reverted);
     wrong.extend(settled.err());
     assert!(wrong.is_empty(), "chapter {chapter}, {mishap:?} at {struck:?}: {wrong:#?}");
     struck.is_none().then_some(calls)
@@ -395,7 +400,11 @@ fn a_story_is_applied_over_the_wire() {
             let applied =
                 turn(&story.fleet, graph, *goal).await.expect("applied").expect("something to do");
             assert_eq!(applied.outcome, Outcome::Done, "{:?}", applied.report.problems);
-            assert_eq!(story.wrong(chapter, false), Vec::<String>::new(), "chapter {chapter}");
+            assert_eq!(
+                story.wrong(chapter, &BTreeSet::new()),
+                Vec::<String>::new(),
+                "chapter {chapter}"
+            );
             assert!(
                 turn(&story.fleet, graph, *goal).await.expect("a plan").is_none(),
                 "chapter {chapter}"
@@ -466,7 +475,7 @@ async fn cut_at(chapter: usize, at: u64, cut: Cut) -> Result<Duration, u64> {
     node.cut_next(at, cut);
     let first = turn(&story.fleet, graph, *goal).await;
     let settled = settle(&story.fleet, graph, *goal).await;
-    let mut wrong = story.wrong(chapter, false);
+    let mut wrong = story.wrong(chapter, &BTreeSet::new());
     wrong.extend(settled.err());
     assert!(wrong.is_empty(), "chapter {chapter}, {cut:?} at {at}: {wrong:#?} after {first:?}");
     if node.was_cut() {

@@ -414,6 +414,10 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
             return End::Asked(refused);
         }
         match &step.work {
+            Work::Act(action @ Action::EnsurePod { pod }) if pod.ends => {
+                let retries = gates::retries_of(body, &pod.id);
+                gates::start(self, (body, supplies), step, (action, retries), halt).await
+            }
             Work::Act(action) => self.act(body, supplies, step, action).await,
             Work::AwaitReady { pod, ip4, probe, deadline_ms } => {
                 let deadline = Duration::from_millis(*deadline_ms);

@@ -108,6 +108,9 @@ impl Fault {
     }
 }
 
+/// For a workload and a template, the jobs that come before, each with its template and its number of replicas.
+pub type AfterJobs = BTreeMap<(WorkloadName, SpecDigest), Vec<(WorkloadName, SpecDigest, u32)>>;
+
 /// A world of nodes, shared by every engine that looks at it.
 #[derive(Debug, Default)]
 pub struct World {
@@ -146,7 +149,7 @@ pub struct World {
     /// Jobs that somebody asked to be run again.
     may_run_again: BTreeSet<WorkloadName>,
     /// Jobs that are done before a pod of a workload and a template is made, each with its replicas.
-    after: BTreeMap<(WorkloadName, SpecDigest), Vec<(WorkloadName, SpecDigest, u32)>>,
+    after: AfterJobs,
 }
 
 #[derive(Debug, Default)]

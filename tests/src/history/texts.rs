@@ -8,11 +8,11 @@ use berth_engine::plan::graph::{
     CanaryStep, Check, Graph, Intake, Metric, Mount, OnUnreachable, Scale, Strategy, Volume,
 };
 use berth_engine::plan::ledger::Head;
-use berth_engine::plan::names::{ImageDigest, SpecDigest, VolumeName, WorkloadName};
+use berth_engine::plan::names::{ImageDigest, VolumeName, WorkloadName};
 use berth_engine::plan::observation::{OnDelete, VolumeSpec};
 use berth_engine::plan::rollout::is_done;
 use berth_engine::plan::unreachable;
-use berth_engine::run::twin::Twin;
+use berth_engine::run::twin::{AfterJobs, Twin};
 
 use super::Dice;
 use crate::project::{ROLLING, fleet, image, job, node, sidecar, web, with};
@@ -287,10 +287,6 @@ pub(super) fn after_jobs(graph: &Graph, head: &Head) -> AfterJobs {
     }
     after
 }
-
-/// For a workload and a template, jobs with theirs, and how many replicas each has.
-pub(super) type AfterJobs =
-    BTreeMap<(WorkloadName, SpecDigest), Vec<(WorkloadName, SpecDigest, u32)>>;
 
 /// By another strategy, watched for a moment.
 pub fn shop_by(image: ImageDigest, strategy: Strategy) -> Graph {

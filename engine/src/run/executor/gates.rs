@@ -196,7 +196,7 @@ async fn ended<H: Host, C: Clock>(
                 return End::GateFailed { why: format!("{why}{times}") };
             }
             failed += 1;
-            let wait = RETRY_PAUSE.saturating_mul(1 << (failed - 1).min(10)).min(LONGEST_RETRY);
+            let wait = wait_of(failed);
             let why = format!("{why}; it is started again in {} s", wait.as_secs());
             executor.watch.event(Event::Waiting { step: step.id, pod: pod.clone(), why });
             if let Some(end) = rest(executor, step, wait, halt).await {
@@ -216,7 +216,7 @@ async fn ended<H: Host, C: Clock>(
                 return End::Failed { why: "the plan does not say what it is".to_owned() };
             };
             let again = Action::EnsurePod { pod: Arc::clone(pod) };
-            match executor.act(body, supplies, step, &again).await {
+            match start(executor, (body, supplies), step, (&again, retries - failed), halt).await {
                 End::Done { .. } => pause = SHORTEST_LOOK,
                 end => return end,
             }
@@ -225,6 +225,47 @@ async fn ended<H: Host, C: Clock>(
         halt.sleep(executor, step, pause).await;
         pause = (pause * 2).min(LONGEST_LOOK);
     }
+}
+
+/// Starts a job's pod, and tries so often again what its node could not start.
+pub(super) async fn start<H: Host, C: Clock>(
+    executor: &Executor<'_, H, C>,
+    (body, supplies): (&PlanBody, &Supplies<'_>),
+    step: &Step,
+    (action, retries): (&Action, u32),
+    halt: &Halt,
+) -> End {
+    let mut failed = 0;
+    loop {
+        let end = executor.act(body, supplies, step, action).await;
+        let (End::GateFailed { why }, Action::EnsurePod { pod }) = (&end, action) else {
+            return end;
+        };
+        if failed >= retries {
+            return end;
+        }
+        failed += 1;
+        let wait = wait_of(failed);
+        let why = format!("{why}; it is started again in {} s", wait.as_secs());
+        executor.watch.event(Event::Waiting { step: step.id, pod: pod.id.clone(), why });
+        if let Some(end) = rest(executor, step, wait, halt).await {
+            return end;
+        }
+    }
+}
+
+/// How long a job waits that has failed so often.
+fn wait_of(failed: u32) -> Duration {
+    RETRY_PAUSE.saturating_mul(1 << failed.saturating_sub(1).min(10)).min(LONGEST_RETRY)
+}
+
+/// How often a job's pod is started again, as the plan says.
+pub(super) fn retries_of(body: &PlanBody, pod: &PodId) -> u32 {
+    let gates = body.steps.iter().filter_map(|step| match &step.work {
+        Work::Ask(Gate::Ended { pod: of, retries, timeout_ms: _ }) if of == pod => Some(*retries),
+        _ => None,
+    });
+    gates.max().unwrap_or(0)
 }
 
 /// Waits; gives the end of the step if somebody wants that before.

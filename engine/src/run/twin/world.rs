@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::{Behaviour, Fault, TwinNode, TwinPod, World};
+use super::{AfterJobs, Behaviour, Fault, TwinNode, TwinPod, World};
 use crate::plan::action::{
     Action, Backend, Endpoint, NodeNetwork, NodePort, PodSpec, Reflex, Write,
 };
@@ -258,10 +258,7 @@ impl World {
 
     /// Says which jobs are done before pods of a workload and a template are made, each with its replicas; in the place of what
     /// was said before.
-    pub fn set_after(
-        &mut self,
-        after: BTreeMap<(WorkloadName, SpecDigest), Vec<(WorkloadName, SpecDigest, u32)>>,
-    ) {
+    pub fn set_after(&mut self, after: AfterJobs) {
         self.after = after;
     }
 
