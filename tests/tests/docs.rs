@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use berth_engine::plan::explain;
 use berth_engine::plan::lower;
 use berth_engine::plan::names::ImageDigest;
 use berth_lang::{CompileRequest, Diagnostic, Snapshot, TestRequest, Workspace};
@@ -110,4 +111,23 @@ fn language_examples_do_what_is_said() {
         }
     }
     assert!(sound > 10 && wrong > 8 && values > 2, "{sound} sound, {wrong} wrong, {values} values");
+}
+
+/// Every code that lowering reports has a page, which begins with it.
+#[test]
+fn codes_of_lowering_have_pages() {
+    let plan = format!("{}/../engine/src/plan", env!("CARGO_MANIFEST_DIR"));
+    let folder = std::fs::read_dir(format!("{plan}/lower")).expect("a folder");
+    let files = folder.map(|file| file.expect("a file").path());
+    let mut found = 0;
+    for file in files.chain([format!("{plan}/lower.rs").into()]) {
+        let text = std::fs::read_to_string(file).expect("a text");
+        for code in text.split("\"E0").skip(1).filter_map(|rest| rest.get(..3)) {
+            let code = format!("E0{code}");
+            let page = explain::explain(&code).unwrap_or_else(|| panic!("{code} has no page"));
+            assert!(page.starts_with(&format!("# {code}: ")), "{code}");
+            found += 1;
+        }
+    }
+    assert!(found > explain::CODES.len(), "{found} are reported");
 }

@@ -796,8 +796,11 @@ impl Graph {
 }
 
 impl Workload {
-    /// How many replicas preemption leaves running.
+    /// How many replicas preemption leaves running: of a job, all.
     pub fn keeps(&self) -> u32 {
+        if self.once.is_some() {
+            return u32::MAX;
+        }
         self.placement.keep.unwrap_or(self.replicas.saturating_sub(1))
     }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::body::Goal;
 use super::canon::template_digest;
 use super::content::Contents;
-use super::graph::Graph;
+use super::graph::{Graph, Workload};
 use super::ledger::{Claims, Head, LOST_GENERATIONS, NodeAddresses, Remembered};
 use super::moved;
 use super::names::WorkloadName;
@@ -70,15 +70,18 @@ pub fn head(graph: &Graph, observation: &Observation) -> (Head, Vec<String>) {
             .filter(|(_, here)| here.state == State::Done && here.placed.digest == digest)
             .map(|(id, _)| id.ordinal)
             .collect();
-        if text.once.is_some() {
-            if (0..text.replicas).all(|ordinal| ended.contains(&ordinal)) {
-                head.reached.insert(name.clone(), text.clone());
-            }
-        } else if pods().all(|(_, here)| here.placed.digest == digest) {
+        let reach = |head: &mut Head, name: &WorkloadName, text: &Workload| {
             head.reached.insert(name.clone(), text.clone());
             let contents =
                 Contents::gather(text.template.contents(), &graph.contents, &head.contents);
             head.contents.extend(&contents);
+        };
+        if text.once.is_some() {
+            if (0..text.replicas).all(|ordinal| ended.contains(&ordinal)) {
+                reach(&mut head, name, text);
+            }
+        } else if pods().all(|(_, here)| here.placed.digest == digest) {
+            reach(&mut head, name, text);
         } else {
             unknown.push(format!(
                 "service/{name} runs something else than the text says: if its next rollout fails, it cannot be put back"

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::Violation;
 use super::ancestry::Ancestry;
 use crate::plan::action::Action;
-use crate::plan::body::{PlanBody, Work};
+use crate::plan::body::{Gate, PlanBody, Work};
 use crate::plan::graph::Graph;
 use crate::plan::names::{NodeName, PodId, VolumeId, WorkloadName};
 use crate::plan::observation::{NodeObservation, Observation, Requests};
@@ -27,7 +27,8 @@ pub(super) fn capacity(
         match &step.work {
             Work::Act(
                 Action::EnsurePod { .. } | Action::RemovePod { .. } | Action::EnsureVolume { .. },
-            ) => {
+            )
+            | Work::Ask(Gate::Ended { .. }) => {
                 on_node.entry(&step.node).or_default().push(index);
             }
             Work::Act(_)
@@ -83,7 +84,8 @@ impl<'a> Held<'a> {
                 Work::Act(Action::EnsurePod { pod }) => {
                     known.insert(&pod.id, pod.requests());
                 }
-                Work::Act(Action::RemovePod { pod, .. }) => {
+                // What has run to its end takes nothing any more.
+                Work::Act(Action::RemovePod { pod, .. }) | Work::Ask(Gate::Ended { pod, .. }) => {
                     removed.entry(pod).or_insert(branch);
                 }
                 Work::Act(_)
@@ -113,7 +115,7 @@ impl<'a> Held<'a> {
             Work::Act(Action::EnsurePod { pod }) if !self.seen.spec.pods.contains_key(&pod.id) => {
                 usage.add(&pod.requests());
             }
-            Work::Act(Action::RemovePod { pod, .. }) => {
+            Work::Act(Action::RemovePod { pod, .. }) | Work::Ask(Gate::Ended { pod, .. }) => {
                 usage.sub(self.known.get(pod).unwrap_or(&Requests::default()));
             }
             Work::Act(_)

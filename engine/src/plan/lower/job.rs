@@ -27,7 +27,7 @@ impl Lowering {
         let deadline_ms = duration(value, "timeout").unwrap_or(600_000);
         if deadline_ms == 0 {
             self.report(
-                "E0571",
+                "E0561",
                 origin(resource, "timeout"),
                 "nothing runs to its end in no time",
                 "write how long it may take, with all that is tried again: `timeout: 10m`",
@@ -70,7 +70,7 @@ impl Lowering {
             if let Some(way) = way {
                 let words: Vec<&str> = way.iter().map(WorkloadName::as_str).collect();
                 self.report(
-                    "E0572",
+                    "E0562",
                     origin(resource, "after"),
                     format!("this job waits for itself: {}", words.join(" is after ")),
                     "take one of these out of the other's `after`",

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::placing::{Placing, spec_of};
 use super::waves::without_empty;
 use super::{Case, Decision, by_ordinal, owned};
-use crate::plan::body::{Branch, Move, Wave};
+use crate::plan::body::{Branch, Move, Placed, Wave};
 use crate::plan::canon::{release_digest, template_digest};
 use crate::plan::graph::{Once, Workload};
 use crate::plan::names::PodId;
@@ -164,11 +164,16 @@ fn place(
         first.moves.splice(0..0, leave);
     }
     let mut placing = Placing::new(case, wanted, &digest);
-    let placed = waves.into_iter().enumerate().map(|(number, wave)| {
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        placing.place(number, wave, fleet)
-    });
-    let waves = without_empty(placed.collect(), false);
+    let mut placed = Vec::with_capacity(waves.len());
+    for (number, wave) in waves.into_iter().enumerate() {
+        let wave = placing.place(u32::try_from(number).unwrap_or(u32::MAX), wave, fleet);
+        // The next wave comes when these have ended.
+        let runs = wave.moves.iter().filter_map(|one| one.into.as_ref());
+        let runs: Vec<Placed> = runs.map(|(node, pod)| Placed::of(node, pod)).collect();
+        placing.free(&runs);
+        placed.push(wave);
+    }
+    let waves = without_empty(placed, false);
     decision.incomplete |= !placing.blocked.is_empty() || !placing.waiting.is_empty();
     decision.blocked = placing.blocked;
     decision.waiting = placing.waiting.len();

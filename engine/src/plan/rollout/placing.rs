@@ -240,7 +240,8 @@ impl Placing<'_> {
         false
     }
 
-    fn free(&mut self, out: &[Placed]) {
+    /// Lets later waves have room that somebody leaves.
+    pub(super) fn free(&mut self, out: &[Placed]) {
         for placed in out {
             self.credit.entry(placed.node.clone()).or_default().add(&placed.requests);
         }
