@@ -5,6 +5,7 @@
 //! sets off the plan's undo. A branch whose step fails in any other way stops; the others go on.
 
 mod asked;
+mod ended;
 mod gates;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -415,8 +416,8 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         }
         match &step.work {
             Work::Act(action @ Action::EnsurePod { pod }) if pod.ends => {
-                let retries = gates::retries_of(body, &pod.id);
-                gates::start(self, (body, supplies), step, (action, retries), halt).await
+                let retries = ended::retries_of(body, &pod.id);
+                ended::start(self, (body, supplies), step, (action, retries), halt).await
             }
             Work::Act(action) => self.act(body, supplies, step, action).await,
             Work::AwaitReady { pod, ip4, probe, deadline_ms } => {

@@ -5,6 +5,7 @@
 //! generation that goes back, a write without the lock. Faults come from a script of call
 //! numbers, so that a failing history is told by its seed alone.
 
+mod jobs;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};

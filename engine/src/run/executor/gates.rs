@@ -6,14 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::Notify;
 
-use super::{End, Executor, Refused, millis};
-use crate::plan::action::{Action, PodSpec};
+use super::{End, Executor, Refused, ended, millis};
 use crate::plan::body::{Gate, PlanBody, Step, Work};
 use crate::plan::change;
 use crate::plan::graph::{Metric, Probe};
@@ -31,16 +30,10 @@ const METRIC_DEADLINE: Duration = Duration::from_secs(10);
 const MOST_OUT_OF_BOUNDS: u32 = 3;
 /// A time without a look that does not count as watched, in milliseconds.
 const LONGEST_GAP_MS: u64 = 10_000;
-/// Pause between two looks at a job, to begin with and at most.
-const SHORTEST_LOOK: Duration = Duration::from_millis(200);
-const LONGEST_LOOK: Duration = Duration::from_secs(2);
-/// How long a job that failed waits to be started again, twice as long each time, and at most.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// How much of what a program printed is part of a reason, in characters.
 const LONGEST_WORDS: usize = 300;
 /// Questions without an answer in a row after which a node counts as silent.
-const MOST_SILENT: u32 = 10;
+pub(super) const MOST_SILENT: u32 = 10;
 
 /// Asks.
 pub(super) async fn ask<H: Host, C: Clock>(
@@ -70,7 +63,8 @@ pub(super) async fn ask<H: Host, C: Clock>(
             }
         }
         Gate::Ended { pod, retries, timeout_ms } => {
-            ended(executor, (body, supplies), step, (pod, *retries, *timeout_ms), halt).await
+            let of = (pod, *retries, *timeout_ms);
+            ended::ended(executor, (body, supplies), step, of, halt).await
         }
         Gate::Metric { pod, metric, for_ms } => {
             let time = Duration::from_millis(*for_ms);
@@ -155,147 +149,6 @@ async fn steady<H: Host, C: Clock>(
     }
 }
 
-/// Waits until a job's pod has ended, and starts it again if that was not well.
-async fn ended<H: Host, C: Clock>(
-    executor: &Executor<'_, H, C>,
-    (body, supplies): (&PlanBody, &Supplies<'_>),
-    step: &Step,
-    (pod, retries, timeout_ms): (&PodId, u32, u64),
-    halt: &Halt,
-) -> End {
-    let until = executor.clock.passed_ms().saturating_add(timeout_ms);
-    let mut pause = SHORTEST_LOOK;
-    let (mut failed, mut silent) = (0, 0);
-    loop {
-        let status = match executor.host.observe(&step.node, &body.tenant).await {
-            Ok(seen) => {
-                silent = 0;
-                seen.status.pods.get(pod).cloned()
-            }
-            Err(error) if silent >= MOST_SILENT => return End::Failed { why: error.to_string() },
-            Err(_) => {
-                silent += 1;
-                Some(PodStatus::Running { restarts: 0, started_at_ms: 0 })
-            }
-        };
-        let why = match status {
-            Some(PodStatus::Stopped { exit_code: 0, .. }) => {
-                let times = if failed == 1 { "time" } else { "times" };
-                let note = (failed > 0).then(|| format!("after it had failed {failed} {times}"));
-                return End::Done { note };
-            }
-            Some(PodStatus::Running { .. }) => None,
-            Some(PodStatus::Stopped { exit_code, .. }) => {
-                Some(format!("ended with exit code {exit_code}"))
-            }
-            Some(PodStatus::Created) | None => Some("was cut off".to_owned()),
-        };
-        if let Some(why) = &why {
-            if failed >= retries {
-                let times = if failed == 0 { "" } else { &format!(", {} times", failed + 1) };
-                return End::GateFailed { why: format!("{why}{times}") };
-            }
-            failed += 1;
-            let wait = wait_of(failed);
-            let why = format!("{why}; it is started again in {} s", wait.as_secs());
-            executor.watch.event(Event::Waiting { step: step.id, pod: pod.clone(), why });
-            if let Some(end) = rest(executor, step, wait, halt).await {
-                return end;
-            }
-        }
-        if executor.clock.passed_ms() >= until {
-            let took = change::millis(timeout_ms);
-            let why = why.map_or_else(|| "it runs still".to_owned(), |why| format!("it {why}"));
-            return End::GateFailed { why: format!("had not ended well after {took}: {why}") };
-        }
-        if let Some(end) = halt.asked(executor, step) {
-            return end;
-        }
-        if why.is_some() {
-            let Some(pod) = made(body, step, pod) else {
-                return End::Failed { why: "the plan does not say what it is".to_owned() };
-            };
-            let again = Action::EnsurePod { pod: Arc::clone(pod) };
-            match start(executor, (body, supplies), step, (&again, retries - failed), halt).await {
-                End::Done { .. } => pause = SHORTEST_LOOK,
-                end => return end,
-            }
-            continue;
-        }
-        halt.sleep(executor, step, pause).await;
-        pause = (pause * 2).min(LONGEST_LOOK);
-    }
-}
-
-/// Starts a job's pod, and tries so often again what its node could not start.
-pub(super) async fn start<H: Host, C: Clock>(
-    executor: &Executor<'_, H, C>,
-    (body, supplies): (&PlanBody, &Supplies<'_>),
-    step: &Step,
-    (action, retries): (&Action, u32),
-    halt: &Halt,
-) -> End {
-    let mut failed = 0;
-    loop {
-        let end = executor.act(body, supplies, step, action).await;
-        let (End::GateFailed { why }, Action::EnsurePod { pod }) = (&end, action) else {
-            return end;
-        };
-        if failed >= retries {
-            return end;
-        }
-        failed += 1;
-        let wait = wait_of(failed);
-        let why = format!("{why}; it is started again in {} s", wait.as_secs());
-        executor.watch.event(Event::Waiting { step: step.id, pod: pod.id.clone(), why });
-        if let Some(end) = rest(executor, step, wait, halt).await {
-            return end;
-        }
-    }
-}
-
-/// How long a job waits that has failed so often.
-fn wait_of(failed: u32) -> Duration {
-    RETRY_PAUSE.saturating_mul(1 << failed.saturating_sub(1).min(10)).min(LONGEST_RETRY)
-}
-
-/// How often a job's pod is started again, as the plan says.
-pub(super) fn retries_of(body: &PlanBody, pod: &PodId) -> u32 {
-    let gates = body.steps.iter().filter_map(|step| match &step.work {
-        Work::Ask(Gate::Ended { pod: of, retries, timeout_ms: _ }) if of == pod => Some(*retries),
-        _ => None,
-    });
-    gates.max().unwrap_or(0)
-}
-
-/// Waits; gives the end of the step if somebody wants that before.
-async fn rest<H: Host, C: Clock>(
-    executor: &Executor<'_, H, C>,
-    step: &Step,
-    wait: Duration,
-    halt: &Halt,
-) -> Option<End> {
-    let until = executor.clock.passed_ms().saturating_add(millis(wait));
-    loop {
-        if let Some(end) = halt.asked(executor, step) {
-            return Some(end);
-        }
-        let left = until.saturating_sub(executor.clock.passed_ms());
-        if left == 0 {
-            return None;
-        }
-        halt.sleep(executor, step, Duration::from_millis(left.min(1000))).await;
-    }
-}
-
-/// What a plan makes a pod from, or found it to be.
-fn made<'a>(body: &'a PlanBody, step: &Step, pod: &PodId) -> Option<&'a Arc<PodSpec>> {
-    let branch = body.branches.get(step.branch.as_ref()?)?;
-    let moves = branch.waves.iter().flat_map(|wave| &wave.moves);
-    let made = moves.filter_map(|one| one.into.as_ref()).map(|(_, spec)| spec);
-    made.into_iter().find(|spec| &spec.id == pod)
-}
-
 /// The branches of which nothing further happens: nobody watches their replicas any longer; and those that
 /// somebody asked to be taken back, whose next gate fails. Those who wait are told in the order in which
 /// they began to, so that a history is the same each time.
@@ -343,7 +196,11 @@ impl Halt {
     }
 
     /// How a watch ends before its time, if it does: what waits for minutes keeps nobody.
-    fn asked<H: Host, C: Clock>(&self, executor: &Executor<'_, H, C>, step: &Step) -> Option<End> {
+    pub(super) fn asked<H: Host, C: Clock>(
+        &self,
+        executor: &Executor<'_, H, C>,
+        step: &Step,
+    ) -> Option<End> {
         if let Some(refused) = self.refused(step) {
             return Some(End::Asked(refused));
         }
@@ -352,7 +209,7 @@ impl Halt {
     }
 
     /// Sleeps until the time is over, or the branch is halted or goes back.
-    async fn sleep<H: Host, C: Clock>(
+    pub(super) async fn sleep<H: Host, C: Clock>(
         &self,
         executor: &Executor<'_, H, C>,
         step: &Step,
