@@ -2,6 +2,7 @@
 
 mod abort;
 mod checker;
+mod checker_jobs;
 mod checker_shares;
 mod checker_volumes;
 mod damage;
