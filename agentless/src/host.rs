@@ -155,7 +155,7 @@ async fn perform(
             volume::ensure(writer, tenant, volume, spec).await
         }
         Action::RemoveVolume { tenant, volume } => volume::remove(writer, tenant, volume).await,
-        Action::EnsurePod { pod } => pod::ensure::ensure(writer, pod, supplies.contents).await,
+        Action::EnsurePod { pod } => pod::ensure::ensure(writer, pod, supplies).await,
         Action::SwapEndpoint { tenant, endpoint } => endpoint::swap(writer, tenant, endpoint).await,
         Action::RemovePod { tenant, pod, grace_ms } => {
             pod::remove::clear(writer, &tenant.namespace(), &pod.to_string(), *grace_ms).await

@@ -21,6 +21,7 @@ mod published;
 mod replicas;
 mod sarif;
 mod saved;
+mod secrets;
 mod shown;
 mod signers;
 mod table;
@@ -183,6 +184,8 @@ enum Command {
     Bootstrap(commands::doctor::BootstrapArgs),
     /// Show a node's host key, and trust it
     Trust(commands::trust::Args),
+    /// Set, show and share what the text's secrets hold, kept encrypted beside it
+    Secret(commands::secret::Args),
     /// Pin images anew in berth.lock
     Image(commands::image::Args),
     /// List the packages that the project needs, and accept what they hold now
@@ -262,6 +265,7 @@ fn main() -> ExitCode {
         Command::Destroy(args) => commands::destroy::run(&global, &args),
         Command::Doctor(args) => commands::doctor::run(&global, &args),
         Command::Bootstrap(args) => commands::doctor::bootstrap(&global, &args),
+        Command::Secret(args) => commands::secret::run(&global, &args),
         Command::Trust(args) => commands::trust::run(&global, &args),
         Command::Image(args) => commands::image::run(&global, &args),
         Command::Package(args) => commands::package::run(&global, &args),

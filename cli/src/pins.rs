@@ -8,6 +8,7 @@ use berth_agentless::image::{self, Registries};
 use berth_engine::plan::lockfile::{LibraryPin, Lockfile, PackagePin, file_digest, files_digest};
 use berth_engine::plan::lower::{self, ImageName};
 use berth_engine::plan::names::ImageDigest;
+use berth_engine::plan::secret;
 use berth_lang::{Diagnostic, NeededPackage, Program, Severity, Span};
 
 use crate::packages::Digests;
@@ -211,7 +212,10 @@ impl Pinning {
         let any = ImageDigest::new(file_digest(b""));
         as_if.extend(unknown.keys().map(|name| (ImageName::Registry(name.clone()), any.clone())));
         let is_error = |found: &Diagnostic| found.severity == Severity::Error;
-        if diagnostics.iter().any(is_error) || lower::lower(program, environment, &as_if).is_err() {
+        let vault = secret::as_if(program);
+        if diagnostics.iter().any(is_error)
+            || lower::lower(program, environment, &as_if, &vault).is_err()
+        {
             return as_if;
         }
         for (reference, digest) in asked(registries, unknown, diagnostics) {

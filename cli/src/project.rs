@@ -11,6 +11,7 @@ use berth_engine::plan::graph::Graph;
 use berth_engine::plan::lockfile::LockfileError;
 use berth_engine::plan::lower;
 use berth_engine::plan::names::ImageDigest;
+use berth_engine::plan::secret;
 use berth_lang::{
     CompileRequest, Diagnostic, OwnPackage, Program, Resource, Severity, Snapshot, Waived,
     Workspace,
@@ -19,6 +20,7 @@ use berth_lang::{
 use crate::Global;
 use crate::packages::{self, Digests};
 use crate::pins::{NewLock, Pinning, Pins};
+use crate::secrets;
 use crate::shown;
 
 /// The most text that one project may hold, in bytes.
@@ -200,7 +202,9 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
     let registries = Arc::new(Registries::new(root.clone(), lower::registries(&program)));
     let digests =
         pinning.images(&root, &registries, (&program, environment), pins, &mut diagnostics);
-    let graph = match lower::lower(&program, environment, &digests) {
+    let mut vault = secret::as_if(&program);
+    vault.extend(secrets::vault(&root, &program, &mut diagnostics));
+    let graph = match lower::lower(&program, environment, &digests, &vault) {
         Ok(graph) => Some(graph),
         Err(more) => {
             diagnostics.extend(more);
@@ -216,11 +220,15 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
         digests.iter().map(|(name, digest)| (name.to_string(), digest)).collect();
     let packages: BTreeMap<&str, &str> =
         pinning.new.packages.iter().map(|(folder, pin)| (&**folder, &*pin.digest)).collect();
-    let digest =
-        digest_of("berth-program/2", &(&program.digest()[..], environment, images, packages));
+    let secrets: BTreeMap<&str, &str> =
+        vault.iter().map(|(name, sealed)| (&**name, &*sealed.fingerprint)).collect();
+    let digest = digest_of(
+        "berth-program/3",
+        &(&program.digest()[..], environment, images, packages, secrets),
+    );
     let (signed, fan_out) = (lower::signed(&program), lower::fan_out(&program));
     let etcd = lower::etcd(&program);
-    let files = program.paths().map(str::to_owned).collect();
+    let files = program.paths().map(str::to_owned).chain(secrets::files(&program)).collect();
     let Program { resources, waived, .. } = program;
     let text = snapshot.clone();
     let project = graph.map(|graph| Project {

@@ -343,6 +343,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use berth_engine::plan::body::Goal;
+    use berth_engine::plan::secret::Opened;
     use berth_engine::run::apply::{Apply, Planned};
     use berth_engine::run::clock::SimulatedClock;
     use berth_engine::run::journal::MemoryJournal;
@@ -379,8 +380,14 @@ mod tests {
                 (of('f'), drive::plan(&twin, &of('f'), Goal::Converge).await);
             let (clock, stop) = (SimulatedClock::starting_at(0), AtomicBool::new(false));
             let watch = |event: Event| events.lock().expect("one thread").push(event);
-            let apply =
-                Apply { host: &twin, clock: &clock, who: "case", watch: &watch, stop: &stop };
+            let apply = Apply {
+                host: &twin,
+                clock: &clock,
+                who: "case",
+                secrets: &Opened::as_if(&body),
+                watch: &watch,
+                stop: &stop,
+            };
             let (observation, head) = (&seen.observation, &seen.ledger.head);
             let planned = Planned { body: &body, graph: &graph, observation, head, commit: None };
             let applied = apply.apply(planned, &mut MemoryJournal::default()).await;

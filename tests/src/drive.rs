@@ -7,6 +7,7 @@ use berth_engine::plan::body::{Goal, PlanBody};
 use berth_engine::plan::graph::Graph;
 use berth_engine::plan::planner::{self, EVERYTHING, Inputs};
 use berth_engine::plan::render;
+use berth_engine::plan::secret::Opened;
 use berth_engine::run::apply::{Applied, Apply, ApplyError, Planned};
 use berth_engine::run::clock::{Clock, SimulatedClock};
 use berth_engine::run::event::Event;
@@ -134,7 +135,9 @@ pub async fn apply_by<H: Host, C: Clock>(
         Event::Done { .. } => {}
         other => tell(|| format!("   {other:?}")),
     };
-    let apply = Apply { host: twin, clock, who: "sim@test", watch: &watch, stop: &stop };
+    let secrets = Opened::as_if(&body);
+    let apply =
+        Apply { host: twin, clock, who: "sim@test", secrets: &secrets, watch: &watch, stop: &stop };
     let planned = Planned {
         body,
         graph,

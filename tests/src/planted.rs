@@ -13,6 +13,7 @@ use berth_engine::plan::ledger::Mark;
 use berth_engine::plan::names::{NodeName, PodId, Tenant};
 use berth_engine::plan::observation::{NodeObservation, NodeView, PodStatus};
 use berth_engine::plan::overrides::{Override, Standing};
+use berth_engine::plan::secret::Opened;
 use berth_engine::run::host::{Ask, Host, HostError, LockClaim, ProbeTarget, Ran, Supplies};
 use berth_engine::run::observe::Survey;
 use berth_engine::run::twin::Twin;
@@ -81,6 +82,8 @@ bugs! {
     PinsAreForgotten,
     /// What was in the files of earlier releases is not looked at.
     FilesAreForgotten,
+    /// Nobody opens secrets.
+    SecretsStayClosed,
     /// Where the ledger last knew pods to be is not looked at.
     PlacesAreForgotten,
     /// Overrides are not looked at.
@@ -503,6 +506,9 @@ impl Host for Engine {
         deadline: Duration,
     ) -> Result<(), HostError> {
         let Some(action) = self.distorted(action) else { return Ok(()) };
+        let closed = Opened::default();
+        let secrets = if self.has(Bug::SecretsStayClosed) { &closed } else { supplies.secrets };
+        let supplies = &Supplies { secrets, ..*supplies };
         match self.twin.perform(node, &action, supplies, deadline).await {
             Err(HostError::Unreachable { .. }) if self.has(Bug::RefusedIsDone) => Ok(()),
             Err(HostError::Lost { .. })

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_engine::plan::action::{ImageSource, Protocol};
 use berth_engine::plan::companion::{Companion, Role};
-use berth_engine::plan::content::Contents;
+use berth_engine::plan::content::{AtRest, Contents, File, SECRET_MODE};
 use berth_engine::plan::graph::{
     Fill, Graph, Intake, Limits, Moved, Node, OnFail, OnUnreachable, Once, Overcommit, Placement,
     PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
 };
-use berth_engine::plan::names::{ImageDigest, NodeName, Tenant, WorkloadName};
+use berth_engine::plan::names::{ContentDigest, ImageDigest, NodeName, Tenant, WorkloadName};
 use berth_engine::plan::observation::Requests;
+use berth_engine::plan::secret::{self, Sealed, Vault};
 use berth_engine::run::twin::Twin;
+use berth_lang::SecretPart;
 
 /// Names node `number`, from 1: `n[1]`.
 pub fn node(number: u32) -> NodeName {
@@ -157,4 +159,17 @@ pub fn world(graph: &Graph) -> Twin {
         twin.world().add_node(name, 2000, 2 << 30);
     }
     twin
+}
+
+/// A file with a secret in it.
+pub fn secret_file(contents: &mut Contents, at_rest: AtRest, fingerprint: &str) -> File {
+    let sealed = Sealed { fingerprint: fingerprint.to_owned(), text: "sealed".into() };
+    contents.add_sealed(&sealed);
+    let digest = ContentDigest::sealed(&sealed.fingerprint);
+    let vault = Vault::from([("db".to_owned(), sealed)]);
+    let parts = [SecretPart::Text("password=".into()), SecretPart::Secret("db".into())];
+    let (text, _) = secret::content(&parts, &vault).expect("it is in the vault");
+    let mut file = File::of(contents.add(text));
+    (file.mode, file.sealed, file.at_rest) = (SECRET_MODE, [digest].into(), Some(at_rest));
+    file
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use berth_engine::plan::explain;
 use berth_engine::plan::lower;
 use berth_engine::plan::names::ImageDigest;
+use berth_engine::plan::secret;
 use berth_lang::{CompileRequest, Diagnostic, Snapshot, TestRequest, Workspace};
 use berth_tests::cases::{Part, parts};
 
@@ -48,7 +49,7 @@ fn workloads(name: &str) -> usize {
         .into_iter()
         .map(|(name, _)| (name, ImageDigest::new("sha256:0")))
         .collect();
-    let lowered = lower::lower(&program, "default", &digests);
+    let lowered = lower::lower(&program, "default", &digests, &secret::as_if(&program));
     let graph = lowered.unwrap_or_else(|mistakes| panic!("{}", words(&mistakes, &snapshot)));
     graph.workloads.len()
 }

@@ -25,6 +25,7 @@ mod place_properties;
 mod plan_cases;
 mod planted;
 mod retired;
+mod secrets;
 mod sim;
 mod stdlib;
 mod story;

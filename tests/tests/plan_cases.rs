@@ -27,6 +27,7 @@ use berth_engine::plan::overrides::{Override, Subject};
 use berth_engine::plan::picture::Picture;
 use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_engine::plan::render;
+use berth_engine::plan::secret::{self, Opened};
 use berth_engine::plan::whatif::{self, Suppose};
 use berth_engine::plan::why;
 use berth_engine::run::apply::{Apply, Planned};
@@ -60,7 +61,8 @@ impl Stage {
             .into_iter()
             .map(|(name, _)| (name.clone(), digest(&name)))
             .collect();
-        let graph = lower::lower(&program, "default", &digests).map_err(|list| plain(&list))?;
+        let graph = lower::lower(&program, "default", &digests, &secret::as_if(&program))
+            .map_err(|list| plain(&list))?;
         for name in graph.nodes.keys() {
             if self.nodes.insert(name.clone()) {
                 self.twin.world().add_node(name, 2000, 2 << 30);
@@ -145,8 +147,14 @@ impl Stage {
             lines.push(line);
             stop.fetch_or(lines.len() >= most, Ordering::Relaxed);
         };
-        let apply =
-            Apply { host: &self.twin, clock: &clock, who: "case", watch: &watch, stop: &stop };
+        let apply = Apply {
+            host: &self.twin,
+            clock: &clock,
+            who: "case",
+            secrets: &Opened::as_if(&body),
+            watch: &watch,
+            stop: &stop,
+        };
         let (observation, head) = (&seen.observation, &seen.ledger.head);
         let planned = Planned { body: &body, graph: &graph, observation, head, commit: None };
         let applied = apply.apply(planned, &mut MemoryJournal::default()).await;

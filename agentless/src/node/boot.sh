@@ -9,8 +9,26 @@ boot_net() {
     [ -f "$pod" ] || continue
     id=${pod%/pod} namespace=${pod%/pods/*}
     [ -e "/run/netns/${namespace##*/}-${id##*/}" ] || pod_wire "${namespace##*/}" "${id##*/}"
+    [ ! -f "$id/secrets" ] || secrets_open "$id" "/run/berth/secrets/${namespace##*/}/${id##*/}"
   done
   ports_set
+}
+
+# secrets_open POD FOLDER: opens what the node has sealed of a pod's secrets, into memory. What it keeps in memory only, and
+# what cannot be opened, is not there until the next apply.
+secrets_open() {
+  (
+    umask 077
+    mkdir -p "$2" && : >"$2/.sums" || return
+    while read -r name mode owner rest; do
+      [ "$rest" = sealed ] || continue
+      if systemd-creds decrypt --name=berth "$1/sealed/$name" "$2/$name"; then
+        chown "$owner" "$2/$name" && chmod "$mode" "$2/$name" && sha256sum "$2/$name" >>"$2/.sums"
+      else
+        rm -f "$2/$name"
+      fi
+    done <"$1/secrets"
+  )
 }
 
 # Sets routes to the other nodes' pods, once the network between them is up; a minute at most.

@@ -15,6 +15,7 @@ observe() {
   ip -o addr show scope global 2>/dev/null | while read -r _ name fields value _; do printf 'addr %s %s %s\n' "$name" "$fields" "$value"; done | head -n 256
   ss -Hltun 2>/dev/null | while read -r name _ _ _ value _; do printf 'listens %s %s\n' "$name" "$value"; done | sort -u | head -n 512
   for name in nft ip runc flock unshare nsenter systemctl; do command -v "$name" >/dev/null || printf 'missing %s\n' "$name"; done
+  command -v systemd-creds >/dev/null || printf 'missing systemd-creds\n'
   for name in ptp static; do
     [ -x /usr/lib/cni/$name ] || [ -x /opt/cni/bin/$name ] || [ -x /usr/libexec/cni/$name ] || printf 'missing cni-%s\n' "$name"
   done
@@ -42,12 +43,15 @@ observe() {
     [ -r "$file" ] && IFS= read -r line <"$file" && printf 'endpoint %s\n' "$line"
   done
   # The files of pods that are not what the text said any more.
-  compgen -G "/etc/berth/tenants/$1/pods/*/sums" >/dev/null &&
-    spoilt=$(cat "/etc/berth/tenants/$1"/pods/*/sums 2>/dev/null | sha256sum -c --quiet 2>/dev/null)
+  { compgen -G "/etc/berth/tenants/$1/pods/*/sums" || compgen -G "/run/berth/secrets/$1/*/.sums"; } >/dev/null &&
+    spoilt=$(cat "/etc/berth/tenants/$1"/pods/*/sums "/run/berth/secrets/$1"/*/.sums 2>/dev/null | sha256sum -c --quiet 2>/dev/null)
   for file in "/etc/berth/tenants/$1"/pods/*; do
     name=${file##*/}
     [ -d "$file" ] || continue
-    if [ -e "/run/netns/$1-$name" ] && [ "${spoilt#*"$file/files/"}" = "$spoilt" ]; then printf 'wired %s\n' "$name"; else printf 'unwired %s\n' "$name"; fi
+    key="/run/berth/secrets/$1/$name"
+    [ ! -f "$file/secrets" ] || while read -r value _; do [ -e "$key/$value" ] || spoilt="$spoilt $key/"; done <"$file/secrets"
+    fields=${spoilt#*"$file/files/"}
+    if [ -e "/run/netns/$1-$name" ] && [ "${fields#*"$key/"}" = "$spoilt" ]; then printf 'wired %s\n' "$name"; else printf 'unwired %s\n' "$name"; fi
   done
   for file in /var/lib/berth/volumes/*/*/note.json; do
     [ -r "$file" ] && IFS= read -r line <"$file" || continue

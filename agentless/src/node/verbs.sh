@@ -153,6 +153,32 @@ files_up() {
   sha256sum -c --quiet "$dir/sums" && sync "$dir"/files/* "$dir/sums"
 }
 
+# secrets_up NAMESPACE ID (NAME MODE USER:GROUP sealed|memory SUM BASE64)...: secrets of the text for a pod's containers. They
+# are in memory; those that may be there again after a boot are kept encrypted with the node's own key.
+secrets_up() {
+  (
+    umask 077
+    dir=/etc/berth/tenants/$1/pods/$2 run=/run/berth/secrets/$1/$2
+    shift 2
+    rm -rf "$run" "$dir/sealed" "$dir/secrets" && mkdir -p "$run" "$dir/sealed" && : >"$run/.sums" || return
+    while [ $# -ge 6 ]; do
+      if [ "$4" = sealed ]; then
+        command -v systemd-creds >/dev/null || {
+          printf 'it has no systemd-creds (systemd 250 or later) to keep a secret sealed with; say `at_rest: memory`, and it comes with each apply after a boot'
+          return 1
+        }
+        printf '%s' "$6" | base64 -d | systemd-creds encrypt --name=berth - "$dir/sealed/$1" || return
+      fi
+      printf '%s' "$6" | base64 -d >"$run/$1" && chown "$3" "$run/$1" && chmod "$2" "$run/$1" || return
+      printf '%s  %s\n' "$5" "$run/$1" >>"$run/.sums"
+      printf '%s %s %s %s\n' "$1" "$2" "$3" "$4" >>"$dir/secrets"
+      shift 6
+    done
+    sha256sum -c --quiet "$run/.sums" && sync "$dir/secrets" "$dir/sealed" "$dir" || return
+    for run in "$dir"/sealed/*; do [ ! -f "$run" ] || sync "$run" || return; done
+  )
+}
+
 # pod_down NAMESPACE ID: all that pod_up made; the log stays for `berth logs`.
 pod_down() {
   local claim holder
@@ -168,7 +194,8 @@ pod_down() {
     rm -f "/etc/berth/tenants/$1/pods/$2/live" "/run/berth/live/$1-$2"
     live_timer || return
   fi
-  rm -rf "/etc/berth/tenants/$1/pods/$2"
+  rm -rf "/etc/berth/tenants/$1/pods/$2" "/run/berth/secrets/$1/$2"
+  rmdir "/run/berth/secrets/$1" /run/berth/secrets 2>/dev/null
   if [ -d "/var/lib/berth/scratch/$1/$2" ]; then
     rm -rf "/var/lib/berth/scratch/$1/$2" || return
     rmdir "/var/lib/berth/scratch/$1" /var/lib/berth/scratch /var/lib/berth 2>/dev/null

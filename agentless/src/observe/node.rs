@@ -133,6 +133,9 @@ fn assemble(
     let own = volumes.remove(&ours).unwrap_or_default();
     let theirs = volumes.values().flat_map(BTreeMap::values).map(|volume| volume.size_bytes);
     let volumes_of_others_bytes = theirs.fold(0, u64::saturating_add);
+    // Only secrets need it.
+    let (creds, lacks): (Vec<&String>, Vec<_>) =
+        kernel.missing.iter().partition(|what| *what == "systemd-creds");
     NodeObservation {
         facts: Facts {
             machine_id: kernel.machine_id,
@@ -144,7 +147,8 @@ fn assemble(
             arch: architecture(&live.shell.machine).to_owned(),
             os: kernel.os,
             containerd: burst.version,
-            missing: kernel.missing.iter().map(|what| missing(what)).collect(),
+            missing: lacks.into_iter().map(|what| missing(what)).collect(),
+            cannot_seal: !creds.is_empty(),
         },
         spec: NodeSpec {
             network: kernel.network,

@@ -15,10 +15,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use berth_engine::plan::action::{NodePort, PodSpec};
 use berth_engine::plan::companion::Role;
-use berth_engine::plan::content::Contents;
 use berth_engine::plan::graph::{Liveness, Probe, ProbeKind};
 use berth_engine::plan::names::ImageDigest;
-use berth_engine::run::host::Refusal;
+use berth_engine::run::host::{Refusal, Supplies};
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::snapshots as snap;
 use containerd_client::types::Mount;
@@ -54,7 +53,7 @@ pub(crate) fn log_uri(namespace: &str, id: &str) -> String {
 pub(crate) async fn ensure(
     writer: &Writer<'_>,
     pod: &PodSpec,
-    contents: &Contents,
+    supplies: &Supplies<'_>,
 ) -> Result<(), Fault> {
     let namespace = pod.tenant.namespace();
     let id = pod.id.to_string();
@@ -78,7 +77,7 @@ pub(crate) async fn ensure(
     if found.container.is_some() || found.task.is_some() {
         clear(writer, &namespace, &id, 0).await?;
     }
-    match create(writer, pod, contents, &parts, &namespace).await {
+    match create(writer, pod, supplies, &parts, &namespace).await {
         // Whatever was made of it goes again; if the answer was lost, nothing can be sent either.
         Err(Fault::Refused(refusal)) => {
             clear(writer, &namespace, &id, 0).await?;
@@ -119,7 +118,7 @@ async fn sidecars_run(writer: &Writer<'_>, pod: &PodSpec, namespace: &str) -> Re
 async fn create(
     writer: &Writer<'_>,
     pod: &PodSpec,
-    contents: &Contents,
+    supplies: &Supplies<'_>,
     parts: &[(Part<'_>, Arc<ImageConfig>)],
     namespace: &str,
 ) -> Result<(), Fault> {
@@ -129,7 +128,7 @@ async fn create(
     // All to their ends: what is still being wired cannot be taken away again.
     let (wired, written, filled) = tokio::join!(
         wire(writer, pod, image, namespace, &id),
-        files::write(writer, pod, contents),
+        files::write(writer, pod, supplies.contents, supplies.secrets),
         fill(writer, own, image, namespace, taken),
     );
     wired?;

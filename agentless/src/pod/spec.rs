@@ -121,8 +121,8 @@ fn shared(pod: &PodSpec) -> BTreeMap<&str, Value> {
 }
 
 /// A file of the text, which its container only reads.
-fn mount_of_file(path: &str, folder: &str, name: &str) -> Value {
-    json!({ "destination": path, "type": "bind", "source": format!("{folder}/{name}"),
+fn mount_of_file(path: &str, from: &str) -> Value {
+    json!({ "destination": path, "type": "bind", "source": from,
             "options": ["rbind", "rprivate", "ro"] })
 }
 
@@ -140,10 +140,9 @@ fn more<'a>(part: &Part<'a>, user: &User) -> BTreeMap<&'a str, Value> {
             companion.share.iter().filter_map(from).collect()
         }
     };
-    let folder = super::files::folder(part.pod);
-    more.extend(
-        part.named_files().map(|(path, _, name)| (path, mount_of_file(path, &folder, &name))),
-    );
+    more.extend(part.named_files().map(|(path, file, name)| {
+        (path, mount_of_file(path, &super::files::path(part.pod, file, &name)))
+    }));
     if let Some(settings) = part.settings() {
         more.extend(
             confine::memory(settings, (user.uid, user.gid)).chain(confine::binds(settings)),

@@ -26,7 +26,7 @@ use crate::project::Project;
 use crate::provenance::places;
 use crate::saved::Saved;
 use crate::telling::{Form, Telling};
-use crate::{Global, fleet, signers};
+use crate::{Global, fleet, secrets, signers};
 
 /// What the command takes.
 #[derive(Debug, clap::Args)]
@@ -173,6 +173,7 @@ pub(crate) async fn carry_out(
 ) -> Ended {
     let Made { observation, head, body } = made;
     let who = fleet::who();
+    let secrets = secrets::open(body)?;
     let stop = Arc::new(AtomicBool::new(false));
     let signals = stop_on_signal(&stop);
     let logs: Mutex<Vec<(PodId, Vec<u8>)>> = Mutex::default();
@@ -186,7 +187,8 @@ pub(crate) async fn carry_out(
     let mut journal = Boundaries::new(FileJournal::new(fleet::folder(project).join("journal")));
     let signed = signers::judge(project, head)?;
     let commit = fleet::commit(&project.root).map(|id| Committed { id, signed });
-    let apply = Apply { host, clock: &SystemClock, who: &who, watch: &watch, stop: &stop };
+    let clock = &SystemClock;
+    let apply = Apply { host, clock, who: &who, secrets: &secrets, watch: &watch, stop: &stop };
     let planned = Planned { body, graph, observation, head, commit: commit.as_ref() };
     let applied = apply.apply(planned, &mut journal).await;
     signals.abort();

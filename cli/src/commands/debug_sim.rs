@@ -11,6 +11,7 @@ use berth_engine::plan::body::Goal;
 use berth_engine::plan::graph::Graph;
 use berth_engine::plan::planner::EVERYTHING;
 use berth_engine::plan::render;
+use berth_engine::plan::secret::Opened;
 use berth_engine::run::apply::{Apply, Planned};
 use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::event::Event;
@@ -136,7 +137,15 @@ async fn turn(twin: &Twin, graph: &Graph, loud: bool) -> Result<bool, Box<dyn st
             tell(&event, began.elapsed(), body.steps.len());
         }
     };
-    let apply = Apply { host: twin, clock: &clock, who: "you@here", watch: &watch, stop: &stop };
+    let secrets = Opened::as_if(&body);
+    let apply = Apply {
+        host: twin,
+        clock: &clock,
+        who: "you@here",
+        secrets: &secrets,
+        watch: &watch,
+        stop: &stop,
+    };
     let (observation, head) = (&seen.observation, &seen.ledger.head);
     let planned = Planned { body: &body, graph, observation, head, commit: None };
     if let Err(error) = apply.apply(planned, &mut MemoryJournal::default()).await {

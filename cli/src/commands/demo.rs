@@ -14,6 +14,7 @@ use berth_engine::plan::lower::{self, ImageName};
 use berth_engine::plan::names::{ImageDigest, WorkloadName};
 use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_engine::plan::render;
+use berth_engine::plan::secret::{self, Opened};
 use berth_engine::run::apply::{Apply, ApplyError, Planned};
 use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::event::Event;
@@ -147,7 +148,7 @@ fn graph(web: &str) -> Result<Graph, Box<dyn std::error::Error>> {
             (name, digest(&path))
         })
         .collect();
-    lower::lower(&program, "default", &digests).map_err(|mistakes| {
+    lower::lower(&program, "default", &digests, &secret::as_if(&program)).map_err(|mistakes| {
         mistakes.iter().map(|d| d.render_plain(&snapshot)).collect::<String>().into()
     })
 }
@@ -194,7 +195,15 @@ async fn apply(twin: &Twin, graph: &Graph, goal: Goal, loud: bool) -> Told {
             | Event::Waiting { .. } => {}
         }
     };
-    let apply = Apply { host: twin, clock: &clock, who: "you@here", watch: &watch, stop: &stop };
+    let secrets = Opened::as_if(&body);
+    let apply = Apply {
+        host: twin,
+        clock: &clock,
+        who: "you@here",
+        secrets: &secrets,
+        watch: &watch,
+        stop: &stop,
+    };
     let planned = Planned {
         body: &body,
         graph,

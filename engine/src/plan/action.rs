@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::companion::Companion;
 use super::container::Settings;
-use super::content::Files;
+use super::content::{File, Files};
 use super::graph::Liveness;
 use super::names::{
     ContentDigest, ImageDigest, NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName,
@@ -298,10 +298,14 @@ impl PodSpec {
         std::iter::once(&self.image).chain(self.companions.iter().map(|one| &one.image))
     }
 
-    /// What is in its files, those of its companions too.
+    /// Its files, those of its companions too.
+    pub fn files(&self) -> impl Iterator<Item = &File> {
+        self.files.values().chain(self.companions.iter().flat_map(|one| one.files.values()))
+    }
+
+    /// What is in its files.
     pub fn contents(&self) -> impl Iterator<Item = &ContentDigest> {
-        let companions = self.companions.iter().flat_map(|one| one.files.values());
-        self.files.values().chain(companions).map(|file| &file.content)
+        self.files().flat_map(File::contents)
     }
 
     /// What placement counts for it.

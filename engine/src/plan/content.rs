@@ -3,19 +3,20 @@
 //! A template names what is in a file by its digest, and so does the spec of each pod; the content
 //! itself is in a graph, a plan and the ledger once, however many replicas have it. So a plan that goes
 //! back to an earlier release has the earlier files, whatever the text says by then. A node keeps
-//! them with each pod. They are plain text: what is secret does not belong here.
+//! them with each pod. Where a secret goes there is a mark, and the secret is here as it is kept, encrypted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::PodSpec;
-use super::body::PlanBody;
+use super::action::{Action, PodSpec};
+use super::body::{PlanBody, Work};
 use super::canon::sha256;
 use super::graph::{Graph, PodTemplate};
 use super::ledger::Head;
 use super::names::ContentDigest;
+use super::secret::{self, Sealed};
 
 /// The most bytes of one file.
 pub const MOST_BYTES: usize = 256 * 1024;
@@ -38,6 +39,22 @@ pub struct File {
     /// Of which group.
     #[serde(default, skip_serializing_if = "is_root")]
     pub group: u32,
+    /// The secrets that go into it; what is in it has marks for them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub sealed: BTreeSet<ContentDigest>,
+    /// How a node has it, if that is as a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_rest: Option<AtRest>,
+}
+
+/// How a node keeps a secret while it has no power; while it has, the secret is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtRest {
+    /// Encrypted with a key of its own; it is there again when the node boots.
+    Sealed,
+    /// Not at all; it is there again with the next apply.
+    Memory,
 }
 
 /// Files by their paths in a container.
@@ -45,6 +62,8 @@ pub type Files = BTreeMap<String, File>;
 
 /// Everybody may read, its owner may write.
 const USUAL_MODE: u32 = 0o644;
+/// Only its owner may read what is secret.
+pub const SECRET_MODE: u32 = 0o400;
 
 fn usual_mode() -> u32 {
     USUAL_MODE
@@ -63,13 +82,20 @@ fn is_root(id: &u32) -> bool {
 impl File {
     /// A file that everybody may read.
     pub fn of(content: ContentDigest) -> Self {
-        Self { content, mode: USUAL_MODE, user: 0, group: 0 }
+        let sealed = BTreeSet::new();
+        Self { content, mode: USUAL_MODE, user: 0, group: 0, sealed, at_rest: None }
+    }
+
+    /// What it names: what is in it, and the secrets.
+    pub fn contents(&self) -> impl Iterator<Item = &ContentDigest> {
+        std::iter::once(&self.content).chain(&self.sealed)
     }
 
     /// Says whose it is and who may do what with it, where that is not what is usual: `600 1000:1000`.
     pub fn owned(&self) -> Option<String> {
-        let Self { content: _, mode, user, group } = self;
-        let is_usual = (*mode, *user, *group) == (USUAL_MODE, 0, 0);
+        let Self { content: _, mode, user, group, sealed: _, at_rest } = self;
+        let usual = if at_rest.is_some() { SECRET_MODE } else { USUAL_MODE };
+        let is_usual = (*mode, *user, *group) == (usual, 0, 0);
         (!is_usual).then(|| format!("{mode:03o} {user}:{group}"))
     }
 }
@@ -93,14 +119,23 @@ impl Contents {
         digest
     }
 
-    /// What a digest names, if it is here and is what its name says.
-    pub fn get(&self, digest: &ContentDigest) -> Option<&Arc<str>> {
-        self.0.get(digest).filter(|text| sha256(text.as_bytes()) == digest.as_str())
+    /// Takes a secret in as it is kept.
+    pub fn add_sealed(&mut self, sealed: &Sealed) {
+        self.0.insert(ContentDigest::sealed(&sealed.fingerprint), sealed.text.clone());
     }
 
-    /// What a digest names, by its lines, for people.
-    pub fn lines(&self, digest: &ContentDigest) -> Option<Vec<&str>> {
-        Some(self.0.get(digest)?.lines().collect())
+    /// What a digest names, if it is here and is what its name says. What a secret's is shows when it is opened.
+    pub fn get(&self, digest: &ContentDigest) -> Option<&Arc<str>> {
+        let is_it = |text: &&Arc<str>| {
+            digest.fingerprint().is_some() || sha256(text.as_bytes()) == digest.as_str()
+        };
+        self.0.get(digest).filter(is_it)
+    }
+
+    /// What is in a file, for people.
+    pub fn shown(&self, file: &File) -> Option<Arc<str>> {
+        let text = self.0.get(&file.content)?;
+        Some(if file.sealed.is_empty() { text.clone() } else { secret::shown(text).into() })
     }
 
     /// Copies what is named here, or else there.
@@ -141,6 +176,20 @@ pub fn of_plan(body: &PlanBody, graph: &Graph, head: &Head) -> Contents {
     Contents::gather(named, &graph.contents, &head.contents)
 }
 
+/// The pods that a plan or its undo makes.
+pub fn pods_made(body: &PlanBody) -> impl Iterator<Item = &PodSpec> {
+    let made = body.steps.iter().filter_map(|step| match &step.work {
+        Work::Act(Action::EnsurePod { pod }) => Some(&**pod),
+        Work::Act(_)
+        | Work::AwaitReady { .. }
+        | Work::AwaitDrained { .. }
+        | Work::Ask(_)
+        | Work::Fence { .. } => None,
+    });
+    let moves = body.branches.values().flat_map(|branch| &branch.waves).flat_map(|w| &w.moves);
+    made.chain(moves.filter_map(|one| one.restore.as_ref()).map(|(_, pod)| &**pod))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,5 +214,8 @@ mod tests {
         assert_eq!(usual.owned(), None);
         let other = File { mode: 0o40, user: 1000, ..usual };
         assert_eq!(other.owned().as_deref(), Some("040 1000:0"));
+        let secret =
+            File { mode: SECRET_MODE, at_rest: Some(AtRest::Memory), ..File::of(contents.add("")) };
+        assert_eq!(secret.owned(), None);
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{ImageSource, NodePort, Protocol};
 use super::companion::{Companion, together};
 use super::container::Settings;
-use super::content::{Contents, Files};
+use super::content::{Contents, File, Files};
 use super::names::{
     ContentDigest, ImageDigest, NodeName, Tenant, VolumeId, VolumeName, WorkloadName,
 };
@@ -365,10 +365,14 @@ impl PodTemplate {
         std::iter::once((&self.image, &self.source)).chain(companions)
     }
 
-    /// What is in its files, those of its companions too.
+    /// Its files, those of its companions too.
+    pub fn files(&self) -> impl Iterator<Item = &File> {
+        self.files.values().chain(self.companions.iter().flat_map(|one| one.files.values()))
+    }
+
+    /// What is in its files.
     pub fn contents(&self) -> impl Iterator<Item = &ContentDigest> {
-        let companions = self.companions.iter().flat_map(|one| one.files.values());
-        self.files.values().chain(companions).map(|file| &file.content)
+        self.files().flat_map(File::contents)
     }
 
     /// What placement counts: what it asks for, the overhead, and the node's ports that it takes.

@@ -19,7 +19,7 @@ use super::names::{NodeName, PodId, SpecDigest, VolumeId, VolumeName, WorkloadNa
 use super::overrides::{Override, Restart, Standing, Subject};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 14;
+pub const LEDGER_VERSION: u32 = 15;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

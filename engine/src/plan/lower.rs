@@ -30,6 +30,7 @@ use super::graph::{
 };
 use super::names::{ImageDigest, NodeName, Tenant, WorkloadName};
 use super::observation::Requests;
+use super::secret::Vault;
 use super::unreachable;
 use container::At;
 
@@ -72,8 +73,9 @@ pub fn lower(
     program: &Program,
     environment: &str,
     digests: &BTreeMap<ImageName, ImageDigest>,
+    vault: &Vault,
 ) -> Result<Graph, Vec<Diagnostic>> {
-    let mut lowering = Lowering { mistakes: Vec::new(), contents: Contents::default() };
+    let mut lowering = Lowering { mistakes: Vec::new(), contents: Contents::default(), vault };
     let graph = lowering.graph(program, environment, digests);
     match graph {
         Some(graph) if lowering.mistakes.is_empty() => Ok(graph),
@@ -125,13 +127,15 @@ fn image_name(value: &Value) -> Option<ImageName> {
     }
 }
 
-struct Lowering {
+struct Lowering<'a> {
     mistakes: Vec<Diagnostic>,
     /// What is in the files of containers.
     contents: Contents,
+    /// The secrets that may go into them.
+    vault: &'a Vault,
 }
 
-impl Lowering {
+impl Lowering<'_> {
     fn graph(
         &mut self,
         program: &Program,

@@ -62,7 +62,7 @@ name!(
 );
 
 name!(
-    /// The digest of what is in a file: 64 hexadecimal digits.
+    /// The digest of what is in a file: 64 hexadecimal digits. Or `sealed:` and the fingerprint of a secret.
     ContentDigest
 );
 
@@ -111,6 +111,16 @@ impl ImageDigest {
 }
 
 impl ContentDigest {
+    /// Names what is encrypted, by its fingerprint.
+    pub fn sealed(fingerprint: &str) -> Self {
+        Self::new(format!("sealed:{fingerprint}"))
+    }
+
+    /// The fingerprint, if it names what is encrypted.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.0.strip_prefix("sealed:")
+    }
+
     /// Shortens to nine digits for people.
     pub fn short(&self) -> &str {
         self.0.get(..9).unwrap_or(&self.0)

@@ -78,6 +78,9 @@ pub struct Facts {
     pub containerd: String,
     /// Requirements that the node lacks, each with the command that mends it.
     pub missing: Vec<Missing>,
+    /// Whether it has nothing to keep secrets sealed with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cannot_seal: bool,
 }
 
 /// A requirement that a node lacks.

@@ -26,6 +26,7 @@ use crate::plan::moved;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::Observation;
 use crate::plan::overrides::Override;
+use crate::plan::secret::Opened;
 use crate::plan::volume;
 
 /// A plan with all that it was made from.
@@ -51,6 +52,8 @@ pub struct Apply<'a, H, C> {
     pub clock: &'a C,
     /// A login and a machine.
     pub who: &'a str,
+    /// What the secrets of the plan's files hold.
+    pub secrets: &'a Opened,
     /// Who watches.
     pub watch: &'a dyn Watch,
     /// Set when no further step should start.
@@ -191,6 +194,7 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
             host: self.host,
             clock: self.clock,
             apply: &began,
+            secrets: self.secrets,
             tenure: &tenure,
             watch: self.watch,
             stop: self.stop,

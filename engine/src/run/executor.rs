@@ -32,6 +32,7 @@ use crate::plan::moment::utc;
 use crate::plan::names::{NodeName, PodId, WorkloadName};
 use crate::plan::observation::PodStatus;
 use crate::plan::satisfied::is_satisfied;
+use crate::plan::secret::Opened;
 use crate::plan::undo::undo_steps;
 
 /// Steps that run at once, over all nodes.
@@ -106,6 +107,8 @@ pub struct Executor<'a, H, C> {
     pub clock: &'a C,
     /// The hash of the ledger's line with which this apply began.
     pub apply: &'a str,
+    /// What the secrets of the plan's files hold.
+    pub secrets: &'a Opened,
     /// How the nodes are locked again after a lost connection, if they still may be.
     pub tenure: &'a Tenure<'a, H>,
     /// Who watches.
@@ -184,7 +187,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         let mut progress = Progress { next: body.next_step(), ..Progress::default() };
         progress.add(&body.steps);
         let peers = body.peers();
-        let supplies = &Supplies { peers: &peers, contents: &body.contents };
+        let supplies = &Supplies { peers: &peers, contents: &body.contents, secrets: self.secrets };
         let halt = Halt::default();
         let halt = &halt;
         let mut running = FuturesUnordered::new();

@@ -18,6 +18,7 @@ use crate::plan::graph::{Graph, Probe};
 use crate::plan::ledger::{Head, Mark};
 use crate::plan::names::{NodeName, PodId, Tenant, WorkloadName};
 use crate::plan::observation::NodeObservation;
+use crate::plan::secret::Opened;
 
 /// What the engine asks of the nodes. All verbs may run at once for different nodes; at most one
 /// write a node runs at a time per pod, endpoint or image.
@@ -188,6 +189,8 @@ pub struct Supplies<'a> {
     pub peers: &'a [Peer],
     /// What is in the files of containers.
     pub contents: &'a Contents,
+    /// What their secrets hold.
+    pub secrets: &'a Opened,
 }
 
 /// How a program in a pod ended.

@@ -533,6 +533,11 @@ impl Host for Twin {
             {
                 world.violations.push(format!("{} lacks what is in its files", pod.id));
             }
+            if let Action::EnsurePod { pod } = action
+                && pod.contents().any(|c| c.fingerprint().is_some() && !supplies.secrets.has(c))
+            {
+                world.violations.push(format!("{} lacks what its secrets hold", pod.id));
+            }
             world.act(node, action)?;
             if fault == Some(Fault::KilledHalfway) {
                 world.leave_half(node, action);

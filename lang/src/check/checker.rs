@@ -126,10 +126,13 @@ impl<'c, 's> Checker<'c, 's> {
         self.locals.clear();
     }
 
-    /// The prelude's enums that a bare string makes.
+    /// The prelude's enums that a bare string makes, and with a secret in it.
     fn find_bare(&self) -> Arc<[Bare]> {
-        let known =
-            [("Image", "registry", Ty::Text(Notation::ImageRef)), ("File", "text", Ty::Str)];
+        let known = [
+            ("Image", "registry", Ty::Text(Notation::ImageRef)),
+            ("File", "text", Ty::Str),
+            ("File", "secret", Ty::Secret(Arc::new(Ty::Str))),
+        ];
         let find = |(name, of_case, from): (&str, &str, Ty)| {
             let Some(Def::Type(of)) = self.decls.lookup(PRELUDE, name) else {
                 return None;

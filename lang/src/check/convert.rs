@@ -121,14 +121,14 @@ impl Checker<'_, '_> {
                         Way::No => Way::No,
                     },
                     TypeBody::Enum(_) => {
-                        let Some(number) = self.bare.iter().position(|bare| bare.of == *id) else {
-                            return Way::No;
-                        };
-                        match self.way(found, &self.bare[number].from) {
-                            Way::Same => Way::By(Conversion::Bare(number)),
-                            Way::By(first) => Way::By(then(first, Conversion::Bare(number))),
-                            Way::No => Way::No,
-                        }
+                        let bare = self.bare.iter().enumerate().filter(|(_, it)| it.of == *id);
+                        let mut ways =
+                            bare.map(|(number, bare)| match self.way(found, &bare.from) {
+                                Way::Same => Way::By(Conversion::Bare(number)),
+                                Way::By(first) => Way::By(then(first, Conversion::Bare(number))),
+                                Way::No => Way::No,
+                            });
+                        ways.find(|way| !matches!(way, Way::No)).unwrap_or(Way::No)
                     }
                     TypeBody::Record(declared) => {
                         let Ty::Record(fields) = found else { return Way::No };

@@ -220,7 +220,7 @@ pub(crate) struct Checked {
     pub(crate) tests: Vec<TypedTest>,
     /// Literals outside resources that a rule must hold for.
     pub(crate) constants: Vec<Constant>,
-    /// The enums of the prelude that a bare string makes.
+    /// The enums of the prelude that a bare string makes, the one of a plain string first.
     pub(crate) bare: Arc<[Bare]>,
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::ledger::Outcome;
+use berth_engine::plan::secret::Opened;
 use berth_engine::run::apply::{Apply, Planned};
 use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::journal::{FileJournal, Journal, Record};
@@ -87,7 +88,14 @@ fn applied(folder: &Path) -> (Counted, usize) {
             bare_took: Duration::ZERO,
         };
         let (clock, stop) = (SimulatedClock::starting_at(0), AtomicBool::new(false));
-        let apply = Apply { host: &twin, clock: &clock, who: "bench", watch: &|_| {}, stop: &stop };
+        let apply = Apply {
+            host: &twin,
+            clock: &clock,
+            who: "bench",
+            secrets: &Opened::default(),
+            watch: &|_| {},
+            stop: &stop,
+        };
         let planned = Planned {
             body: &body,
             graph: &graph,

@@ -30,6 +30,7 @@ fn seen(number: usize) -> NodeObservation {
             os: "Debian".to_owned(),
             containerd: "1.7.24".to_owned(),
             missing: Vec::new(),
+            cannot_seal: false,
         },
         spec: NodeSpec::default(),
         status: NodeStatus::default(),

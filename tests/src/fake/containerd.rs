@@ -316,7 +316,10 @@ fn file_missing(spec: &[u8], written: Option<&Written>) -> Option<String> {
     let spec: serde_json::Value = serde_json::from_slice(spec).ok()?;
     let sources = spec["mounts"].as_array()?.iter().filter_map(|mount| mount["source"].as_str());
     let missing = sources.filter(|source| {
-        let Some((pod, name)) = source.split_once("/files/") else { return false };
+        let secret = source.strip_prefix("/run/berth/secrets/").and_then(|at| at.rsplit_once('/'));
+        let Some((pod, name)) = secret.or_else(|| source.split_once("/files/")) else {
+            return false;
+        };
         let pod = pod.rsplit('/').next().unwrap_or_default();
         written.and_then(|all| all.get(pod)?.get(name)).is_none()
     });

@@ -80,7 +80,9 @@ impl State {
         self.lock = None;
         self.wired.clear();
         self.files.network_left();
-        if self.files.reflexes.contains_key("boot") {
+        let reflex = self.files.reflexes.contains_key("boot");
+        self.files.tenants.values_mut().for_each(|tenant| tenant.forget(reflex));
+        if reflex {
             for (namespace, tenant) in &self.files.tenants {
                 self.wired.extend(tenant.pods.iter().map(|id| format!("{namespace}-{id}")));
             }
@@ -102,6 +104,7 @@ impl State {
                 label("status").is_some_and(|status| status == "running")
                     && !namespace.tasks.contains_key(&container.id)
                     && self.wired.contains(&pinned(&name, &container.id))
+                    && !self.files.has_forgotten(&name, &container.id)
             });
             let down: Vec<String> = down.map(|container| container.id.clone()).collect();
             for id in down {

@@ -45,13 +45,37 @@ pub struct Files {
 pub struct TenantFiles {
     /// Pods that have files.
     pub pods: BTreeSet<String>,
-    /// Files of the text by pod, by their names there: mode, owner, and the sum of what is in them.
+    /// Files of the text by pod, by their names there: mode, owner, the sum of what is in them, and how a secret is kept.
     pub written: BTreeMap<String, BTreeMap<String, String>>,
+    /// Pods whose secrets a boot has forgotten.
+    pub forgotten: BTreeSet<String>,
     /// Endpoints, as JSON.
     pub endpoints: BTreeMap<String, String>,
 }
 
+impl TenantFiles {
+    /// Forgets the secrets that a boot does not bring back; with the boot reflex it brings those back that are sealed.
+    pub(super) fn forget(&mut self, reflex: bool) {
+        for (pod, files) in &mut self.written {
+            let before = files.len();
+            files.retain(|_, file| {
+                !file.contains(" secret ") || reflex && file.ends_with(" secret sealed")
+            });
+            if files.len() < before {
+                self.forgotten.insert(pod.clone());
+            }
+        }
+    }
+}
+
 impl Files {
+    /// Whether a boot has forgotten secrets of a container's pod.
+    pub(super) fn has_forgotten(&self, namespace: &str, id: &str) -> bool {
+        let of =
+            |pod: &String| id == pod || id.strip_prefix(&**pod).is_some_and(|r| r.starts_with('.'));
+        self.tenants.get(namespace).is_some_and(|tenant| tenant.forgotten.iter().any(of))
+    }
+
     /// Takes back what was not confirmed.
     pub(super) fn network_left(&mut self) {
         if let Some(before) = self.before.take() {
@@ -182,22 +206,31 @@ impl State {
                 self.files.volumes.remove(&(namespace, arg(2).to_owned()));
                 well()
             }
-            "files_up" => {
+            "files_up" | "secrets_up" => {
                 let Some(tenant) = self.files.tenants.get_mut(&namespace) else {
                     return (1, "no such tenant".to_owned());
                 };
                 let mut files = BTreeMap::new();
-                for file in words.get(3..).unwrap_or_default().chunks(5) {
-                    let [name, mode, owner, sum, text] = file else {
-                        return (1, "five words a file".to_owned());
+                let secret = words.first().is_some_and(|word| word == "secrets_up");
+                for file in words.get(3..).unwrap_or_default().chunks(5 + usize::from(secret)) {
+                    let (name, mode, owner, kept, sum, text) = match file {
+                        [name, mode, owner, sum, text] => (name, mode, owner, None, sum, text),
+                        [name, mode, owner, kept, sum, text] => {
+                            (name, mode, owner, Some(kept), sum, text)
+                        }
+                        _ => return (1, "five words a file, six a secret".to_owned()),
                     };
+                    let kept = kept.map(|kept| format!(" secret {kept}")).unwrap_or_default();
                     let text = STANDARD.decode(text).unwrap_or_default();
                     if sha256(&text) != *sum {
                         return (1, format!("{name}: FAILED"));
                     }
-                    files.insert(name.clone(), format!("{mode} {owner} {sum}"));
+                    files.insert(name.clone(), format!("{mode} {owner} {sum}{kept}"));
                 }
-                tenant.written.insert(arg(2).to_owned(), files);
+                let kept = tenant.written.entry(arg(2).to_owned()).or_default();
+                kept.retain(|_, file| file.contains("secret") != secret);
+                kept.extend(files);
+                tenant.forgotten.remove(arg(2));
                 well()
             }
             "pod_up" => self.pod_up(&namespace, arg(2), arg(3), arg(6)),
@@ -320,6 +353,7 @@ impl State {
         if let Some(tenant) = self.files.tenants.get_mut(namespace) {
             tenant.pods.remove(id);
             tenant.written.remove(id);
+            tenant.forgotten.remove(id);
         }
     }
 
@@ -359,7 +393,8 @@ impl State {
                 let _ = writeln!(out, "endpoint {endpoint}");
             }
             for pod in &tenant.pods {
-                let wired = self.wired.contains(&format!("{namespace}-{pod}"));
+                let wired = self.wired.contains(&format!("{namespace}-{pod}"))
+                    && !tenant.forgotten.contains(pod);
                 let _ = writeln!(out, "{} {pod}", if wired { "wired" } else { "unwired" });
             }
         }

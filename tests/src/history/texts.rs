@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_engine::plan::canon::template_digest;
-use berth_engine::plan::content::File;
+use berth_engine::plan::content::{AtRest, File};
 use berth_engine::plan::graph::{
     CanaryStep, Check, Graph, Intake, Metric, Mount, OnUnreachable, Scale, Strategy, Volume,
 };
@@ -15,7 +15,7 @@ use berth_engine::plan::unreachable;
 use berth_engine::run::twin::{AfterJobs, Twin};
 
 use super::Dice;
-use crate::project::{ROLLING, fleet, image, job, node, sidecar, web, with};
+use crate::project::{ROLLING, fleet, image, job, node, secret_file, sidecar, web, with};
 
 /// A random text: one or two services, good or bad images, any strategy.
 pub fn text(dice: &mut Dice) -> Graph {
@@ -44,6 +44,12 @@ pub fn text(dice: &mut Dice) -> Graph {
             if dice.0.is_multiple_of(5) {
                 let content = graph.contents.add(format!("pool = {}\n", dice.0 / 5 % 3));
                 workload.template.files.insert("/etc/web.toml".to_owned(), File::of(content));
+            }
+            // Without a roll, as below. What it holds differs from text to text.
+            if dice.0.is_multiple_of(7) {
+                let fingerprint = ["a0", "b1", "c2"][(dice.0 / 7 % 3) as usize];
+                let file = secret_file(&mut graph.contents, AtRest::Sealed, fingerprint);
+                workload.template.files.insert("/run/secrets/db".to_owned(), file);
             }
             // What fails a check, or falls over, is asked and watched: so it is never what stands.
             if dice.roll(3) == 0 || letter == 'd' {

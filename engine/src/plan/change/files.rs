@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::FieldChange;
-use crate::plan::content::{Contents, File, Files};
+use crate::plan::content::{AtRest, Contents, File, Files};
 use crate::plan::graph::Workload;
 
 /// More lines than these are counted instead of shown.
@@ -73,6 +73,11 @@ fn compare(
                     let path = format!("{path} mode");
                     found.push(FieldChange { path, before: words(was), after: words(is) });
                 }
+                if was.at_rest != is.at_rest {
+                    let words = |file: &File| Some(kept(file.at_rest).to_owned());
+                    let path = format!("{path} at rest");
+                    found.push(FieldChange { path, before: words(was), after: words(is) });
+                }
             }
             (Some(was), None) => {
                 found.push(FieldChange {
@@ -89,13 +94,28 @@ fn compare(
     }
 }
 
+/// How a node has a file while it has no power.
+fn kept(at_rest: Option<AtRest>) -> &'static str {
+    match at_rest {
+        None => "plain",
+        Some(AtRest::Sealed) => "sealed",
+        Some(AtRest::Memory) => "memory",
+    }
+}
+
 /// How much is in a file, and whose it is where that is not usual.
 fn size(file: &File, contents: &Contents) -> String {
-    let lines = contents.lines(&file.content).map(|lines| lines.len());
-    let lines = lines.map_or_else(|| file.content.short().to_owned(), counted);
+    let lines = contents.shown(file).map(|text| text.lines().count());
+    let mut words = lines.map_or_else(|| file.content.short().to_owned(), counted);
+    if let Some(at_rest) = file.at_rest {
+        words += match at_rest {
+            AtRest::Sealed => ", secret",
+            AtRest::Memory => ", secret, in memory only",
+        };
+    }
     match file.owned() {
-        Some(owned) => format!("{lines}, {owned}"),
-        None => lines,
+        Some(owned) => format!("{words}, {owned}"),
+        None => words,
     }
 }
 
@@ -108,12 +128,12 @@ fn counted(lines: usize) -> String {
 }
 
 fn lines(path: &str, was: &File, is: &File, known: &Known<'_>, found: &mut Vec<FieldChange>) {
-    let (old, new) = (known.before.lines(&was.content), known.after.lines(&is.content));
-    let (Some(old), Some(new)) = (old, new) else {
+    let (Some(old), Some(new)) = (known.before.shown(was), known.after.shown(is)) else {
         let short = |file: &File| Some(file.content.short().to_owned());
         found.push(FieldChange { path: path.to_owned(), before: short(was), after: short(is) });
         return;
     };
+    let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
     let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
     let rest = (old.len() - same).min(new.len() - same);
     let end = old.iter().rev().zip(new.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();

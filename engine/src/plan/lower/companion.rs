@@ -49,7 +49,7 @@ pub(super) fn images(resource: &Resource) -> Vec<(ImageName, Span)> {
     named.collect()
 }
 
-impl Lowering {
+impl Lowering<'_> {
     /// Reads what is beside the container of a template, which is complete but for that.
     pub(super) fn beside(
         &mut self,

@@ -41,7 +41,7 @@ impl<'a> At<'a> {
     }
 }
 
-impl Lowering {
+impl Lowering<'_> {
     /// How a container of a service runs.
     pub(super) fn settings(&mut self, at: &At<'_>) -> Option<Box<Settings>> {
         let value = at.value;

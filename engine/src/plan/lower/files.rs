@@ -3,15 +3,19 @@
 //! What is in them leaves here under its digest, for the whole graph; a template only names it. A file is at
 //! a path where nothing else is, and not in a folder of its node, where its place would have to be made.
 
-use berth_lang::Value;
+use std::collections::BTreeSet;
+
+use berth_lang::{SecretPart, Value};
 
 use super::container::At;
 use super::volume::no_place_to_mount;
 use super::{Lowering, list, number, strings, text};
-use crate::plan::content::{File, Files, MOST_BYTES, MOST_BYTES_TOGETHER, MOST_FILES};
+use crate::plan::content::{AtRest, File, Files, MOST_BYTES, MOST_BYTES_TOGETHER, MOST_FILES};
 use crate::plan::graph::PodTemplate;
+use crate::plan::names::ContentDigest;
+use crate::plan::secret;
 
-impl Lowering {
+impl Lowering<'_> {
     /// The files of one container.
     pub(super) fn files(&mut self, at: &At<'_>) -> Files {
         let mut files = Files::new();
@@ -35,7 +39,7 @@ impl Lowering {
                     "write `files: { \"/etc/web.toml\": \"pool = 20\" }`, the whole path in the container first",
                 );
             }
-            let content = text(value, "text").unwrap_or_default();
+            let (content, sealed) = self.content(at, &field, value);
             if content.len() > MOST_BYTES {
                 self.setting(
                     at,
@@ -46,12 +50,49 @@ impl Lowering {
             }
             let mode = text(value, "mode").and_then(|mode| u32::from_str_radix(&mode, 8).ok());
             let mut file = File::of(self.contents.add(content));
+            file.sealed = sealed;
+            file.at_rest = value.get("at_rest").and_then(at_rest);
             file.mode = mode.unwrap_or(file.mode);
             file.user = number(value, "user").unwrap_or(0);
             file.group = number(value, "group").unwrap_or(0);
             files.insert(path.to_string(), file);
         }
         files
+    }
+
+    /// What is in a file, with marks for secrets, and these.
+    fn content(
+        &mut self,
+        at: &At<'_>,
+        field: &str,
+        value: &Value,
+    ) -> (String, BTreeSet<ContentDigest>) {
+        let Some(Value::Secret(parts)) = value.get("text") else {
+            return (text(value, "text").unwrap_or_default(), BTreeSet::new());
+        };
+        let only = |part: &SecretPart| match part {
+            SecretPart::Text(text) => Some(text.to_string()),
+            SecretPart::Secret(_) => None,
+        };
+        if let Some(plain) = parts.iter().map(only).collect::<Option<String>>() {
+            return (plain, BTreeSet::new());
+        }
+        for part in parts.iter() {
+            if let SecretPart::Secret(name) = part
+                && let Some(sealed) = self.vault.get(&**name)
+            {
+                self.contents.add_sealed(sealed);
+            }
+        }
+        secret::content(parts, self.vault).unwrap_or_else(|| {
+            self.setting(
+                at,
+                field,
+                "a secret in this file is not known".to_owned(),
+                "`secret NAME = age(\"secrets.toml\", key: \"NAME\")` says where it is kept; `berth secret set` puts it there",
+            );
+            Default::default()
+        })
     }
 
     /// Checks that all files of a replica together are no burden for plans.
@@ -66,6 +107,16 @@ impl Lowering {
                 format!("they have at most {MOST_BYTES_TOGETHER}; put what is large into the image, or into a volume"),
             );
         }
+    }
+}
+
+/// How a node keeps a secret.
+fn at_rest(value: &Value) -> Option<AtRest> {
+    let Value::Case { name, fields: _ } = value else { return None };
+    match &**name {
+        "sealed" => Some(AtRest::Sealed),
+        "memory" => Some(AtRest::Memory),
+        _ => None,
     }
 }
 

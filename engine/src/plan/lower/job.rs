@@ -9,7 +9,7 @@ use super::{ImageName, Lowering, after, duration, number, of_kind, origin};
 use crate::plan::graph::{OnFail, OnUnreachable, Once, Rollout, Strategy, Workload};
 use crate::plan::names::{ImageDigest, WorkloadName};
 
-impl Lowering {
+impl Lowering<'_> {
     pub(super) fn job(
         &mut self,
         resource: &Resource,

@@ -8,7 +8,7 @@ use super::{Lowering, of_kind, origin, text};
 use crate::plan::graph::Moved;
 use crate::plan::names::{VolumeName, WorkloadName};
 
-impl Lowering {
+impl Lowering<'_> {
     pub(super) fn moved(&mut self, program: &Program) -> Moved {
         let services = self.renamed(program, ResourceKind::Service, "service");
         let volumes = self.renamed(program, ResourceKind::Volume, "volume");

@@ -15,7 +15,7 @@ use crate::plan::graph::{
 };
 use crate::plan::names::{NodeName, WorkloadName};
 
-impl Lowering {
+impl Lowering<'_> {
     pub(super) fn placement(&mut self, resource: &Resource) -> Placement {
         let value = resource.value();
         let place = value.get("place");

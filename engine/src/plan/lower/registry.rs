@@ -48,7 +48,7 @@ pub fn etcd(program: &Program) -> Option<Etcd> {
     Some(Etcd { endpoints: list(value.get("endpoints")), ca, user })
 }
 
-impl Lowering {
+impl Lowering<'_> {
     /// Reports what is no way to an etcd; whether there is one.
     pub(super) fn etcd(&mut self, program: &Program, project: &Resource) -> bool {
         let Some(Etcd { endpoints, ca, user: _ }) = etcd(program) else { return false };

@@ -5,7 +5,7 @@ use berth_lang::{Resource, Value};
 use super::{Lowering, duration, list, list_of, number, origin, text};
 use crate::plan::graph::{CanaryStep, Check, Metric, OnFail, Rollout, Strategy};
 
-impl Lowering {
+impl Lowering<'_> {
     /// Checks what a rollout says of steps and checks.
     pub(super) fn rollout(&mut self, resource: &Resource, rollout: &Rollout) {
         let Rollout { strategy, deadline_ms: _, on_fail: _, checks, bake_ms: _ } = rollout;

@@ -19,7 +19,7 @@ const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 /// at most 4096 bytes.
 const MOST_MOUNTS: usize = 64;
 
-impl Lowering {
+impl Lowering<'_> {
     pub(super) fn volumes(&mut self, program: &Program) -> BTreeMap<VolumeName, Volume> {
         let mut volumes = BTreeMap::new();
         for resource in of_kind(program, ResourceKind::Volume) {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::Inputs;
 use crate::plan::body::{Blocked, Goal, PlanBody};
-use crate::plan::graph::{Intake, Workload};
+use crate::plan::content::AtRest;
+use crate::plan::graph::{Intake, PodTemplate, Workload};
 use crate::plan::ledger::NodeAddresses;
 use crate::plan::names::{NodeName, WorkloadName};
 use crate::plan::observation::{NodeView, Observation};
@@ -15,6 +16,9 @@ use crate::plan::world::World;
 
 /// What the nodes themselves say against planning on them.
 pub(super) fn note_nodes(inputs: &Inputs<'_>, told: &Observation, body: &mut PlanBody) {
+    let templates = inputs.graph.workloads.values().map(|workload| &workload.template);
+    let mut files = templates.flat_map(PodTemplate::files);
+    let seals = files.any(|file| file.at_rest == Some(AtRest::Sealed));
     for name in inputs.graph.nodes.keys() {
         match inputs.observation.nodes.get(name) {
             None => body.deferred.push(format!("{name} was not asked")),
@@ -28,12 +32,17 @@ pub(super) fn note_nodes(inputs: &Inputs<'_>, told: &Observation, body: &mut Pla
                 let facts = &seen.facts;
                 let stays =
                     inputs.graph.nodes.get(name).is_some_and(|n| n.intake != Intake::Retired);
-                if !facts.missing.is_empty() && inputs.goal == Goal::Converge && stays {
-                    let missing = facts.missing.iter();
-                    body.blocked.push(Blocked::NodeLacks {
-                        node: name.clone(),
-                        missing: missing.map(|m| (m.what.clone(), m.mend.clone())).collect(),
-                    });
+                let missing = facts.missing.iter().map(|m| (m.what.clone(), m.mend.clone()));
+                let mut missing: Vec<_> = missing.collect();
+                if facts.cannot_seal && seals {
+                    let mend = "install systemd 250 or later, or say `at_rest: memory`";
+                    missing.push((
+                        "systemd-creds, to keep secrets sealed".to_owned(),
+                        mend.to_owned(),
+                    ));
+                }
+                if !missing.is_empty() && inputs.goal == Goal::Converge && stays {
+                    body.blocked.push(Blocked::NodeLacks { node: name.clone(), missing });
                 }
                 let known = body.claims.nodes.get(name);
                 if let Some(known) = known.filter(|known| known.machine_id != facts.machine_id) {

@@ -652,6 +652,7 @@ impl World {
                 os: "Simulated".to_owned(),
                 containerd: "1.6.20".to_owned(),
                 missing: Vec::new(),
+                cannot_seal: false,
             },
             spec: NodeSpec {
                 network: node.network.clone(),
