@@ -13,7 +13,7 @@ use berth_engine::plan::ledger::{Committed, Head, Outcome};
 use berth_engine::plan::names::PodId;
 use berth_engine::plan::observation::Observation;
 use berth_engine::plan::render;
-use berth_engine::run::apply::{Applied, Apply, Planned};
+use berth_engine::run::apply::{Applied, Apply, ApplyError, Planned};
 use berth_engine::run::clock::SystemClock;
 use berth_engine::run::event::Event;
 use berth_engine::run::journal::{FileJournal, Journal, Record};
@@ -77,7 +77,31 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     })?
 }
 
+/// How often it is planned again because the nodes changed between a plan and its locks.
+const AGAIN: u32 = 3;
+
+/// Plans and applies; where the nodes change in between, plans again, and asks again if it asks. A saved plan is done as it
+/// is, or not at all.
 async fn converge(host: &SshHost, project: &Project, args: &Args) -> Ended {
+    let mut again = if args.file.is_some() || args.json { 0 } else { AGAIN };
+    loop {
+        let error = match once(host, project, args).await {
+            Err(error) if again > 0 => error,
+            ended => return ended,
+        };
+        let Some(ApplyError::Stale { changes }) = error.downcast_ref() else {
+            return Err(error);
+        };
+        again -= 1;
+        say!(
+            "{} the nodes have changed since that plan, so nothing of it was done:",
+            paint::notice("!")
+        );
+        changes.iter().for_each(|change| say!("  {change}"));
+    }
+}
+
+async fn once(host: &SshHost, project: &Project, args: &Args) -> Ended {
     let (observation, head, body) = match &args.file {
         Some(path) => {
             let saved = Saved::read(path, project, fleet::now_ms())?;
