@@ -135,7 +135,7 @@ pub async fn apply_by<H: Host, C: Clock>(
         Event::Done { .. } => {}
         other => tell(|| format!("   {other:?}")),
     };
-    let secrets = Opened::as_if(&body);
+    let secrets = Opened::as_if(body);
     let apply =
         Apply { host: twin, clock, who: "sim@test", secrets: &secrets, watch: &watch, stop: &stop };
     let planned = Planned {

@@ -96,7 +96,7 @@ fn a_damaged_journal_is_believed_as_far_as_it_holds() {
 #[test]
 fn an_earlier_ledger_is_read() {
     for (version, placed) in
-        [(2, 2), (3, 2), (4, 2), (5, 2), (6, 2), (7, 3), (8, 3), (9, 3), (10, 3), (14, 3)]
+        [(2, 2), (3, 2), (4, 2), (5, 2), (6, 2), (7, 3), (8, 3), (9, 3), (10, 3), (14, 3), (15, 3)]
     {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/ledgers");
         let bytes = std::fs::read(format!("{folder}/version-{version}.jsonl")).expect("a ledger");

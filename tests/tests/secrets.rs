@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use berth_engine::plan::body::{Blocked, Goal, PlanBody};
 use berth_engine::plan::content::AtRest;
 use berth_engine::plan::graph::Graph;
-use berth_engine::plan::names::ContentDigest;
+use berth_engine::plan::names::{ContentDigest, WorkloadName};
 use berth_engine::plan::observation::NodeView;
 use berth_engine::plan::planner::EVERYTHING;
 use berth_engine::plan::secret;
 use berth_engine::run::observe::survey;
-use berth_tests::drive::simulate;
+use berth_tests::drive::{simulate, turn};
 use berth_tests::project::{ROLLING, fleet, image, node, secret_file, web, with, world};
 
 /// A service with a secret.
@@ -42,6 +42,26 @@ fn a_plan_has_what_is_encrypted_and_the_name() {
     assert_eq!(secret::needed(&body), BTreeMap::from([(&sealed, "db")]));
     assert_eq!(body.contents.get(&sealed).map(|text| &**text), Some("sealed"));
     assert_eq!(body.blocked, []);
+}
+
+/// `BERTH_SAMPLE` names a file to write this ledger to, as one of `tests/cases/ledgers`.
+#[test]
+fn a_ledger_has_what_is_encrypted_and_no_more() {
+    let ledger = simulate(async {
+        let mut graph = shop(AtRest::Memory);
+        let twin = world(&graph);
+        for letter in ['a', 'b'] {
+            let web = graph.workloads.get_mut(&WorkloadName::new("web")).expect("the service");
+            (web.template.image, web.replicas) = (image(letter), 3);
+            turn(&twin, &graph, Goal::Converge).await;
+        }
+        twin.world().ledgers()[&node(1)].clone()
+    });
+    let text = String::from_utf8(ledger.clone()).expect("text");
+    assert!(text.contains(r#""sealed:3f2a91cc":"sealed""#) && !text.contains(" holds"), "{text}");
+    if let Some(path) = std::env::var_os("BERTH_SAMPLE") {
+        std::fs::write(path, ledger).expect("written");
+    }
 }
 
 #[test]

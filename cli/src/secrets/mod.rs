@@ -6,6 +6,7 @@
 mod keys;
 mod store;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,9 +56,9 @@ pub(crate) fn files(program: &Program) -> impl Iterator<Item = String> {
 
 /// Reads the secrets of a program as they are kept. What cannot be read is a mistake at the secret that names it.
 pub(crate) fn vault(root: &Path, program: &Program, mistakes: &mut Vec<Diagnostic>) -> Vault {
-    let mut vault = Vault::new();
+    let (mut vault, mut stores) = (Vault::new(), Stores::new());
     for secret in &program.secrets {
-        match read(root, &place(secret)) {
+        match read(root, &place(secret), &mut stores) {
             Ok(sealed) => {
                 vault.insert(secret.name.clone(), sealed);
             }
@@ -71,16 +72,28 @@ pub(crate) fn vault(root: &Path, program: &Program, mistakes: &mut Vec<Diagnosti
     vault
 }
 
-fn read(root: &Path, place: &Place) -> Result<Sealed, (String, &'static str)> {
+/// What is wrong with a secret, and what to do.
+type Mistake = (String, &'static str);
+/// The files of secrets that were read, or why not.
+type Stores = BTreeMap<String, Result<Store, Mistake>>;
+
+fn read(root: &Path, place: &Place, stores: &mut Stores) -> Result<Sealed, Mistake> {
     const SET: &str = "`berth secret set NAME` puts it there";
+    const MERGE: &str = "settle a merge's conflict there, or take the file from an earlier commit";
     const LOOK: &str = "it is a file beside the text, in the project's folder";
     match place {
         Place::Store { path, key } => {
-            let store = Store::read(root, path).map_err(|error| {
-                let help = if matches!(error, StoreError::None(_)) { SET } else { LOOK };
-                (error.to_string(), help)
-            })?;
-            let sealed = store.sealed(key);
+            let store = stores.entry(path.clone()).or_insert_with(|| {
+                Store::read(root, path).map_err(|error| {
+                    let help = match error {
+                        StoreError::None(_) => SET,
+                        StoreError::Unreadable { .. } => MERGE,
+                        StoreError::Outside(_) | StoreError::File { .. } => LOOK,
+                    };
+                    (error.to_string(), help)
+                })
+            });
+            let sealed = store.as_ref().map_err(Clone::clone)?.sealed(key);
             sealed.ok_or_else(|| (format!("{path} has no `{key}`"), SET))
         }
         Place::File { path } => {

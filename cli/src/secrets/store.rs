@@ -49,7 +49,7 @@ pub(crate) enum StoreError {
     #[error("{0} is not in the project's folder")]
     Outside(String),
     /// It is not what Berth writes.
-    #[error("{path} cannot be read: {why}; settle a merge's conflict there")]
+    #[error("{path} cannot be used: {why}")]
     Unreadable {
         /// Which.
         path: String,
@@ -117,7 +117,8 @@ impl Store {
         let bytes = bytes(root, path)?;
         let text = std::str::from_utf8(&bytes).map_err(|error| unreadable(error.to_string()))?;
         let store: Self = toml::from_str(text).map_err(|error: toml::de::Error| {
-            let line = error.span().map(|span| text[..span.start].lines().count().max(1));
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map(|before| before.lines().count().max(1));
             let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
             unreadable(format!("{line}{}", error.message()))
         })?;

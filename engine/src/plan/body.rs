@@ -320,6 +320,14 @@ pub struct Move {
     pub why: String,
 }
 
+impl Move {
+    /// Pods leave, and nothing comes in their place.
+    pub fn leaving(ordinal: u32, out: Vec<(PodId, Placed)>, why: impl Into<String>) -> Self {
+        let (into, restore) = (None, None);
+        Self { ordinal, out, into, create: false, restore, start_first: false, why: why.into() }
+    }
+}
+
 /// A pod's place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placed {

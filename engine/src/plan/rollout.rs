@@ -219,16 +219,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             };
             let strays: Vec<_> = out.extract_if(.., |(_, pod)| is_stray(pod)).collect();
             if !strays.is_empty() {
-                moves.yields.push(Move {
-                    ordinal,
-                    out: owned(&strays),
-                    into: None,
-                    create: false,
-                    restore: None,
-                    start_first: false,
-                    why: if beside { "of a release that was given up" } else { "does not run" }
-                        .to_owned(),
-                });
+                let why = if beside { "of a release that was given up" } else { "does not run" };
+                moves.yields.push(Move::leaving(ordinal, owned(&strays), why));
             }
         }
         for (id, unknown) in others().filter(|(_, h)| !h.is_known()) {
@@ -296,15 +288,8 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             } else {
                 &mut moves.fills
             };
-            class.push(Move {
-                ordinal,
-                out: owned(&out),
-                into,
-                create: false,
-                restore: None,
-                start_first: true,
-                why: "is there".to_owned(),
-            });
+            let leaving = Move::leaving(ordinal, owned(&out), "is there");
+            class.push(Move { into, start_first: true, ..leaving });
             continue;
         }
         if let Some((id, pod)) = here.iter().find(|(_, h)| !h.is_known()) {
@@ -331,16 +316,9 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
             (is_new_template && serves).then(|| (*id).clone())
         };
         fresh.extend(out.iter().filter_map(leaves));
-        let plan = Move {
-            ordinal,
-            out: owned(&out),
-            into: None,
-            create: true,
-            restore: None,
-            start_first: starts_first(&wanted.rollout.strategy)
-                && out.iter().any(|(_, h)| h.state != State::Dead),
-            why: String::new(),
-        };
+        let start_first = starts_first(&wanted.rollout.strategy)
+            && out.iter().any(|(_, h)| h.state != State::Dead);
+        let plan = Move { create: true, start_first, ..Move::leaving(ordinal, owned(&out), "") };
         if out.iter().any(|(id, _)| case.yielding.contains_key(*id)) {
             moves.yields.push(plan)
         } else if out.iter().any(|(_, h)| h.available) {
@@ -564,18 +542,9 @@ fn surplus(
         }
         let out: Vec<_> = here.iter().filter(|(_, h)| h.is_known()).copied().collect();
         if !out.is_empty() {
-            removals.push(Move {
-                ordinal: *ordinal,
-                out: owned(&out),
-                into: None,
-                create: false,
-                restore: None,
-                start_first: true,
-                why: out
-                    .first()
-                    .and_then(|(id, pod)| case.leaves(id, pod, workload))
-                    .unwrap_or_else(|| "one too many".to_owned()),
-            });
+            let why = out.first().and_then(|(id, pod)| case.leaves(id, pod, workload));
+            let why = why.unwrap_or_else(|| "one too many".to_owned());
+            removals.push(Move { start_first: true, ..Move::leaving(*ordinal, owned(&out), why) });
         }
     }
 }
@@ -600,15 +569,7 @@ pub fn decide_removal(case: &Case<'_>) -> Decision {
         let out: Vec<_> = here.iter().filter(|(_, h)| h.is_known()).copied().collect();
         backends.extend(out.iter().filter(|(_, h)| h.may_serve()).map(|(id, _)| (*id).clone()));
         if !out.is_empty() {
-            moves.push(Move {
-                ordinal,
-                out: owned(&out),
-                into: None,
-                create: false,
-                restore: None,
-                start_first: false,
-                why: String::new(),
-            });
+            moves.push(Move::leaving(ordinal, owned(&out), ""));
         }
     }
     let rollout = Rollout {

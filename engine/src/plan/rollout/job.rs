@@ -73,13 +73,9 @@ pub(super) fn decide(
             .filter(|(id, pod)| pod.is_known() && stays.is_none_or(|(stays, _)| stays != *id));
         let out: Vec<_> = others.copied().collect();
         let goes = |into, create, why: &str| Move {
-            ordinal,
-            out: owned(&out),
             into,
             create,
-            restore: None,
-            start_first: false,
-            why: why.to_owned(),
+            ..Move::leaving(ordinal, owned(&out), why)
         };
         if ended.is_some() || is_done && again.is_none() && runs.is_none() {
             if !out.is_empty() {
@@ -133,15 +129,7 @@ fn surplus(case: &Case<'_>, wanted: &Workload, decision: &mut Decision, leave: &
         }
         let out: Vec<_> = here.iter().filter(|(_, pod)| pod.is_known()).copied().collect();
         if !out.is_empty() {
-            leave.push(Move {
-                ordinal,
-                out: owned(&out),
-                into: None,
-                create: false,
-                restore: None,
-                start_first: false,
-                why: "one too many".to_owned(),
-            });
+            leave.push(Move::leaving(ordinal, owned(&out), "one too many"));
         }
     }
 }
