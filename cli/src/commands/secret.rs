@@ -130,10 +130,9 @@ fn kept(program: &Program, name: &str) -> Result<(String, String), Box<dyn std::
              For `berth secret` to keep `{name}`, give the text a key: `age(\"secrets.toml\", key: \"{name}\")`"
         )
         .into()),
-        Place::Sops => Err(format!(
-            "this Berth does not read the files of sops: write `secret {name} = age(\"secrets.toml\", key: \"{name}\")`"
-        )
-        .into()),
+        Place::Sops { path, .. } => {
+            Err(format!("{path} is a file of sops, which Berth reads and does not write: `sops {path}`").into())
+        }
     }
 }
 
@@ -150,7 +149,7 @@ fn list(root: &std::path::Path, program: &Program) -> Ended {
             Place::Store { path, key } if key == secret.name => path,
             Place::Store { path, key } => format!("{path}, as {key}"),
             Place::File { path } => path,
-            Place::Sops => "a file of sops".to_owned(),
+            Place::Sops { path, key } => format!("{path}, of sops, as {key}"),
         };
         let print = vault.get(&secret.name).and_then(|sealed| sealed.fingerprint.get(..8));
         let print = match print {
@@ -245,7 +244,7 @@ fn stores(
     let places = program.secrets.iter().map(secrets::place);
     let files = places.filter_map(|place| match place {
         Place::Store { path, .. } => Some(path),
-        Place::File { .. } | Place::Sops => None,
+        Place::File { .. } | Place::Sops { .. } => None,
     });
     let mut files: Vec<String> = match only {
         Some(only) => vec![only.to_owned()],

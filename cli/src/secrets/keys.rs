@@ -12,7 +12,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
-use super::{ENTRY, WHOLE, hex};
+use super::{ENTRY, SOPS, WHOLE, hex, sops};
 
 /// The most bytes of what a secret holds.
 pub(crate) const MOST_BYTES: usize = 64 * 1024;
@@ -84,7 +84,7 @@ pub(crate) enum NoKey {
     },
     /// None of the keys is one that it is for.
     #[error(
-        "it is not for any of your keys ({0}); who may read it can let you, with `berth secret allow`"
+        "it is not for any of your keys ({0}); somebody who may read it can let you: `berth secret allow`, or `sops updatekeys`"
     )]
     Other(String),
     /// It is no encrypted text, or was changed.
@@ -173,6 +173,11 @@ impl Keys {
         sealed: &Sealed,
     ) -> Result<(Zeroizing<String>, Zeroizing<Vec<u8>>), NoKey> {
         let damaged = |what: &str| NoKey::Damaged(what.to_owned());
+        if let Some(entry) = sealed.text.strip_prefix(SOPS) {
+            let entry: sops::Entry =
+                serde_json::from_str(entry).map_err(|error| damaged(&error.to_string()))?;
+            return Ok((self.open_sops(&entry)?, Zeroizing::default()));
+        }
         let whole = sealed.text.strip_prefix(WHOLE);
         let coded = whole.or_else(|| sealed.text.strip_prefix(ENTRY));
         let coded = coded.ok_or_else(|| damaged("it is nothing that Berth wrote"))?;
@@ -188,6 +193,23 @@ impl Keys {
             return Err(damaged("it is not what its fingerprint says"));
         }
         Ok((Zeroizing::new(held.to_owned()), Zeroizing::new(key)))
+    }
+
+    fn open_sops(&self, entry: &sops::Entry) -> Result<Zeroizing<String>, NoKey> {
+        let mut closed = NoKey::Damaged("it is for nobody".to_owned());
+        for key in &entry.keys {
+            match self.decrypt(key.as_bytes()) {
+                Ok(key) => {
+                    let damaged = |why: &str| NoKey::Damaged(why.to_owned());
+                    let plain = entry.open(&key).map_err(damaged)?;
+                    let text =
+                        std::str::from_utf8(&plain).map_err(|_| damaged("it holds no text"))?;
+                    return Ok(Zeroizing::new(text.to_owned()));
+                }
+                Err(why) => closed = why,
+            }
+        }
+        Err(closed)
     }
 
     fn decrypt(&self, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, NoKey> {

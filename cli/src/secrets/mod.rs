@@ -4,6 +4,7 @@
 //! for the secrets that a plan brings to nodes, before anything of it is done.
 
 mod keys;
+mod sops;
 mod store;
 
 use std::collections::BTreeMap;
@@ -28,8 +29,8 @@ pub(crate) enum Place {
     Store { path: String, key: String },
     /// In a file that age has encrypted as a whole.
     File { path: String },
-    /// In a file of sops.
-    Sops,
+    /// In a file of sops, at a path of keys.
+    Sops { path: String, key: String },
 }
 
 /// Where a secret is kept, by the text.
@@ -40,7 +41,10 @@ pub(crate) fn place(secret: &berth_lang::Secret) -> Place {
     };
     let path = text("path").unwrap_or_default();
     match (&secret.source, text("key")) {
-        (Value::Case { name, .. }, _) if &**name == "sops" => Place::Sops,
+        (Value::Case { name, .. }, key) if &**name == "sops" => {
+            // What sops encrypts as a whole it keeps so.
+            Place::Sops { path, key: key.unwrap_or_else(|| "data".to_owned()) }
+        }
         (_, Some(key)) => Place::Store { path, key },
         (_, None) => Place::File { path },
     }
@@ -48,9 +52,8 @@ pub(crate) fn place(secret: &berth_lang::Secret) -> Place {
 
 /// The files beside the text that its secrets are kept in.
 pub(crate) fn files(program: &Program) -> impl Iterator<Item = String> {
-    program.secrets.iter().filter_map(|secret| match place(secret) {
-        Place::Store { path, .. } | Place::File { path } => Some(path),
-        Place::Sops => None,
+    program.secrets.iter().map(|secret| match place(secret) {
+        Place::Store { path, .. } | Place::File { path } | Place::Sops { path, .. } => path,
     })
 }
 
@@ -104,15 +107,19 @@ fn read(root: &Path, place: &Place, stores: &mut Stores) -> Result<Sealed, Mista
                 text: format!("{WHOLE}{}", STANDARD.encode(&bytes)).into(),
             })
         }
-        Place::Sops => Err((
-            "this Berth does not read the files of sops".to_owned(),
-            "keep it in a file of Berth's: `age(\"secrets.toml\", key: \"NAME\")`, and `berth secret set NAME`",
-        )),
+        Place::Sops { path, key } => {
+            let bytes = store::bytes(root, path).map_err(|error| (error.to_string(), LOOK))?;
+            let text = String::from_utf8_lossy(&bytes);
+            let edit = "`sops FILE` shows and changes what is in it";
+            sops::find(&text, key).map_err(|why| (format!("{path}: {why}"), edit))
+        }
     }
 }
 
 /// Comes before what age encrypted as a whole.
 const WHOLE: &str = "age ";
+/// Comes before a value of sops, as JSON.
+const SOPS: &str = "sops ";
 /// Comes before what Berth encrypted, with the key of its fingerprint.
 const ENTRY: &str = "berth ";
 

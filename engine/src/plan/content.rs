@@ -15,7 +15,7 @@ use super::body::{PlanBody, Work};
 use super::canon::sha256;
 use super::graph::{Graph, PodTemplate};
 use super::ledger::Head;
-use super::names::ContentDigest;
+use super::names::{ContentDigest, NodeName};
 use super::secret::{self, Sealed};
 
 /// The most bytes of one file.
@@ -176,10 +176,10 @@ pub fn of_plan(body: &PlanBody, graph: &Graph, head: &Head) -> Contents {
     Contents::gather(named, &graph.contents, &head.contents)
 }
 
-/// The pods that a plan or its undo makes.
-pub fn pods_made(body: &PlanBody) -> impl Iterator<Item = &PodSpec> {
+/// The pods that a plan or its undo makes, with their nodes.
+pub fn pods_made(body: &PlanBody) -> impl Iterator<Item = (&NodeName, &PodSpec)> {
     let made = body.steps.iter().filter_map(|step| match &step.work {
-        Work::Act(Action::EnsurePod { pod }) => Some(&**pod),
+        Work::Act(Action::EnsurePod { pod }) => Some((&step.node, &**pod)),
         Work::Act(_)
         | Work::AwaitReady { .. }
         | Work::AwaitDrained { .. }
@@ -187,7 +187,8 @@ pub fn pods_made(body: &PlanBody) -> impl Iterator<Item = &PodSpec> {
         | Work::Fence { .. } => None,
     });
     let moves = body.branches.values().flat_map(|branch| &branch.waves).flat_map(|w| &w.moves);
-    made.chain(moves.filter_map(|one| one.restore.as_ref()).map(|(_, pod)| &**pod))
+    let restored = moves.filter_map(|one| one.restore.as_ref());
+    made.chain(restored.map(|(node, pod)| (node, &**pod)))
 }
 
 #[cfg(test)]

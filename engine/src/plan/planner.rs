@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use self::claim::{claim, ranges};
 use self::stands::{effective, paused};
-use self::unknown::{Fences, give_up, note_nodes};
+use self::unknown::{Fences, give_up, note_nodes, note_secrets};
 use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, PeerList, Reflex, Split};
 use super::after::After;
 use super::body::{Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId};
@@ -275,6 +275,7 @@ impl Planning<'_, '_> {
         }
         self.body.steps = builder.finish();
         self.body.contents = content::of_plan(self.body, self.inputs.graph, self.inputs.head);
+        note_secrets(self.inputs, self.body);
     }
 
     fn seen(&self) -> impl Iterator<Item = (&NodeName, &NodeObservation)> {

@@ -103,7 +103,7 @@ pub fn shown(content: &str) -> String {
 /// The secrets that a plan or its undo brings to nodes, with a name that the text had for each.
 pub fn needed(body: &PlanBody) -> BTreeMap<&ContentDigest, &str> {
     let mut needed = BTreeMap::new();
-    for pod in pods_made(body) {
+    for (_, pod) in pods_made(body) {
         for file in pod.files().filter(|file| !file.sealed.is_empty()) {
             let content = body.contents.get(&file.content).map_or("", |text| &**text);
             for piece in pieces(content) {

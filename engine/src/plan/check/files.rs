@@ -12,7 +12,7 @@ use crate::plan::names::ContentDigest;
 /// Judges what is in a plan's files.
 pub(super) fn files(body: &PlanBody, violations: &mut Vec<Violation>) {
     let mut known: BTreeMap<&ContentDigest, bool> = BTreeMap::new();
-    for pod in pods_made(body) {
+    for (_, pod) in pods_made(body) {
         let lacks = PodSpec::contents(pod).find(|content| {
             !*known.entry(content).or_insert_with(|| body.contents.get(content).is_some())
         });

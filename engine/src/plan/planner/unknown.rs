@@ -1,12 +1,13 @@
 //! What the nodes themselves say against planning on them, and what is made of those that say nothing.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Inputs;
+use crate::plan::action::PodSpec;
 use crate::plan::body::{Blocked, Goal, PlanBody};
-use crate::plan::content::AtRest;
-use crate::plan::graph::{Intake, PodTemplate, Workload};
+use crate::plan::content::{AtRest, pods_made};
+use crate::plan::graph::{Intake, Workload};
 use crate::plan::ledger::NodeAddresses;
 use crate::plan::names::{NodeName, WorkloadName};
 use crate::plan::observation::{NodeView, Observation};
@@ -16,9 +17,6 @@ use crate::plan::world::World;
 
 /// What the nodes themselves say against planning on them.
 pub(super) fn note_nodes(inputs: &Inputs<'_>, told: &Observation, body: &mut PlanBody) {
-    let templates = inputs.graph.workloads.values().map(|workload| &workload.template);
-    let mut files = templates.flat_map(PodTemplate::files);
-    let seals = files.any(|file| file.at_rest == Some(AtRest::Sealed));
     for name in inputs.graph.nodes.keys() {
         match inputs.observation.nodes.get(name) {
             None => body.deferred.push(format!("{name} was not asked")),
@@ -32,17 +30,12 @@ pub(super) fn note_nodes(inputs: &Inputs<'_>, told: &Observation, body: &mut Pla
                 let facts = &seen.facts;
                 let stays =
                     inputs.graph.nodes.get(name).is_some_and(|n| n.intake != Intake::Retired);
-                let missing = facts.missing.iter().map(|m| (m.what.clone(), m.mend.clone()));
-                let mut missing: Vec<_> = missing.collect();
-                if facts.cannot_seal && seals {
-                    let mend = "install systemd 250 or later, or say `at_rest: memory`";
-                    missing.push((
-                        "systemd-creds, to keep secrets sealed".to_owned(),
-                        mend.to_owned(),
-                    ));
-                }
-                if !missing.is_empty() && inputs.goal == Goal::Converge && stays {
-                    body.blocked.push(Blocked::NodeLacks { node: name.clone(), missing });
+                if !facts.missing.is_empty() && inputs.goal == Goal::Converge && stays {
+                    let missing = facts.missing.iter();
+                    body.blocked.push(Blocked::NodeLacks {
+                        node: name.clone(),
+                        missing: missing.map(|m| (m.what.clone(), m.mend.clone())).collect(),
+                    });
                 }
                 let known = body.claims.nodes.get(name);
                 if let Some(known) = known.filter(|known| known.machine_id != facts.machine_id) {
@@ -64,6 +57,22 @@ pub(super) fn note_nodes(inputs: &Inputs<'_>, told: &Observation, body: &mut Pla
             }
         }
     }
+}
+
+/// What is said against a plan that brings secrets to nodes that cannot keep them sealed.
+pub(super) fn note_secrets(inputs: &Inputs<'_>, body: &mut PlanBody) {
+    let lack =
+        |name: &&NodeName| inputs.observation.seen(name).is_some_and(|seen| seen.facts.cannot_seal);
+    let seals = |pod: &PodSpec| pod.files().any(|file| file.at_rest == Some(AtRest::Sealed));
+    let comes = pods_made(body).filter(|(_, pod)| seals(pod)).map(|(node, _)| node);
+    let lacking: BTreeSet<NodeName> = comes.filter(lack).cloned().collect();
+    body.blocked.extend(lacking.into_iter().map(|node| Blocked::NodeLacks {
+        node,
+        missing: vec![(
+            "systemd-creds, to keep secrets sealed".to_owned(),
+            "install systemd 250 or later, or say `at_rest: memory`".to_owned(),
+        )],
+    }));
 }
 
 /// Gives up what may be given up of nodes that do not answer, and says what is known of nodes that nobody
