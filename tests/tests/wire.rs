@@ -51,12 +51,20 @@ fn said(error: &ApplyError) -> String {
     format!("{error}: {error:?}")
 }
 
-/// Applies until there is nothing left to do.
-async fn settle(fleet: &Fleet, graph: &Graph, goal: Goal) -> Result<(), String> {
-    let mut how = Vec::new();
+/// Applies until there is nothing left to do; what was taken back meanwhile.
+async fn settle(
+    fleet: &Fleet,
+    graph: &Graph,
+    goal: Goal,
+) -> Result<BTreeSet<WorkloadName>, String> {
+    let (mut how, mut reverted) = (Vec::new(), BTreeSet::new());
     for _ in 0..5 {
         match turn(fleet, graph, goal).await {
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(reverted),
+            Ok(Some(Applied { outcome: Outcome::Reverted { workloads }, .. })) => {
+                how.push(format!("{workloads:?}"));
+                reverted.extend(workloads.into_keys());
+            }
             // After a destroy there is no ledger that could say that nothing is to be done.
             Ok(Some(applied)) => {
                 how.push(format!("{:?} {:?}", applied.outcome, applied.report.problems))
@@ -317,7 +325,7 @@ async fn mishap_at(chapter: usize, at: u64, mishap: Mishap) -> Option<u64> {
     let script = &story.fleet.script;
     let ended = ran(&story.fleet).into_iter().map(|(job, _)| job).collect();
     script.plan(at, mishap);
-    let reverted = tokio::select! {
+    let mut reverted: BTreeSet<WorkloadName> = tokio::select! {
         biased;
         () = script.killed() => BTreeSet::new(),
         turned = turn(&story.fleet, graph, *goal) => {
@@ -333,8 +341,13 @@ async fn mishap_at(chapter: usize, at: u64, mishap: Mishap) -> Option<u64> {
     let calls = script.calls();
     let struck = script.struck();
     let settled = settle(&story.fleet, graph, *goal).await;
-    let mut wrong = story.wrong(chapter, &reverted);
     let booted = matches!(mishap, Mishap::RebootBefore | Mishap::RebootAfter);
+    // A job that a boot cut short has failed, and is tried no more; then what is after it is held with it, by the engine that
+    // finds that.
+    if let (true, Ok(later)) = (booted, &settled) {
+        reverted.extend(later.iter().cloned());
+    }
+    let mut wrong = story.wrong(chapter, &reverted);
     wrong.extend(ran_again(&story.fleet, booted, &ended));
     wrong.extend(settled.err());
     assert!(wrong.is_empty(), "chapter {chapter}, {mishap:?} at {struck:?}: {wrong:#?}");
