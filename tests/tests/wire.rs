@@ -51,20 +51,23 @@ fn said(error: &ApplyError) -> String {
     format!("{error}: {error:?}")
 }
 
-/// Applies until there is nothing left to do; what was taken back meanwhile.
-async fn settle(
-    fleet: &Fleet,
-    graph: &Graph,
-    goal: Goal,
-) -> Result<BTreeSet<WorkloadName>, String> {
-    let (mut how, mut reverted) = (Vec::new(), BTreeSet::new());
+/// The jobs that the ledger holds, and what is after them.
+async fn held(fleet: &Fleet, graph: &Graph) -> BTreeSet<WorkloadName> {
+    let Ok(seen) = survey(&fleet.host(), graph).await else { return BTreeSet::new() };
+    let pinned = |name: &WorkloadName| seen.ledger.head.pins.contains_key(name);
+    let job = |name: &WorkloadName| graph.workloads.get(name).is_some_and(|it| it.once.is_some());
+    let stays = |(name, it): &(&WorkloadName, &Workload)| {
+        pinned(name) && job(name) || it.after.iter().any(|job| pinned(job))
+    };
+    graph.workloads.iter().filter(stays).map(|(name, _)| name.clone()).collect()
+}
+
+/// Applies until there is nothing left to do.
+async fn settle(fleet: &Fleet, graph: &Graph, goal: Goal) -> Result<(), String> {
+    let mut how = Vec::new();
     for _ in 0..5 {
         match turn(fleet, graph, goal).await {
-            Ok(None) => return Ok(reverted),
-            Ok(Some(Applied { outcome: Outcome::Reverted { workloads }, .. })) => {
-                how.push(format!("{workloads:?}"));
-                reverted.extend(workloads.into_keys());
-            }
+            Ok(None) => return Ok(()),
             // After a destroy there is no ledger that could say that nothing is to be done.
             Ok(Some(applied)) => {
                 how.push(format!("{:?} {:?}", applied.outcome, applied.report.problems))
@@ -342,10 +345,10 @@ async fn mishap_at(chapter: usize, at: u64, mishap: Mishap) -> Option<u64> {
     let struck = script.struck();
     let settled = settle(&story.fleet, graph, *goal).await;
     let booted = matches!(mishap, Mishap::RebootBefore | Mishap::RebootAfter);
-    // A job that a boot cut short has failed, and is tried no more; then what is after it is held with it, by the engine that
-    // finds that.
-    if let (true, Ok(later)) = (booted, &settled) {
-        reverted.extend(later.iter().cloned());
+    // A job that a boot cut short has failed, and is tried no more; then what is after it is held with it, by whichever engine
+    // finds that, and that one may not live to say so.
+    if booted && *goal == Goal::Converge {
+        reverted.extend(held(&story.fleet, graph).await);
     }
     let mut wrong = story.wrong(chapter, &reverted);
     wrong.extend(ran_again(&story.fleet, booted, &ended));
