@@ -57,7 +57,7 @@ async fn held(fleet: &Fleet, graph: &Graph) -> BTreeSet<WorkloadName> {
     let pinned = |name: &WorkloadName| seen.ledger.head.pins.contains_key(name);
     let job = |name: &WorkloadName| graph.workloads.get(name).is_some_and(|it| it.once.is_some());
     let stays = |(name, it): &(&WorkloadName, &Workload)| {
-        pinned(name) && job(name) || it.after.iter().any(|job| pinned(job))
+        pinned(name) && job(name) || it.after.iter().any(&pinned)
     };
     graph.workloads.iter().filter(stays).map(|(name, _)| name.clone()).collect()
 }
