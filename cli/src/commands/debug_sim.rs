@@ -4,28 +4,24 @@
 //! which judges every write. Images get ready in 0.3 s there, unless one is said never to.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use berth_engine::plan::body::Goal;
 use berth_engine::plan::graph::Graph;
 use berth_engine::plan::planner::EVERYTHING;
 use berth_engine::plan::render;
-use berth_engine::plan::secret::Opened;
-use berth_engine::run::apply::{Apply, Planned};
-use berth_engine::run::clock::SimulatedClock;
 use berth_engine::run::event::Event;
-use berth_engine::run::journal::MemoryJournal;
 use berth_engine::run::observe::survey;
 use berth_engine::run::twin::{Behaviour, Fault, Twin};
 
 use super::Ended;
 use super::apply::tell;
+use super::demo::on_twin;
 use super::plan::judged;
 use crate::exit::Exit;
+use crate::paint;
 use crate::project::Project;
 use crate::saved::Saved;
-use crate::{fleet, paint};
 
 /// How many engines, one after the other, have a try.
 const ENGINES: usize = 6;
@@ -130,25 +126,13 @@ async fn turn(twin: &Twin, graph: &Graph, loud: bool) -> Result<bool, Box<dyn st
     if body.is_empty() || !body.blocked.is_empty() {
         return Ok(true);
     }
-    let clock = SimulatedClock::starting_at(fleet::now_ms());
-    let (stop, began) = (AtomicBool::new(false), tokio::time::Instant::now());
+    let began = tokio::time::Instant::now();
     let watch = |event: Event| {
         if loud {
             tell(&event, began.elapsed(), body.steps.len());
         }
     };
-    let secrets = Opened::as_if(&body);
-    let apply = Apply {
-        host: twin,
-        clock: &clock,
-        who: "you@here",
-        secrets: &secrets,
-        watch: &watch,
-        stop: &stop,
-    };
-    let (observation, head) = (&seen.observation, &seen.ledger.head);
-    let planned = Planned { body: &body, graph, observation, head, commit: None };
-    if let Err(error) = apply.apply(planned, &mut MemoryJournal::default()).await {
+    if let Err(error) = on_twin(twin, graph, &seen, &body, &watch).await {
         say!("{} {error}", paint::error("failed"));
     }
     Ok(false)

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-use berth_engine::plan::body::Goal;
+use berth_engine::plan::body::{Goal, PlanBody};
 use berth_engine::plan::drift::drift;
 use berth_engine::plan::graph::Graph;
 use berth_engine::plan::ledger::Outcome;
@@ -15,12 +15,12 @@ use berth_engine::plan::names::{ImageDigest, WorkloadName};
 use berth_engine::plan::planner::{EVERYTHING, Inputs};
 use berth_engine::plan::render;
 use berth_engine::plan::secret::{self, Opened};
-use berth_engine::run::apply::{Apply, ApplyError, Planned};
+use berth_engine::run::apply::{Applied, Apply, ApplyError, Planned};
 use berth_engine::run::clock::SimulatedClock;
-use berth_engine::run::event::Event;
+use berth_engine::run::event::{Event, Watch};
 use berth_engine::run::host::HostError;
 use berth_engine::run::journal::MemoryJournal;
-use berth_engine::run::observe::survey;
+use berth_engine::run::observe::{Survey, survey};
 use berth_engine::run::twin::{Behaviour, Twin};
 use berth_lang::{CompileRequest, Workspace};
 
@@ -162,7 +162,6 @@ async fn turn(twin: &Twin, graph: &Graph, goal: Goal) -> Told {
 }
 
 async fn apply(twin: &Twin, graph: &Graph, goal: Goal, loud: bool) -> Told {
-    let clock = SimulatedClock::starting_at(crate::fleet::now_ms());
     let seen = survey(twin, graph).await?;
     let body = seen
         .plan(graph, "demo", goal, EVERYTHING, 0)
@@ -173,7 +172,6 @@ async fn apply(twin: &Twin, graph: &Graph, goal: Goal, loud: bool) -> Told {
     if body.is_empty() {
         return Ok(());
     }
-    let stop = AtomicBool::new(false);
     let began = tokio::time::Instant::now();
     let watch = |event: Event| {
         let at = format!("{:>7.1}s", began.elapsed().as_secs_f32());
@@ -195,29 +193,30 @@ async fn apply(twin: &Twin, graph: &Graph, goal: Goal, loud: bool) -> Told {
             | Event::Waiting { .. } => {}
         }
     };
-    let secrets = Opened::as_if(&body);
-    let apply = Apply {
-        host: twin,
-        clock: &clock,
-        who: "you@here",
-        secrets: &secrets,
-        watch: &watch,
-        stop: &stop,
-    };
-    let planned = Planned {
-        body: &body,
-        graph,
-        observation: &seen.observation,
-        head: &seen.ledger.head,
-        commit: None,
-    };
-    let applied = apply.apply(planned, &mut MemoryJournal::default()).await?;
+    let applied = on_twin(twin, graph, &seen, &body, &watch).await?;
     match applied.outcome {
         Outcome::Done => say!("{}", paint::good("done")),
         Outcome::Reverted { .. } => say!("{}", paint::error("taken back")),
         Outcome::Partial { problems } => return Err(problems.join("; ").into()),
     }
     Ok(())
+}
+
+/// Applies a plan on nodes that are simulated.
+pub(super) async fn on_twin(
+    twin: &Twin,
+    graph: &Graph,
+    seen: &Survey,
+    body: &PlanBody,
+    watch: &dyn Watch,
+) -> Result<Applied, ApplyError> {
+    let clock = SimulatedClock::starting_at(crate::fleet::now_ms());
+    let (stop, secrets) = (AtomicBool::new(false), Opened::as_if(body));
+    let (who, secrets, stop) = ("you@here", &secrets, &stop);
+    let apply = Apply { host: twin, clock: &clock, who, secrets, watch, stop };
+    let (observation, head) = (&seen.observation, &seen.ledger.head);
+    let planned = Planned { body, graph, observation, head, commit: None };
+    apply.apply(planned, &mut MemoryJournal::default()).await
 }
 
 async fn print_drift(twin: &Twin, graph: &Graph) -> Told {

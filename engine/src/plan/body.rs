@@ -735,6 +735,18 @@ impl PlanBody {
         nodes
     }
 
+    /// The pods that its steps make, with their nodes.
+    pub fn created(&self) -> impl Iterator<Item = (&NodeName, &PodSpec)> {
+        self.steps.iter().filter_map(|step| match &step.work {
+            Work::Act(Action::EnsurePod { pod }) => Some((&step.node, &**pod)),
+            Work::Act(_)
+            | Work::AwaitReady { .. }
+            | Work::AwaitDrained { .. }
+            | Work::Ask(_)
+            | Work::Fence { .. } => None,
+        })
+    }
+
     /// Numbers the first step of an undo: the one after the plan's own.
     pub fn next_step(&self) -> StepId {
         StepId(u32::try_from(self.steps.len()).unwrap_or(u32::MAX))

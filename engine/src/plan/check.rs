@@ -25,6 +25,7 @@ use self::ancestry::Ancestry;
 use self::play::Model;
 use super::action::{Action, Endpoint, PodSpec};
 use super::body::{Placed, PlanBody, Step, Work};
+use super::content::pods_made;
 use super::graph::{Graph, OnUnreachable};
 use super::ledger::Head;
 use super::moved;
@@ -458,17 +459,6 @@ fn order(steps: &[Step], observation: &Observation, violations: &mut Vec<Violati
     }
 }
 
-fn created(body: &PlanBody) -> impl Iterator<Item = (&NodeName, &PodSpec)> {
-    body.steps.iter().filter_map(|step| match &step.work {
-        Work::Act(Action::EnsurePod { pod }) => Some((&step.node, &**pod)),
-        Work::Act(_)
-        | Work::AwaitReady { .. }
-        | Work::AwaitDrained { .. }
-        | Work::Ask(_)
-        | Work::Fence { .. } => None,
-    })
-}
-
 fn generations(
     body: &PlanBody,
     observation: &Observation,
@@ -482,7 +472,7 @@ fn generations(
         let known = highest.entry(pod.replica()).or_default();
         *known = (*known).max(pod.generation);
     }
-    for (_, pod) in created(body) {
+    for (_, pod) in body.created() {
         let known = highest.entry(pod.id.replica()).or_default();
         *known = (*known).max(head.least_generation);
         if pod.id.generation <= *known {
@@ -621,9 +611,7 @@ fn addresses(
     let unseen = head.may_be_there().into_values();
     let unseen = unseen.filter(|placed| observation.seen(&placed.node).is_none());
     used.extend(unseen.map(|placed| placed.ip4));
-    let restored = body.branches.values().flat_map(|b| &b.waves).flat_map(|w| &w.moves);
-    let restored = restored.filter_map(|one| one.restore.as_ref()).map(|(_, pod)| &**pod);
-    for pod in created(body).map(|(_, pod)| pod).chain(restored) {
+    for (_, pod) in pods_made(body) {
         if !used.insert(pod.ip4) {
             let (pod, address) = (pod.id.clone(), pod.ip4);
             violations.push(Violation::AddressInUse { pod, address });

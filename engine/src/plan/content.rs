@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{Action, PodSpec};
-use super::body::{PlanBody, Work};
+use super::action::PodSpec;
+use super::body::PlanBody;
 use super::canon::sha256;
 use super::graph::{Graph, PodTemplate};
 use super::ledger::Head;
@@ -178,17 +178,9 @@ pub fn of_plan(body: &PlanBody, graph: &Graph, head: &Head) -> Contents {
 
 /// The pods that a plan or its undo makes, with their nodes.
 pub fn pods_made(body: &PlanBody) -> impl Iterator<Item = (&NodeName, &PodSpec)> {
-    let made = body.steps.iter().filter_map(|step| match &step.work {
-        Work::Act(Action::EnsurePod { pod }) => Some((&step.node, &**pod)),
-        Work::Act(_)
-        | Work::AwaitReady { .. }
-        | Work::AwaitDrained { .. }
-        | Work::Ask(_)
-        | Work::Fence { .. } => None,
-    });
     let moves = body.branches.values().flat_map(|branch| &branch.waves).flat_map(|w| &w.moves);
     let restored = moves.filter_map(|one| one.restore.as_ref());
-    made.chain(restored.map(|(node, pod)| (node, &**pod)))
+    body.created().chain(restored.map(|(node, pod)| (node, &**pod)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! It reads the ledger's head by itself: each override against each pod that the plan makes.
 
-use super::{Violation, created};
+use super::Violation;
 use crate::plan::body::{Goal, PlanBody};
 use crate::plan::canon::template_digest;
 use crate::plan::graph::{Graph, Intake};
@@ -31,7 +31,7 @@ pub(super) fn overrides(
                 node,
                 intake: Intake::Cordoned | Intake::Drained | Intake::Retired,
             } => {
-                for (_, pod) in created(body).filter(|(on, _)| *on == node) {
+                for (_, pod) in body.created().filter(|(on, _)| *on == node) {
                     let (pod, node) = (pod.id.clone(), node.clone());
                     violations.push(Violation::Closed { pod, node });
                 }
@@ -45,7 +45,7 @@ pub(super) fn overrides(
                     Some(Some(_)) | None => Some(reached),
                 };
                 let digest = stands.map(|stands| template_digest(&stands.template));
-                for (_, pod) in created(body).filter(|(_, pod)| &pod.workload == workload) {
+                for (_, pod) in body.created().filter(|(_, pod)| &pod.workload == workload) {
                     if Some(&pod.digest) != digest.as_ref() {
                         let (pod, workload) = (pod.id.clone(), workload.clone());
                         violations.push(Violation::Unpaused { pod, workload });
@@ -61,7 +61,7 @@ pub(super) fn overrides(
                     None if *replicas > 0 => text.replicas,
                     Some(_) | None => 0,
                 };
-                for (_, pod) in created(body).filter(|(_, pod)| &pod.workload == workload) {
+                for (_, pod) in body.created().filter(|(_, pod)| &pod.workload == workload) {
                     if pod.id.ordinal >= most {
                         let (pod, workload) = (pod.id.clone(), workload.clone());
                         violations.push(Violation::Unscaled { pod, workload });

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Violation;
 use super::ancestry::Ancestry;
-use super::{Violation, created};
 use crate::plan::action::{Action, PodSpec};
 use crate::plan::body::{Goal, PlanBody, Step, Work};
 use crate::plan::canon::template_digest;
@@ -149,7 +149,7 @@ pub(super) fn volumes(
 /// What new pods mount is what their workloads' text says.
 fn as_the_text_says(body: &PlanBody, graph: &Graph, violations: &mut Vec<Violation>) {
     let mut digests: BTreeMap<&WorkloadName, SpecDigest> = BTreeMap::new();
-    for (node, pod) in created(body) {
+    for (node, pod) in body.created() {
         let Some(workload) = graph.workloads.get(&pod.workload) else { continue };
         let mounts = &workload.template.mounts;
         if mounts.is_empty() && pod.mounts.is_empty() {
