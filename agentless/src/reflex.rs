@@ -1,6 +1,6 @@
 //! Reflexes: what acts on a node without an engine, as a few units over readable sh.
 //!
-//! The texts are `agentless/src/node/{wiring,boot,rotate,live,prune,backoff}.sh`; this module puts them into units.
+//! The texts are `agentless/src/node/{wiring,boot,rotate,live,prune,backoff,cron}.sh`; this module puts them into units.
 //! The boot reflex runs the same wiring functions as the engine's session does.
 
 use berth_engine::plan::action::Reflex;
@@ -14,6 +14,7 @@ const ROTATE: &str = include_str!("node/rotate.sh");
 const LIVE: &str = include_str!("node/live.sh");
 const PRUNE: &str = include_str!("node/prune.sh");
 const BACKOFF: &str = include_str!("node/backoff.sh");
+const CRON: &str = include_str!("node/cron.sh");
 
 const NET_UNIT: &str = "[Unit]
 Description=Berth: network and namespaces of pods
@@ -76,6 +77,18 @@ AccuracySec=20s
 WantedBy=timers.target
 ";
 
+const CRON_UNIT: &str = "[Unit]
+Description=Berth: runs %i
+After=containerd.service berth-net.service
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+ExecStart=/bin/bash /etc/berth/reflexes/cron/cron.sh %i
+LogLevelMax=notice
+TimeoutStopSec=5
+";
+
 /// Every file of a reflex: a path, or a name within the reflex's own folder, and its text.
 fn files(reflex: Reflex) -> Vec<(String, String)> {
     let unit = |name: &str| format!("/etc/systemd/system/{name}");
@@ -99,6 +112,10 @@ fn files(reflex: Reflex) -> Vec<(String, String)> {
             let about = "leads endpoints past servers that do not answer";
             looks(reflex, PRUNE, about, (2, "200ms"), "")
         }
+        Reflex::Cron => vec![
+            ("cron.sh".to_owned(), CRON.to_owned()),
+            (unit("berth-cron@.service"), CRON_UNIT.to_owned()),
+        ],
         Reflex::Backoff => {
             let about = "has what ends time and again started ever less often";
             looks(reflex, BACKOFF, about, (2, "200ms"), "")

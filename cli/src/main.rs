@@ -125,6 +125,8 @@ enum Command {
     Reflexes(commands::reflexes::Args),
     /// Show what replicas said; -f goes on with what comes
     Logs(commands::logs::Args),
+    /// Run a cron now, whatever its schedule says: berth run nightly --wait
+    Run(commands::run_cron::Args),
     /// Run a command in a replica: berth exec web[1] -- sh
     Exec(commands::exec::Args),
     /// Show everything of one replica, down to its process
@@ -234,6 +236,7 @@ fn main() -> ExitCode {
         Command::Ps(args) => commands::ps::run(&global, &args),
         Command::Reflexes(args) => commands::reflexes::run(&global, &args),
         Command::Logs(args) => commands::logs::run(&global, &args),
+        Command::Run(args) => commands::run_cron::run(&global, &args),
         Command::Exec(args) => commands::exec::run(&global, &args),
         Command::Inspect(args) => commands::inspect::run(&global, &args),
         Command::PortForward(args) => commands::port_forward::run(&global, &args),

@@ -205,7 +205,7 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
     let mut vault = secret::as_if(&program);
     vault.extend(secrets::vault(&root, &program, &mut diagnostics));
     let graph = match lower::lower(&program, environment, &digests, &vault) {
-        Ok(graph) => Some(graph),
+        Ok(graph) => Some(Graph { revoked: secrets::revoked(&root, &program), ..graph }),
         Err(more) => {
             diagnostics.extend(more);
             // Instances of one declaration have its mistake in common.
@@ -222,9 +222,10 @@ pub(crate) fn examine(global: &Global, pins: Pins) -> Result<Examined, ProjectEr
         pinning.new.packages.iter().map(|(folder, pin)| (&**folder, &*pin.digest)).collect();
     let secrets: BTreeMap<&str, &str> =
         vault.iter().map(|(name, sealed)| (&**name, &*sealed.fingerprint)).collect();
+    let revoked = graph.as_ref().map(|graph| &graph.revoked);
     let digest = digest_of(
-        "berth-program/3",
-        &(&program.digest()[..], environment, images, packages, secrets),
+        "berth-program/4",
+        &(&program.digest()[..], environment, images, packages, secrets, revoked),
     );
     let (signed, fan_out) = (lower::signed(&program), lower::fan_out(&program));
     let etcd = lower::etcd(&program);

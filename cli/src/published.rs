@@ -416,6 +416,7 @@ pub(crate) mod tests {
             json!({ "blocked": "moved", "resource": "service/web", "from": "service/www" }),
             json!({ "blocked": "name_taken", "volume": "data", "by": "old" }),
             json!({ "blocked": "volume_elsewhere", "volume": "data", "is": "n1", "wants": "n2" }),
+            json!({ "blocked": "revoked", "resource": "service/web", "secret": "db" }),
         ];
         let read = |reason| serde_json::from_value(reason).expect("a reason");
         body.blocked = reasons.into_iter().map(read).collect();
@@ -435,8 +436,9 @@ pub(crate) mod tests {
             Blocked::Moved { .. } => 11,
             Blocked::NameTaken { .. } => 12,
             Blocked::VolumeElsewhere { .. } => 13,
+            Blocked::Revoked { .. } => 14,
         };
-        assert!(body.blocked.iter().map(number).eq(0..14));
+        assert!(body.blocked.iter().map(number).eq(0..15));
         fits(&body, &seen.observation);
     }
 

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use berth_engine::plan::change;
 use berth_engine::plan::graph::Graph;
 use berth_engine::plan::names::{NodeName, PodId, WorkloadName};
-use berth_engine::plan::observation::{NodeObservation, NodeView, Observation, PodSeen, PodStatus};
+use berth_engine::plan::observation::{
+    NodeObservation, NodeView, Observation, PodSeen, PodStatus, Run, RunEnd,
+};
+
+use crate::paint;
 
 /// A pod on a node.
 #[derive(Clone, Debug)]
@@ -28,6 +33,30 @@ impl Replica {
     pub(crate) fn runs(&self) -> bool {
         matches!(self.status, Some(PodStatus::Running { .. }))
     }
+}
+
+/// When a cron's container is started next, and how it ended last, in words; and whether that was well.
+pub(crate) fn between_runs(next_at_ms: u64, last: Option<&Run>) -> (String, bool) {
+    let now = crate::fleet::now_ms();
+    let next = match next_at_ms {
+        0 => String::new(),
+        next => format!("next in {}", paint::duration(next.saturating_sub(now))),
+    };
+    let Some(Run { began_at_ms, ended_at_ms, end }) = last else {
+        let words = if next.is_empty() { "waits".to_owned() } else { next };
+        return (words, true);
+    };
+    let took = paint::duration(ended_at_ms.saturating_sub(*began_at_ms));
+    let (how, well) = match end {
+        RunEnd::Code(0) => (format!("ended well after {took}"), true),
+        RunEnd::Code(code) => (format!("failed ({code}) after {took}"), false),
+        RunEnd::TimedOut => (format!("took too long, {took}"), false),
+        RunEnd::NotStarted => ("could not be started".to_owned(), false),
+        RunEnd::CutShort => ("was cut short".to_owned(), false),
+    };
+    let ago = paint::duration(now.saturating_sub(*began_at_ms));
+    let next = if next.is_empty() { next } else { format!("{next}, ") };
+    (format!("{next}last {ago} ago {how}"), well)
 }
 
 /// What was asked for.
@@ -149,10 +178,9 @@ pub(crate) fn tell_unknown(observation: &Observation) -> bool {
     unknown.is_empty()
 }
 
-/// A workload's name without its kind: what `service/web` and `job/migrate` name.
+/// A workload's name without its kind: what `service/web`, `job/migrate` and `cron/nightly` name.
 pub(crate) fn bare(named: &str) -> &str {
-    let kinds = ["service/", "job/"].into_iter();
-    kinds.filter_map(|kind| named.strip_prefix(kind)).next().unwrap_or(named)
+    change::name_of(named).unwrap_or(named)
 }
 
 /// Understands what was asked for. A service may be in the text or on a node only.

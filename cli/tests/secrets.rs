@@ -161,3 +161,21 @@ fn nothing_outside_the_project_is_read() {
     write(folder, "shop.berth", &TEXT.replace("secrets.toml", "/dev/zero"));
     not(folder, "ana", &["check"], "is not in the project's folder");
 }
+
+#[test]
+fn what_has_leaked_is_revoked() {
+    let (folder, kept) = project();
+    let folder = folder.path();
+    let print = line(&kept, "fingerprint").split('"').nth(1).expect("a fingerprint");
+    let said = berth(folder, "ana", &["secret", "set", "db", "--revoke"], b"hush");
+    assert!(said.code == 1 && said.error.contains("say another"), "{}", said.error);
+    assert_eq!(read(folder), kept);
+    well(folder, &["secret", "set", "db", "--revoke"], "hush two");
+    let kept = read(folder);
+    assert!(kept.contains(&format!("revoked = [\"{print}\"]")), "{kept}");
+    well(folder, &["secret", "set", "db"], "hush");
+    assert!(!read(folder).contains(&format!("fingerprint = \"{print}\"")), "{kept}");
+    well(folder, &["secret", "rm", "db", "--revoke"], "");
+    let kept = read(folder);
+    assert!(kept.contains(print) && !kept.contains("fingerprint"), "{kept}");
+}

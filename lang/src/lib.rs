@@ -54,6 +54,7 @@ pub use explain::{CODES, explain};
 pub use fmt::{Formatted, format};
 pub use mend::{Mended, mend};
 pub use nearest::nearest;
+pub use notation::cron_fields;
 pub use packages::{NeededPackage, OwnPackage, library};
 pub use program::{CompileRequest, Compiled, Program, Resource, ResourceKind, Secret, Waived};
 pub use session::{GraphDelta, Session, Step};

@@ -60,13 +60,16 @@ pub enum ResourceKind {
     Service,
     /// A container that runs to its end, once.
     Job,
+    /// A container that runs to its end, time and again.
+    Cron,
     /// Data that outlives the containers that use it.
     Volume,
 }
 
 impl ResourceKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Project, Self::Node, Self::Service, Self::Job, Self::Volume];
+    pub const ALL: [Self; 6] =
+        [Self::Project, Self::Node, Self::Service, Self::Job, Self::Cron, Self::Volume];
 
     /// The word that declares it.
     pub fn keyword(self) -> &'static str {
@@ -75,6 +78,7 @@ impl ResourceKind {
             Self::Node => "node",
             Self::Service => "service",
             Self::Job => "job",
+            Self::Cron => "cron",
             Self::Volume => "volume",
         }
     }
@@ -86,6 +90,7 @@ impl ResourceKind {
             Self::Node => "Node",
             Self::Service => "Service",
             Self::Job => "Job",
+            Self::Cron => "CronJob",
             Self::Volume => "Volume",
         }
     }

@@ -27,7 +27,7 @@ use berth_engine::run::twin::{Behaviour, Fault, Twin};
 
 use self::texts::{
     Lineages, after_jobs, has_jobs, is_fenced, is_renamed, is_replaced, is_switched_off, renamed,
-    retiring, waits, with_jobs,
+    retiring, waits, with_cron, with_jobs,
 };
 pub use self::texts::{canary, shop_by, text};
 use crate::drive::{agreed, apply, apply_by, plan, tell, turn};
@@ -130,7 +130,7 @@ pub struct Ended {
 pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
     let mut dice = Dice(seed);
     let mut graph = waits(seed, retiring(&mut dice));
-    graph = with_jobs(seed, graph, &dice);
+    graph = with_cron(seed, with_jobs(seed, graph, &dice), &dice);
     let twin = world(&graph);
     if is_replaced(seed) {
         ["web", "api", "www"]
@@ -153,7 +153,7 @@ pub async fn history(seed: u64, bug: Option<Bug>) -> Result<Ended, String> {
             0 | 1 => {
                 let next =
                     waits(seed, Graph { keeper: graph.keeper.clone(), ..retiring(&mut dice) });
-                let next = with_jobs(seed, next, &dice);
+                let next = with_cron(seed, with_jobs(seed, next, &dice), &dice);
                 graph = if is_renamed(seed) {
                     lineages.renamed(&twin, &graph, renamed(&graph, next, &dice))
                 } else {
@@ -452,6 +452,9 @@ async fn find_ledger(twin: &Twin, graph: &Graph, is_gone: bool) -> Result<(), St
 /// If it never is.
 pub async fn settle(twin: &Twin, graph: &Graph, bug: Option<Bug>) -> Result<usize, String> {
     for turns in 0..6 {
+        // What runs just now is left to its end.
+        let left = twin.world().rest_of_runs();
+        tokio::time::sleep(left).await;
         let engine = Engine::new(twin.another_engine(), bug);
         let body = attempt(&engine, graph).await;
         twin.world().plan_floors(BTreeMap::new());
@@ -607,7 +610,7 @@ async fn take_turn(
     Some(body)
 }
 
-/// Tells the world which jobs are done, by the ledger, and what is after those that are not.
+/// Tells the world which jobs are done, by the ledger, what is after those that are not, and which crons there are.
 fn tell_jobs(twin: &Twin, graph: &Graph, head: &Head) {
     let jobs = head.reached.iter().filter(|(_, reached)| reached.once.is_some());
     let done = jobs.map(|(name, reached)| {
@@ -615,6 +618,8 @@ fn tell_jobs(twin: &Twin, graph: &Graph, head: &Head) {
     });
     twin.world().set_done(done.collect());
     twin.world().set_after(after_jobs(graph, head));
+    let crons = graph.workloads.iter().filter(|(_, text)| text.template.cron.is_some());
+    twin.world().set_crons(crons.map(|(name, _)| name.clone()).collect());
 }
 
 /// Whether a workload of the text stands back for a job that is not done.

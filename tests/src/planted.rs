@@ -146,6 +146,8 @@ bugs! {
     JobsAreStartedBlindly,
     /// A job that has failed passes for done.
     FailedJobsAreDone,
+    /// A cron that runs passes for one that does not.
+    RunsAreOverlooked,
 }
 
 /// An engine's view of a world, with a bug in it or without.
@@ -468,6 +470,12 @@ impl Host for Engine {
                 Some(Bug::EndsAreOverlooked) if *exit_code == 0 => *exit_code = 1,
                 Some(Bug::FailedJobsAreDone) => *exit_code = 0,
                 _ => {}
+            }
+        }
+        if self.has(Bug::RunsAreOverlooked) {
+            for (id, _) in seen.spec.pods.iter().filter(|(_, pod)| pod.cron) {
+                let waiting = PodStatus::Waiting { next_at_ms: 0, last: None };
+                seen.status.pods.insert(id.clone(), waiting);
             }
         }
         if self.has(Bug::StoppedIsRunning) {

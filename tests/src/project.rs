@@ -7,10 +7,11 @@ use berth_engine::plan::companion::{Companion, Role};
 use berth_engine::plan::content::{AtRest, Contents, File, SECRET_MODE};
 use berth_engine::plan::graph::{
     Fill, Graph, Intake, Limits, Moved, Node, OnFail, OnUnreachable, Once, Overcommit, Placement,
-    PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Strategy, Workload,
+    PodTemplate, Pools, Port, Probe, ProbeKind, Rollout, Scale, Strategy, Workload,
 };
 use berth_engine::plan::names::{ContentDigest, ImageDigest, NodeName, Tenant, WorkloadName};
 use berth_engine::plan::observation::Requests;
+use berth_engine::plan::schedule::Cron;
 use berth_engine::plan::secret::{self, Sealed, Vault};
 use berth_engine::run::twin::Twin;
 use berth_lang::SecretPart;
@@ -58,6 +59,7 @@ pub fn fleet(nodes: u32) -> Graph {
         fill: Fill::Even,
         moved: Moved::default(),
         contents: Contents::default(),
+        revoked: BTreeSet::new(),
     }
 }
 
@@ -99,6 +101,7 @@ pub fn web(image: ImageDigest, replicas: u32, strategy: Strategy) -> Workload {
             companions: Vec::new(),
             liveness: None,
             ends: false,
+            cron: None,
             grace_ms: 10_000,
         },
         replicas,
@@ -141,6 +144,21 @@ pub fn job(image: ImageDigest, completions: u32, retries: u32) -> Workload {
     job.rollout.deadline_ms = 60_000;
     job.once = Some(Once { retries, parallel: completions });
     job
+}
+
+/// A cron, every minute.
+pub fn cron(image: ImageDigest) -> Workload {
+    let mut cron = web(image, 1, Strategy::Recreate);
+    (cron.ports, cron.health) = (Vec::new(), None);
+    cron.scale = Some(Scale { min: 0, max: 1 });
+    cron.template.cron = Some(Box::new(Cron {
+        schedule: "* * * * *".to_owned(),
+        zone: "UTC".to_owned(),
+        retries: 1,
+        timeout_ms: 30_000,
+        catch_up: false,
+    }));
+    cron
 }
 
 /// A rolling update, one at a time, nothing missing.

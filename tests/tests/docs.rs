@@ -24,6 +24,7 @@ fn examples_compile() {
     assert_eq!(workloads("rollouts.md"), 1);
     assert_eq!(workloads("containers.md"), 6);
     assert_eq!(workloads("jobs.md"), 2);
+    assert_eq!(workloads("crons.md"), 2);
 }
 
 /// Counts the services of a page's examples. A page that shows no fleet has a node all the same.

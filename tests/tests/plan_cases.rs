@@ -3,7 +3,8 @@
 //!
 //! ` ```berth web.berth ` sets a file. ` ```world ` does something to the nodes, a line each
 //! (`never-ready images/web`, `fails-checks images/web`, `falls-over images/web 5000` in milliseconds, `metric 0.2`, `stop web-0.g1`, `cut n3`, `heal n3`, `pressure n1 high`, `listen n1 80/tcp`,
-//! `tenant n2 berth.other.default 80/tcp`, `network n1 berth.other.default 10.88.3.0/24`, `gone n1 berth.other.default`, `taken 10.99.0.1`, `disk n1 40` in GiB, `lose data-0 n1`, `copy data n1 n2`). ` ```plan ` is the
+//! `tenant n2 berth.other.default 80/tcp`, `network n1 berth.other.default 10.88.3.0/24`, `gone n1 berth.other.default`, `taken 10.99.0.1`, `disk n1 40` in GiB, `lose data-0 n1`, `copy data n1 n2`,
+//! `crons run`, `crons rest`). ` ```plan ` is the
 //! plan's text, ` ```markdown ` the same for a comment; ` ```why web[1] n2 `, ` ```capacity `, both also with `--json`, and ` ```what-if --without n1 ` are what those
 //! commands say; ` ```what-if --without n1 --json /blocked ` is a part of that plan's JSON, by its pointer (the whole
 //! of it would be pages), read back as a plan first; ` ```graph ` the picture of the text and the plan; ` ```drift ` is what drift finds; ` ```apply ` applies it and lists the steps done, in order, and the outcome;
@@ -295,6 +296,8 @@ impl Stage {
                 let gib: u64 = gib.parse().expect("GiB");
                 world.set_disk(&NodeName::new(node), gib << 30);
             }
+            ["crons", "run"] => world.run_crons(true),
+            ["crons", "rest"] => world.run_crons(false),
             ["heal", node] => world.set_cut(&NodeName::new(node), false),
             _ => panic!("the world does not know `{line}`"),
         }
@@ -315,6 +318,7 @@ fn run(case: &mut [Part]) -> Vec<String> {
     simulate(async {
         let mut stage =
             Stage { workspace: Workspace::new(), twin: Twin::new(), nodes: Default::default() };
+        stage.twin.world().run_crons(false);
         let mut wrong = Vec::new();
         for part in case {
             let Part::Fence(fence) = part else { continue };

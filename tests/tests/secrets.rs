@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use berth_engine::plan::body::{Blocked, Goal, PlanBody};
+use berth_engine::plan::check::{Violation, check};
 use berth_engine::plan::content::AtRest;
 use berth_engine::plan::graph::Graph;
 use berth_engine::plan::names::{ContentDigest, WorkloadName};
 use berth_engine::plan::observation::NodeView;
 use berth_engine::plan::planner::EVERYTHING;
+use berth_engine::plan::render;
 use berth_engine::plan::secret;
 use berth_engine::run::observe::survey;
 use berth_tests::drive::{simulate, turn};
@@ -15,9 +17,13 @@ use berth_tests::project::{ROLLING, fleet, image, node, secret_file, web, with, 
 
 /// A service with a secret.
 fn shop(at_rest: AtRest) -> Graph {
+    shop_with(at_rest, "3f2a91cc")
+}
+
+fn shop_with(at_rest: AtRest, fingerprint: &str) -> Graph {
     let mut workload = web(image('a'), 2, ROLLING);
     let mut graph = fleet(3);
-    let file = secret_file(&mut graph.contents, at_rest, "3f2a91cc");
+    let file = secret_file(&mut graph.contents, at_rest, fingerprint);
     workload.template.files.insert("/run/secrets/db".to_owned(), file);
     with(graph, "web", workload)
 }
@@ -72,4 +78,54 @@ fn a_node_that_cannot_seal_is_said_before_anything_is_done() {
     };
     assert_eq!(*lacks, node(2));
     assert!(missing[0].1.contains("at_rest: memory"), "{missing:?}");
+}
+
+#[test]
+fn what_was_revoked_comes_back_by_no_later_text() {
+    simulate(async {
+        let leaked = shop_with(AtRest::Memory, "3f2a91cc");
+        let rotated = Graph {
+            revoked: ["3f2a91cc".to_owned()].into(),
+            ..shop_with(AtRest::Memory, "9c1be07d")
+        };
+        let twin = world(&leaked);
+        turn(&twin, &leaked, Goal::Converge).await;
+        let plan = async |graph: &Graph| {
+            let seen = survey(&twin, graph).await.expect("a survey");
+            let body = seen.plan(graph, "program", Goal::Converge, EVERYTHING, 0).expect("a plan");
+            (render::text(&body, &seen.observation), body)
+        };
+        // Its own undo would bring it back, so there is none.
+        let (text, body) = plan(&rotated).await;
+        assert_eq!(body.revoked, rotated.revoked);
+        assert!(body.branches.values().all(|branch| !branch.undo), "{text}");
+        assert!(
+            text.contains("nothing goes back if it fails") && text.contains("REVOKED"),
+            "{text}"
+        );
+        turn(&twin, &rotated, Goal::Converge).await;
+        let (text, body) = plan(&rotated).await;
+        assert!(body.is_empty(), "{text}");
+        // The reverted text knows nothing of it, and the ledger does.
+        let (text, body) = plan(&leaked).await;
+        let back = Blocked::Revoked { resource: "service/web".to_owned(), secret: "db".to_owned() };
+        assert_eq!(body.blocked, [back], "{text}");
+        assert!(
+            text.contains("! service/web  BLOCKED: it would get what the secret db held before")
+        );
+    });
+}
+
+#[test]
+fn a_plan_that_brings_it_back_all_the_same_is_turned_down() {
+    simulate(async {
+        let graph = shop_with(AtRest::Memory, "3f2a91cc");
+        let twin = world(&graph);
+        let seen = survey(&twin, &graph).await.expect("a survey");
+        let body = seen.plan(&graph, "program", Goal::Converge, EVERYTHING, 0).expect("a plan");
+        let revoked = Graph { revoked: ["3f2a91cc".to_owned()].into(), ..graph };
+        let found = check(&body, &revoked, &seen.observation, &seen.ledger.head);
+        assert!(found.iter().any(|one| matches!(one, Violation::Revived { .. })), "{found:?}");
+        assert!(found.contains(&Violation::Unsaid), "{found:?}");
+    });
 }

@@ -16,7 +16,7 @@ use berth_engine::run::apply::{Applied, ApplyError};
 use berth_engine::run::observe::survey;
 use berth_tests::drive::{agreed, apply_by, tell};
 use berth_tests::fake::{Behaviour, Cut, FastClock, Fleet, Mishap, State};
-use berth_tests::project::{ROLLING, fleet, job, secret_file, sidecar, web, with};
+use berth_tests::project::{ROLLING, cron, fleet, job, secret_file, sidecar, web, with};
 
 /// Runs a future on a runtime of its own, with real time.
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -102,7 +102,9 @@ fn wrong(fleet: &Fleet, graph: &Graph) -> Vec<String> {
             let files = &state.files.tenants[&space].pods;
             // A node that boots forgets how a job has ended.
             let is_job = container.labels.contains_key("berth.dev/ends");
-            let runs = here.tasks.contains_key(&container.id) || is_job;
+            let timers = &state.files.tenants[&space].timers;
+            let is_cron = timers.contains(&container.id);
+            let runs = here.tasks.contains_key(&container.id) || is_job || is_cron;
             if !runs || !wired || !files.contains(&container.id) {
                 wrong.push(format!("{name}: {} is half there", container.id));
             }
@@ -136,7 +138,8 @@ fn wrong(fleet: &Fleet, graph: &Graph) -> Vec<String> {
             .filter(|what| here.snapshots.contains_key(*what))
             .count();
         let forgotten = here.containers.values().filter(|one| {
-            one.labels.contains_key("berth.dev/ends") && !here.tasks.contains_key(&one.id)
+            let has = |label| one.labels.contains_key(label);
+            (has("berth.dev/ends") || has("berth.dev/cron")) && !here.tasks.contains_key(&one.id)
         });
         let tasks = here.tasks.len() + forgotten.count();
         if tasks != here.containers.len() || layers > here.containers.len() + leased {
@@ -238,7 +241,10 @@ fn shop(
     migrate.template.grace_ms = 200;
     migrate.template.source =
         berth_engine::plan::action::ImageSource::Layout("images/done".to_owned());
-    with(with(graph, "web", workload), "migrate", migrate)
+    let mut nightly = cron(done.clone());
+    nightly.template.env.insert("RELEASE".to_owned(), name.to_owned());
+    nightly.template.source.clone_from(&migrate.template.source);
+    with(with(with(graph, "web", workload), "migrate", migrate), "nightly", nightly)
 }
 
 /// How many texts there are.
@@ -291,14 +297,24 @@ impl Story {
                 let before =
                     self.texts[..chapter].last().map(|(before, _)| before.workloads.clone());
                 // What a job has done it has done.
-                expected.workloads.retain(|name, it| it.once.is_some() && !reverted.contains(name));
+                let is_service =
+                    |name| graph.workloads.get(name).is_some_and(|it| it.kind() == "service");
+                let service = reverted.iter().any(is_service);
+                expected.workloads.retain(|name, _| !reverted.contains(name));
                 let before = before.unwrap_or_default();
                 self.texts[..chapter]
                     .iter()
                     .for_each(|(b, _)| expected.contents.extend(&b.contents));
-                expected.workloads.extend(before.into_iter().filter(|(_, it)| it.once.is_none()));
-                for workload in expected.workloads.values_mut().filter(|w| w.once.is_none()) {
-                    workload.replicas = 4;
+                let back = before.into_iter().filter(|(name, it)| match it.kind() {
+                    "cron" => reverted.contains(name),
+                    kind => kind == "service" && service,
+                });
+                expected.workloads.extend(back);
+                let mut services = graph.workloads.values().filter(|it| it.kind() == "service");
+                let count = services.next().map(|service| service.replicas);
+                let services = expected.workloads.values_mut();
+                for workload in services.filter(|w| w.kind() == "service") {
+                    workload.replicas = count.unwrap_or(0);
                 }
             }
             return wrong(&self.fleet, &expected);
@@ -420,7 +436,7 @@ fn tenants_share_a_fleet() {
             pods.extend(state.files.claims.iter().map(|(ip, by)| (by.clone(), ip.clone())));
         }
         let addresses: BTreeSet<&String> = pods.iter().map(|(_, ip)| ip).collect();
-        assert_eq!((pods.len(), addresses.len()), (14, 14), "{pods:?}");
+        assert_eq!((pods.len(), addresses.len()), (17, 17), "{pods:?}");
         // Who set the fleet up leaves; another one takes it over, and nothing of anybody's is touched.
         settle(fleet, &shop, Goal::Destroy).await.expect("destroyed");
         settle(fleet, &stage, Goal::Converge).await.expect("settled");

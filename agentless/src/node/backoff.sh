@@ -71,7 +71,8 @@ look() {
 
 now=$EPOCHSECONDS
 for folder in /etc/berth/tenants/*/pods/*/; do
-  [ -f "${folder}pod" ] || continue
+  # What a timer runs, nothing else starts.
+  [ -f "${folder}pod" ] && [ ! -f "${folder}cron" ] || continue
   namespace=${folder%/pods/*} namespace=${namespace##*/} pod=${folder%/} pod=${pod##*/}
   container=$pod
   look "${folder}restarts"

@@ -51,8 +51,10 @@ observe() {
     key="/run/berth/secrets/$1/$name"
     [ ! -f "$file/secrets" ] || while read -r value _; do [ -e "$key/$value" ] || spoilt="$spoilt $key/"; done <"$file/secrets"
     fields=${spoilt#*"$file/files/"}
+    [ ! -f "$file/runs" ] || { while read -r line; do value=$line; done <"$file/runs"; printf 'run %s %s\n' "$name" "$value"; }
     if [ -e "/run/netns/$1-$name" ] && [ "${fields#*"$key/"}" = "$spoilt" ]; then printf 'wired %s\n' "$name"; else printf 'unwired %s\n' "$name"; fi
   done
+  compgen -G "/etc/berth/tenants/$1/pods/*/cron" >/dev/null && timers "$1"
   for file in /var/lib/berth/volumes/*/*/note.json; do
     [ -r "$file" ] && IFS= read -r line <"$file" || continue
     name=${file#/var/lib/berth/volumes/}
@@ -61,6 +63,27 @@ observe() {
   done
   stat -c 'started %.3Y %n' /run/containerd/io.containerd.runtime.v2.task/"$1"/*/init.pid 2>/dev/null
   printf 'end\n'
+}
+
+# timers NAMESPACE: which pods their node runs when it is time, when that is next, in seconds since 1970, and which are being run.
+timers() {
+  local key value id='' state='' next=''
+  { TZ=UTC systemctl show -p Id -p ActiveState -p NextElapseUSecRealtime "berth-cron@$1:*.timer" "berth-cron@$1:*.service" 2>/dev/null; echo; } |
+    while IFS='=' read -r key value; do
+      case $key in
+        Id) id=$value ;;
+        ActiveState) state=$value ;;
+        NextElapseUSecRealtime) next=$value ;;
+        '')
+          value=${id#*:}
+          case $id/$state in
+            *.timer/active) printf 'timer %s %s\n' "${value%.timer}" "$(date -u -d "${next:-@0}" +%s 2>/dev/null || echo 0)" ;;
+            *.service/activ*) printf 'busy %s\n' "${value%.service}" ;;
+          esac
+          id='' state='' next=''
+          ;;
+      esac
+    done
 }
 
 # ledger_mark NAMESPACE: what is remembered of the ledger, as `observe` says it.

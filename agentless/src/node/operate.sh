@@ -179,3 +179,11 @@ visit_down() {
   rmdir /run/berth/debug /run/berth/debug.runc 2>/dev/null
   return 0
 }
+
+# cron_run NAMESPACE ID: starts a cron's container now, as its timer would; 84 if it runs just now.
+cron_run() {
+  local unit=berth-cron@$1:$2
+  cron_on "$1" "$2" || { printf 'its node has no timer for it'; return 1; }
+  case $(systemctl is-active "$unit.service") in active | activating) return 84 ;; esac
+  systemctl start --no-block "$unit.service"
+}

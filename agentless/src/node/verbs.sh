@@ -186,6 +186,7 @@ pod_down() {
     rm -f "/etc/berth/tenants/$1/pods/$2/ports"
     ports_set || return
   fi
+  cron_down "$1" "$2" || return
   pod_unwire "$1" "$2"
   for claim in /etc/berth/claims/*; do
     [ -f "$claim" ] && read -r holder <"$claim" && [ "$holder" = "$1/$2" ] && rm -f "$claim"
@@ -201,6 +202,42 @@ pod_down() {
     rmdir "/var/lib/berth/scratch/$1" /var/lib/berth/scratch /var/lib/berth 2>/dev/null
   fi
   logs_trim "$1"
+}
+
+# cron_up NAMESPACE ID CONF CATCH_UP CALENDAR…: its node runs a pod whenever a calendar event of systemd comes; CONF is what the cron reflex
+# reads. A run that is under way goes on.
+cron_up() {
+  local dir=/etc/berth/tenants/$1/pods/$2 unit=berth-cron@$1:$2.timer conf=$3 again=$4 one said
+  local text="[Unit]
+Description=Berth: when $2 runs
+
+[Timer]
+AccuracySec=1s
+Persistent=$again"
+  shift 4
+  for one in "$@"; do
+    said=$(systemd-analyze calendar "$one" 2>&1) || { printf '%s: %s' "$one" "$said"; return 1; }
+    text=$text$'\n'OnCalendar=$one
+  done
+  put "/etc/systemd/system/$unit" "$text"$'\n\n[Install]\nWantedBy=timers.target' && put "$dir/cron" "$conf" &&
+    mkdir -p /etc/systemd/system/timers.target.wants && ln -sf "../$unit" "/etc/systemd/system/timers.target.wants/$unit" &&
+    systemctl daemon-reload && systemctl start "$unit"
+}
+
+# cron_on NAMESPACE ID: whether its node runs a pod when it is time.
+cron_on() {
+  [ -f "/etc/berth/tenants/$1/pods/$2/cron" ] && systemctl is-active --quiet "berth-cron@$1:$2.timer"
+}
+
+# cron_down NAMESPACE ID: its node starts a pod no more; a process of it that runs goes on.
+cron_down() {
+  local unit=berth-cron@$1:$2
+  [ -f "/etc/systemd/system/$unit.timer" ] || return 0
+  systemctl stop "$unit.timer" "$unit.service" 2>/dev/null
+  rm -f "/etc/systemd/system/timers.target.wants/$unit.timer" "/etc/systemd/system/$unit.timer" "/var/lib/systemd/timers/stamp-$unit.timer"
+  systemctl daemon-reload || return
+  systemctl reset-failed "$unit.timer" "$unit.service" 2>/dev/null
+  return 0
 }
 
 # The live reflex's timer runs while there is something to ask.
@@ -378,6 +415,7 @@ reflex_up() {
     boot) systemctl start --no-block berth-net.service berth-routes.service berth-drain.service ;;
     rotate | prune | backoff) systemctl restart --no-block "berth-$name.timer" ;;
     live) live_timer ;;
+    cron) ;;
   esac || return
   put "/etc/berth/reflexes/$name/version" "$version"
 }
@@ -403,7 +441,7 @@ reflex_down() {
   done
   # One that looks just now would leave behind what it knows; stopped in its midst, it has failed.
   systemctl stop "berth-$1.service" 2>/dev/null
-  rm -f "/etc/systemd/system/berth-$1.service"
+  rm -f "/etc/systemd/system/berth-$1.service" "/etc/systemd/system/berth-$1@.service"
   [ "$1" != prune ] || rm -rf /run/berth/prune /run/berth/endpoints.lock
   rm -rf "/etc/berth/reflexes/$1"
   rmdir /etc/berth/reflexes 2>/dev/null

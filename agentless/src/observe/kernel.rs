@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use berth_engine::plan::action::{Endpoint, NodeNetwork, NodePort, Protocol, Reflex};
 use berth_engine::plan::ledger::Mark;
 use berth_engine::plan::names::{NodeName, VolumeId, WorkloadName};
-use berth_engine::plan::observation::VolumeSpec;
+use berth_engine::plan::observation::{Run, RunEnd, VolumeSpec};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_till, take_till1, take_while1};
 use nom::character::complete::{char, digit1};
@@ -51,6 +51,12 @@ pub(crate) struct Kernel {
     pub(crate) volumes: BTreeMap<String, BTreeMap<VolumeId, VolumeSpec>>,
     /// When each task started, in milliseconds since 1970.
     pub(crate) started_ms: BTreeMap<String, u64>,
+    /// When each cron's pod is started next, in milliseconds since 1970; 0 if that is not known.
+    pub(crate) timers: BTreeMap<String, u64>,
+    /// Crons' pods that are being run.
+    pub(crate) busy: BTreeSet<String>,
+    /// How each cron's pod ran last.
+    pub(crate) runs: BTreeMap<String, Run>,
 }
 
 /// The answer is not whole.
@@ -80,6 +86,9 @@ enum Fact<'a> {
     Wired(&'a str, bool),
     Started(u64, &'a str),
     Volume(&'a str, &'a str, Box<VolumeSpec>),
+    Timer(&'a str, u64),
+    Busy(&'a str),
+    Run(&'a str, Run),
     End,
 }
 
@@ -130,6 +139,15 @@ pub(crate) fn parse(text: &str) -> Result<Kernel, Cut> {
             Fact::Volume(namespace, id, spec) => {
                 let volumes = kernel.volumes.entry(namespace.to_owned()).or_default();
                 volumes.insert(VolumeId::new(id), *spec);
+            }
+            Fact::Timer(id, next_at_ms) => {
+                kernel.timers.insert(id.to_owned(), next_at_ms);
+            }
+            Fact::Busy(id) => {
+                kernel.busy.insert(id.to_owned());
+            }
+            Fact::Run(id, run) => {
+                kernel.runs.insert(id.to_owned(), run);
             }
             Fact::End => whole = true,
         }
@@ -231,6 +249,23 @@ fn mark(input: &str) -> IResult<&str, Mark> {
     .parse(input)
 }
 
+/// How a cron's container ran: `BEGAN ENDED HOW`. What has not ended and does not run was cut short.
+fn run(input: &str) -> IResult<&str, Run> {
+    let end = map_opt(rest, |how: &str| match how {
+        "late" => Some(RunEnd::TimedOut),
+        "unstarted" => Some(RunEnd::NotStarted),
+        "cut" | "-" => Some(RunEnd::CutShort),
+        code => code.parse().ok().map(RunEnd::Code),
+    });
+    let fields = (number, char(' '), number, char(' '), end);
+    map(fields, |(began, _, ended, _, end)| Run {
+        began_at_ms: began.saturating_mul(1000),
+        ended_at_ms: ended.saturating_mul(1000),
+        end,
+    })
+    .parse(input)
+}
+
 fn fact(line: &str) -> IResult<&str, Fact<'_>> {
     alt((
         alt((
@@ -271,6 +306,11 @@ fn fact(line: &str) -> IResult<&str, Fact<'_>> {
                 preceded(tag("volume "), (folder, char(' '), folder, char(' '), json)),
                 |(namespace, _, id, _, spec)| Fact::Volume(namespace, id, spec),
             ),
+            map(preceded(tag("timer "), (folder, char(' '), number)), |(id, _, next)| {
+                Fact::Timer(id, next.saturating_mul(1000))
+            }),
+            map(preceded(tag("busy "), folder), Fact::Busy),
+            map(preceded(tag("run "), (folder, char(' '), run)), |(id, _, run)| Fact::Run(id, run)),
             map(tag("tenant"), |_| Fact::Tenant),
             map(preceded(tag("other "), folder), Fact::Other),
             map(preceded(tag("taken "), map_opt(rest, |ip: &str| ip.parse().ok())), Fact::Taken),
@@ -317,6 +357,11 @@ network {broken
 volume berth.shop.default data-0 {\"size_bytes\":7,\"user\":9,\"on_delete\":\"destroy\"}
 volume berth.shop.default data-1 {\"size_bytes\":-7}
 volume berth.shop.default \u{1b}[31mred {}
+timer nightly-0.g1 1795003600
+busy nightly-2.g1
+run nightly-0.g1 1795000000 1795000012 3
+run nightly-1.g1 1795000000 1795000000 -
+run nightly-2.g1 1 2 soon
 started 1795000000.5 /run/containerd/io.containerd.runtime.v2.task/berth.shop.default/web-0.g1/init.pid
 end
 ";
@@ -342,6 +387,11 @@ end
         assert_eq!(volumes.len(), 1);
         assert_eq!((volumes[0].0.as_str(), volumes[0].1.size_bytes), ("data-0", 7));
         assert_eq!(kernel.started_ms["web-0.g1"], 1_795_000_000_500);
+        assert_eq!(kernel.timers["nightly-0.g1"], 1_795_003_600_000);
+        assert!(kernel.busy.contains("nightly-2.g1") && kernel.busy.len() == 1);
+        let ends: Vec<_> =
+            kernel.runs.values().map(|run| (run.ended_at_ms - run.began_at_ms, run.end)).collect();
+        assert_eq!(ends, [(12_000, RunEnd::Code(3)), (0, RunEnd::CutShort)]);
     }
 
     proptest! {
@@ -356,8 +406,8 @@ end
         }
 
         #[test]
-        fn no_line_with_a_known_key_panics(key in 0..20_usize, text in ".{0,80}") {
-            let key = ["machine", "memory", "cpus", "os", "now", "disk", "addr", "missing", "mark",
+        fn no_line_with_a_known_key_panics(key in 0..23_usize, text in ".{0,80}") {
+            let key = ["timer", "run", "busy", "machine", "memory", "cpus", "os", "now", "disk", "addr", "missing", "mark",
                 "network", "reflex", "claim", "endpoint", "wired", "started", "tenant", "disktotal", "pressure",
                 "listens", "volume"][key];
             let _ = parse(&format!("{key} {text}\nend"));

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use berth_engine::plan::names::{ContainerId, ImageDigest, Tenant};
 use berth_engine::plan::observation::{
     Facts, Foreign, Missing, NodeObservation, NodeSpec, NodeStatus, PodSeen, PodStatus, Pressure,
-    Requests,
+    Requests, RunEnd,
 };
 use berth_engine::run::host::Layer;
 use containerd_client::services::v1::Container;
@@ -181,7 +181,7 @@ fn assemble(
 fn with_sidecar(own: &PodStatus, its: &PodStatus) -> PodStatus {
     let restarts = |status: &PodStatus| match status {
         PodStatus::Running { restarts, .. } | PodStatus::Stopped { restarts, .. } => *restarts,
-        PodStatus::Created => 0,
+        PodStatus::Created | PodStatus::Waiting { .. } => 0,
     };
     let restarts = restarts(own).saturating_add(restarts(its));
     match (own, its) {
@@ -192,18 +192,33 @@ fn with_sidecar(own: &PodStatus, its: &PodStatus) -> PodStatus {
         | (PodStatus::Stopped { exit_code, .. }, _) => {
             PodStatus::Stopped { exit_code: *exit_code, restarts }
         }
-        (PodStatus::Running { .. }, PodStatus::Created) | (PodStatus::Created, _) => {
-            PodStatus::Created
-        }
+        (PodStatus::Running { .. }, PodStatus::Created | PodStatus::Waiting { .. })
+        | (PodStatus::Created | PodStatus::Waiting { .. }, _) => PodStatus::Created,
     }
 }
 
 fn status(container: &Container, task: Option<&&Process>, kernel: &Kernel) -> PodStatus {
     let restarts = labels::restarts(container);
-    let Some(task) = task else {
+    let state = task.map(|task| TaskStatus::try_from(task.status).unwrap_or(TaskStatus::Unknown));
+    if labels::is_cron(container) {
+        let id = &container.id;
+        let runs = matches!(state, Some(TaskStatus::Running | TaskStatus::Paused));
+        let last = kernel.runs.get(id);
+        return match kernel.timers.get(id) {
+            // Between two tries it has no task.
+            _ if runs || kernel.busy.contains(id) => {
+                let began = last.filter(|run| run.end == RunEnd::CutShort);
+                let began = began.map_or(0, |run| run.began_at_ms);
+                PodStatus::Running { restarts, started_at_ms: began }
+            }
+            Some(next) => PodStatus::Waiting { next_at_ms: *next, last: last.cloned() },
+            None => PodStatus::Created,
+        };
+    }
+    let (Some(task), Some(state)) = (task, state) else {
         return PodStatus::Created;
     };
-    match TaskStatus::try_from(task.status).unwrap_or(TaskStatus::Unknown) {
+    match state {
         TaskStatus::Running => PodStatus::Running {
             restarts,
             started_at_ms: kernel.started_ms.get(&container.id).copied().unwrap_or(0),

@@ -8,6 +8,7 @@
 pub(crate) mod channel;
 pub(crate) mod check;
 pub(crate) mod copy;
+pub(crate) mod cron;
 pub(crate) mod debug;
 pub(crate) mod events;
 pub(crate) mod exec;

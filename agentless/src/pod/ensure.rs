@@ -3,7 +3,7 @@
 //! First containerd takes the container, which is how a pod that was cut off is seen, and all that is left
 //! of it goes with it. Then the node's shell wires the namespaces while containerd prepares the snapshot; the
 //! task needs both, and the text's files. Then what runs before it runs to its end, what runs beside it
-//! starts, and it starts last. The restart labels come when there is something to restart: the
+//! starts, and it starts last; a cron's is not started, its timer is. The restart labels come when there is something to restart: the
 //! monitor must never race the first start. Of a pod that was cut off half-way all is made anew, so
 //! that what runs before it may run again, but never beside itself.
 
@@ -17,6 +17,7 @@ use berth_engine::plan::action::{NodePort, PodSpec};
 use berth_engine::plan::companion::Role;
 use berth_engine::plan::graph::{Liveness, Probe, ProbeKind};
 use berth_engine::plan::names::ImageDigest;
+use berth_engine::plan::schedule::Cron;
 use berth_engine::run::host::{Refusal, Supplies};
 use containerd_client::services::v1 as api;
 use containerd_client::services::v1::snapshots as snap;
@@ -61,8 +62,14 @@ pub(crate) async fn ensure(
     let (found, image) =
         tokio::join!(find(writer, &namespace, &id), image(writer, &namespace, own.image()));
     let found = found?;
-    if runs_as_written(&found, pod) && sidecars_run(writer, pod, &namespace).await? {
-        return Ok(());
+    if as_written(&found, pod) {
+        let is_there = match &pod.cron {
+            Some(_) => is_armed(writer, &namespace, &id).await?,
+            None => runs(&found) && sidecars_run(writer, pod, &namespace).await?,
+        };
+        if is_there {
+            return Ok(());
+        }
     }
     let mut parts = vec![(own, image?)];
     for part in Part::beside(pod) {
@@ -87,15 +94,40 @@ pub(crate) async fn ensure(
     }
 }
 
-fn runs_as_written(found: &Found, pod: &PodSpec) -> bool {
-    let (Some(container), Some(_)) = (&found.container, &found.task) else {
+/// Whether its container is there as the text has it.
+fn as_written(found: &Found, pod: &PodSpec) -> bool {
+    let Some(container) = &found.container else {
         return false;
     };
     let same =
         |key: &str, value: &str| container.labels.get(key).is_some_and(|label| label == value);
-    runs(found)
+    labels::intact(container)
         && same("berth.dev/digest", pod.digest.as_str())
         && same("berth.dev/ip4", &pod.ip4.to_string())
+}
+
+/// Whether a cron's node starts it when it is time.
+async fn is_armed(writer: &Writer<'_>, namespace: &str, id: &str) -> Result<bool, Fault> {
+    let call = Call::new("cron_on").arg(namespace).arg(id);
+    Ok(writer.live.read(&call).await?.status == 0)
+}
+
+/// Has a cron's node start it when it is time.
+async fn arm(
+    writer: &Writer<'_>,
+    pod: &PodSpec,
+    cron: &Cron,
+    image: &ImageConfig,
+    namespace: &str,
+) -> Result<(), Fault> {
+    let parent = chain_ids(&image.rootfs.diff_ids).pop().unwrap_or_default();
+    let signal = labels::stop_signal(&Part::own(pod), &image.config);
+    let seconds = |ms: u64| ms.div_ceil(1000).max(1);
+    let (timeout, grace) = (seconds(cron.timeout_ms), seconds(pod.grace_ms));
+    let conf = format!("{timeout} {} {grace} {signal} {parent}", cron.retries);
+    let call = Call::new("cron_up").arg(namespace).arg(&pod.id).arg(conf.trim_end());
+    let call = cron.calendars().into_iter().fold(call.arg(cron.catch_up), Call::arg);
+    writer.must(&format!("set the timer of {}", pod.id), &call).await.map(drop)
 }
 
 /// Whether a container is as Berth wrote it, and its task runs.
@@ -143,9 +175,10 @@ async fn create(
             Some(Role::Sidecar) | None => start(writer, mounts, container, namespace).await?,
         }
     }
-    match pod.ends {
-        true => launch(writer, mounts, &container.id, namespace).await,
-        false => start(writer, mounts, container, namespace).await,
+    match &pod.cron {
+        Some(cron) => arm(writer, pod, cron, image, namespace).await,
+        None if pod.ends => launch(writer, mounts, &container.id, namespace).await,
+        None => start(writer, mounts, container, namespace).await,
     }
 }
 

@@ -29,6 +29,8 @@ const INIT: &str = "berth.dev/init";
 const SIDECARS: &str = "berth.dev/sidecars";
 /// On a job's: nothing starts it again.
 const ENDS: &str = "berth.dev/ends";
+/// On a cron's: when its node starts it, and how.
+const CRON: &str = "berth.dev/cron";
 /// What asks a process to end unless the text or its image says another.
 const TERM: u32 = 15;
 /// What the restart monitor of containerd acts on.
@@ -64,6 +66,7 @@ pub(crate) fn write(part: &Part<'_>, config: &RunConfig, spec: &[u8]) -> HashMap
         ip4,
         ip6,
         ends,
+        cron,
         grace_ms,
         revision,
     } = pod;
@@ -86,6 +89,9 @@ pub(crate) fn write(part: &Part<'_>, config: &RunConfig, spec: &[u8]) -> HashMap
         pairs.into_iter().map(|(key, value)| (format!("{OURS}{key}"), value)).collect();
     if let Some(asks) = asks.as_ref().and_then(|asks| serde_json::to_string(asks).ok()) {
         labels.insert(format!("{OURS}asks"), asks);
+    }
+    if let Some(cron) = cron.as_ref().and_then(|cron| serde_json::to_string(cron).ok()) {
+        labels.insert(CRON.to_owned(), cron);
     }
     if *ends {
         labels.insert(ENDS.to_owned(), "true".to_owned());
@@ -215,6 +221,7 @@ pub(crate) fn read(container: &Container) -> Option<(PodId, PodSeen)> {
         revision: get("revision")?.parse().ok()?,
         grace_ms: get("grace")?.parse().ok()?,
         ends: container.labels.contains_key(ENDS),
+        cron: is_cron(container),
         intact: intact(container),
         mounts: get("volumes")
             .map(|ids| ids.split(',').map(VolumeId::new).collect())
@@ -245,7 +252,14 @@ pub(crate) fn intact(container: &Container) -> bool {
     container.labels.get(SEAL) == Some(&seal(&container.labels, spec))
         && image.is_some_and(|i| record_name(&ImageDigest::new(i.clone())) == container.image)
         && container.snapshot_key == container.id
-        && (container.labels.contains_key(ENDS) || restarts_again(&container.labels))
+        && (container.labels.contains_key(ENDS)
+            || is_cron(container)
+            || restarts_again(&container.labels))
+}
+
+/// Whether a container is a cron's.
+pub(crate) fn is_cron(container: &Container) -> bool {
+    container.labels.contains_key(CRON)
 }
 
 /// Whether the restart monitor starts a container again, or the backoff reflex has it wait.

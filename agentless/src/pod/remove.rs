@@ -1,6 +1,6 @@
 //! A pod to nothing, whatever is left of it.
 //!
-//! The restart labels go first, or the monitor would start again what is being stopped.
+//! The restart labels and a cron's timer go first, or they would start again what is being stopped.
 
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,10 @@ pub(crate) async fn clear(
         if labels::not_restarting(&mut container.labels) {
             relabel(writer, namespace, container).await?;
         }
+    }
+    if found.container.as_ref().is_some_and(labels::is_cron) {
+        let call = Call::new("cron_down").arg(namespace).arg(id);
+        writer.must(&format!("end the timer of {id}"), &call).await?;
     }
     let ending = found.container.as_ref().map(labels::ending).unwrap_or_default();
     let began = Instant::now();

@@ -360,6 +360,7 @@ pub(crate) mod tests {
             companions: vec![],
             liveness: None,
             ends: false,
+            cron: None,
             grace_ms: 1000,
             revision: 3,
         }

@@ -33,6 +33,7 @@ pub(crate) mod reconcile;
 pub(crate) mod reflexes;
 pub(crate) mod restart;
 pub(crate) mod rollback;
+pub(crate) mod run_cron;
 pub(crate) mod secret;
 pub(crate) mod show;
 pub(crate) mod state;

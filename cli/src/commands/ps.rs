@@ -70,6 +70,10 @@ fn row(replica: &Replica, graph: &Graph) -> Vec<Cell> {
         Some(PodStatus::Stopped { exit_code, restarts }) => {
             (Cell::toned(format!("stopped ({exit_code})"), Tone::Bad), Some(*restarts), None)
         }
+        Some(PodStatus::Waiting { next_at_ms, last }) => {
+            let (words, well) = replicas::between_runs(*next_at_ms, last.as_ref());
+            (Cell::toned(words, if well { Tone::Plain } else { Tone::Notice }), None, None)
+        }
         Some(PodStatus::Created) | None => (Cell::toned("not started", Tone::Bad), None, None),
     };
     let restarts = match restarts {
@@ -91,7 +95,7 @@ fn row(replica: &Replica, graph: &Graph) -> Vec<Cell> {
         image.into(),
         seen.ip4.to_string().into(),
         match serves {
-            _ if seen.ends => "-".into(),
+            _ if seen.ends || seen.cron => "-".into(),
             true => "yes".into(),
             false => Cell::toned("none", Tone::Notice),
         },
@@ -122,9 +126,16 @@ pub(super) fn described(replica: &Replica, graph: &Graph) -> Value {
         Some(PodStatus::Stopped { exit_code, restarts }) => {
             ("stopped", Some(exit_code), Some(restarts), None)
         }
+        Some(PodStatus::Waiting { .. }) => ("waiting", None, None, None),
         Some(PodStatus::Created) | None => ("not_started", None, None, None),
     };
-    json!({
+    let (next, last) = match status {
+        Some(PodStatus::Waiting { next_at_ms, last }) => {
+            (Some(*next_at_ms).filter(|ms| *ms > 0), last.as_ref())
+        }
+        _ => (None, None),
+    };
+    let mut described = json!({
         "replica": replica.name(),
         "service": seen.workload,
         "ordinal": pod.ordinal,
@@ -143,7 +154,12 @@ pub(super) fn described(replica: &Replica, graph: &Graph) -> Value {
         "serves": serves,
         "revision": seen.revision,
         "changed_by_hand": !seen.intact,
-    })
+    });
+    if let (true, Some(fields)) = (seen.cron, described.as_object_mut()) {
+        fields.insert("next_at_ms".to_owned(), json!(next));
+        fields.insert("last".to_owned(), json!(last));
+    }
+    described
 }
 
 fn answer(replicas: &[Replica], graph: &Graph, observation: &Observation) -> Value {

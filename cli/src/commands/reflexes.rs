@@ -47,6 +47,7 @@ fn does(reflex: Reflex) -> &'static str {
         Reflex::Backoff => {
             "has containers that end time and again started again after 10 s, 20 s, up to 5 min"
         }
+        Reflex::Cron => "runs each `cron` when its timer says so, as a unit of systemd",
     }
 }
 

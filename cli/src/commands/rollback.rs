@@ -10,6 +10,7 @@ use berth_engine::plan::content::Contents;
 use berth_engine::plan::graph::Workload;
 use berth_engine::plan::ledger::{Entry, Head, Pin};
 use berth_engine::plan::names::WorkloadName;
+use berth_engine::plan::secret;
 
 use super::Ended;
 use super::overrides::service;
@@ -46,6 +47,10 @@ enum RollbackError {
         "{0} is not in the text any more; to have it back, revert the commit that took it away"
     )]
     NotInText(WorkloadName),
+    #[error(
+        "{0} had a secret at revision {1} that was revoked since, so it does not come back; `berth rollback --to` names another revision"
+    )]
+    Revoked(WorkloadName, u64),
     #[error("no service had another release at revision {0}")]
     NothingThen(u64),
     #[error("no service had an earlier release")]
@@ -70,6 +75,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
         for (name, (revision, stands)) in targets(situation, args, &past.ends, then)? {
             let text = situation.project.graph.workloads.get(&name);
             let text = text.ok_or_else(|| RollbackError::NotInText(name.clone()))?;
+            let gone = secret::revoked(&situation.project.graph, situation.head());
+            if stands.template.contents().any(|content| gone.contains(content)) {
+                return Err(RollbackError::Revoked(name, revision).into());
+            }
             let rejected = release_digest(text);
             if rejected == release_digest(stands) {
                 decision.words.push(format!(

@@ -31,6 +31,9 @@ enum What {
         /// Take it from this file, every byte of it
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
+        /// What it held before may not come back, by no revert and no rollback: it has leaked
+        #[arg(long)]
+        revoke: bool,
     },
     /// Print what a secret holds
     Get {
@@ -41,6 +44,9 @@ enum What {
     Rm {
         /// The secret, as the text names it
         name: String,
+        /// What it held may not come back, by no revert and no rollback: it has leaked
+        #[arg(long)]
+        revoke: bool,
     },
     /// Let somebody read the secrets: `age1…`, or the line of an SSH public key
     Allow {
@@ -77,11 +83,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> Ended {
     let Compiled { program, snapshot: _ } = project::compile(global)?;
     match &args.what {
         What::Ls => list(&root, &program),
-        What::Set { name, from } => set(&root, &program, name, from.as_ref()),
+        What::Set { name, from, revoke } => set(&root, &program, name, (from.as_ref(), *revoke)),
         What::Get { name } => get(&root, &program, name),
-        What::Rm { name } => {
+        What::Rm { name, revoke } => {
             let (path, key) = kept(&program, name)?;
             let mut store = Store::read(&root, &path)?;
+            if *revoke && store.revoke(&key) {
+                hint!("{REVOKED}");
+            }
             if !store.remove(&key) {
                 return Err(format!("{path} has no `{key}`").into());
             }
@@ -162,7 +171,15 @@ fn list(root: &std::path::Path, program: &Program) -> Ended {
     Ok(if mistakes.is_empty() { Exit::Done } else { Exit::Mistake })
 }
 
-fn set(root: &std::path::Path, program: &Program, name: &str, from: Option<&PathBuf>) -> Ended {
+/// What is said of a secret that was revoked.
+const REVOKED: &str = "what it held before may not come back once this is applied: plans that would bring it are refused";
+
+fn set(
+    root: &std::path::Path,
+    program: &Program,
+    name: &str,
+    (from, revoke): (Option<&PathBuf>, bool),
+) -> Ended {
     let (path, key) = kept(program, name)?;
     let mut store = match Store::read(root, &path) {
         Ok(store) => store,
@@ -185,9 +202,19 @@ fn set(root: &std::path::Path, program: &Program, name: &str, from: Option<&Path
     if held.len() > secrets::MOST_BYTES {
         return Err(format!("a secret has at most {} bytes", secrets::MOST_BYTES).into());
     }
+    let revoked = revoke && store.revoke(&key);
     if !store.set(&key, &held, &Keys::find())? {
+        if revoke {
+            return Err(format!(
+                "`{name}` holds that already, so it cannot be revoked: say another"
+            )
+            .into());
+        }
         say!("`{name}` held that already");
         return Ok(Exit::Done);
+    }
+    if revoked {
+        hint!("{REVOKED}");
     }
     store.write(root, &path)?;
     say!("{} `{name}` is in {path}; the next apply brings it to who uses it", paint::good("set:"));

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use berth_engine::plan::canon::template_digest;
-use berth_engine::plan::change::bytes;
+use berth_engine::plan::change::{self, bytes};
 use berth_engine::plan::graph::{Graph, Node, Workload};
 use berth_engine::plan::ledger::{Entry, Head, Ledger, Outcome};
 use berth_engine::plan::names::{NodeName, PodId, WorkloadName};
 use berth_engine::plan::observation::{NodeView, Observation, PodSeen, PodStatus};
 use berth_engine::plan::overrides;
 use berth_engine::plan::rollout;
+use berth_engine::plan::schedule::Cron;
 use berth_engine::plan::volume::{self, Home, InText};
 use berth_engine::run::observe::survey;
 
@@ -18,7 +19,7 @@ use crate::exit::Exit;
 use crate::paint;
 use crate::pins::Pins;
 use crate::project::Project;
-use crate::replicas::serves;
+use crate::replicas::{self, serves};
 use crate::{Global, fleet};
 
 /// Runs the command.
@@ -89,7 +90,8 @@ fn head(graph: &Graph, ledger: &Ledger) {
     for (workload, restart) in &ledger.head.restarts {
         let overrides::Restart { who, why, up_to: _ } = restart;
         let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-        say!("{}  service/{workload} by {who}{why}", paint::notice("restart under way"));
+        let resource = change::resource(workload, graph.workloads.get(workload));
+        say!("{}  {resource} by {who}{why}", paint::notice("restart under way"));
     }
 }
 
@@ -103,6 +105,9 @@ fn service(
     let pods = pods_of(name, observation);
     if workload.once.is_some() {
         return job((name, workload), &pods, head);
+    }
+    if let Some(cron) = &workload.template.cron {
+        return self::cron((name, workload), cron, &pods, head);
     }
     let serving = pods.iter().filter(|pod| pod.runs() && pod.serves).count();
     let on = |name: &NodeName| pods.iter().any(|pod| pod.node == name);
@@ -125,14 +130,39 @@ fn service(
         format!("  {} [{}] port {}", endpoint.address4, endpoint.address6, ports.join(", "))
     });
     say!("service/{name}  {count}{}", address.unwrap_or_default());
-    if let Some(pin) = head.held(name, workload) {
-        let who = pin.who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default();
-        say!("  {} since revision {}{who}: {}", paint::notice("HELD"), pin.revision, pin.why);
-    }
+    tell_pin(name, workload, head);
     for pod in &pods {
         pod.print();
     }
     serving >= wanted
+}
+
+/// Prints a cron and its pod; says whether its node runs it when it is time.
+fn cron(
+    (name, workload): (&WorkloadName, &Workload),
+    cron: &Cron,
+    pods: &[Pod<'_>],
+    head: &Head,
+) -> bool {
+    let is_set =
+        |pod: &Pod<'_>| pod.runs() || matches!(pod.status, Some(PodStatus::Waiting { .. }));
+    let is_right = workload.replicas == 0 || pods.iter().any(is_set);
+    let words = match (workload.replicas, is_right) {
+        (0, _) => paint::notice("suspended"),
+        (_, true) => paint::good("timer set"),
+        (_, false) => paint::error("no timer"),
+    };
+    say!("cron/{name}  {} {}  {words}", cron.schedule, cron.zone);
+    tell_pin(name, workload, head);
+    pods.iter().for_each(Pod::print);
+    is_right
+}
+
+/// Says that a workload is held, if it is.
+fn tell_pin(name: &WorkloadName, workload: &Workload, head: &Head) {
+    let Some(pin) = head.held(name, workload) else { return };
+    let who = pin.who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default();
+    say!("  {} since revision {}{who}: {}", paint::notice("HELD"), pin.revision, pin.why);
 }
 
 /// Prints a job and its pods; says whether it is done.
@@ -151,10 +181,7 @@ fn job((name, workload): (&WorkloadName, &Workload), pods: &[Pod<'_>], head: &He
     let words = format!("{count}/{wanted} done{runs}");
     let words = if is_done { paint::good(&words) } else { paint::notice(&words) };
     say!("job/{name}  {words}");
-    if let Some(pin) = head.held(name, workload) {
-        let who = pin.who.as_ref().map(|who| format!(" by {who}")).unwrap_or_default();
-        say!("  {} since revision {}{who}: {}", paint::notice("HELD"), pin.revision, pin.why);
-    }
+    tell_pin(name, workload, head);
     pods.iter().for_each(Pod::print);
     is_done
 }
@@ -190,9 +217,14 @@ impl Pod<'_> {
             Some(PodStatus::Stopped { exit_code, .. }) => {
                 paint::error(&format!("stopped, exit code {exit_code}"))
             }
+            Some(PodStatus::Waiting { next_at_ms, last }) => {
+                let (words, well) = replicas::between_runs(*next_at_ms, last.as_ref());
+                if well { words } else { paint::notice(&words) }
+            }
             Some(PodStatus::Created) | None => paint::error("not started"),
         };
-        let serves = if self.serves || self.seen.ends { "" } else { "  takes no traffic" };
+        let idle = self.seen.ends || self.seen.cron;
+        let serves = if self.serves || idle { "" } else { "  takes no traffic" };
         let (id, node) = (self.id.to_string(), self.node.to_string());
         say!(
             "  {id:14} {node:8} {:15} image {}  {state}{serves}",

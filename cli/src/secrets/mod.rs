@@ -7,7 +7,7 @@ mod keys;
 mod sops;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -73,6 +73,20 @@ pub(crate) fn vault(root: &Path, program: &Program, mistakes: &mut Vec<Diagnosti
         }
     }
     vault
+}
+
+/// The fingerprints of secrets that may not come back, as the files beside the text say. What cannot be read has been said.
+pub(crate) fn revoked(root: &Path, program: &Program) -> BTreeSet<String> {
+    let stores: BTreeSet<String> = program
+        .secrets
+        .iter()
+        .filter_map(|secret| match place(secret) {
+            Place::Store { path, .. } => Some(path),
+            Place::File { .. } | Place::Sops { .. } => None,
+        })
+        .collect();
+    let stores = stores.iter().filter_map(|path| Store::read(root, path).ok());
+    stores.flat_map(|store| store.revoked).collect()
 }
 
 /// What is wrong with a secret, and what to do.

@@ -3,7 +3,7 @@
 //! It is TOML, sorted, and written the same way every time, so that a change of one secret is a change of its lines. To add one or
 //! change it takes no key, only the names of who may read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +28,9 @@ pub(crate) struct Store {
     version: u32,
     /// Who may read: lines of public keys.
     pub(crate) recipients: Vec<String>,
+    /// Fingerprints of what may not come back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) revoked: BTreeSet<String>,
     #[serde(default)]
     secrets: BTreeMap<String, Kept>,
 }
@@ -108,7 +111,8 @@ fn inside(root: &Path, path: &str) -> Result<PathBuf, StoreError> {
 impl Store {
     /// An empty one, for these.
     pub(crate) fn new(recipients: Vec<String>) -> Self {
-        Self { version: VERSION, recipients, secrets: BTreeMap::new() }
+        let (revoked, secrets) = (BTreeSet::new(), BTreeMap::new());
+        Self { version: VERSION, recipients, revoked, secrets }
     }
 
     /// Reads one.
@@ -183,6 +187,14 @@ impl Store {
         let sealed = seal(&self.everyone()?, held)?;
         self.keep(key, sealed);
         Ok(true)
+    }
+
+    /// Has what a secret holds come back nowhere, once it holds something else. Says whether it holds anything.
+    pub(crate) fn revoke(&mut self, key: &str) -> bool {
+        let print = self.secrets.get(key).map(|kept| kept.fingerprint.clone());
+        let holds = print.is_some();
+        self.revoked.extend(print);
+        holds
     }
 
     /// Takes a secret out.

@@ -21,6 +21,7 @@ use super::names::{
     ContentDigest, ImageDigest, NodeName, PodId, SpecDigest, Tenant, VolumeId, WorkloadName,
 };
 use super::observation::{Requests, VolumeSpec};
+use super::schedule::Cron;
 
 /// A write to one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,12 +153,20 @@ pub enum Reflex {
     Prune,
     /// Has containers that end soon after they start, time and again, started again ever less often.
     Backoff,
+    /// Runs the containers of crons when their schedules say so.
+    Cron,
 }
 
 impl Reflex {
     /// Every reflex, with the version that this Berth installs.
-    pub const CURRENT: [(Self, u32); 5] =
-        [(Self::Boot, 3), (Self::Rotate, 2), (Self::Live, 1), (Self::Prune, 1), (Self::Backoff, 1)];
+    pub const CURRENT: [(Self, u32); 6] = [
+        (Self::Boot, 3),
+        (Self::Rotate, 2),
+        (Self::Live, 1),
+        (Self::Prune, 1),
+        (Self::Backoff, 2),
+        (Self::Cron, 1),
+    ];
 
     /// The name that files, units and people use.
     pub fn name(self) -> &'static str {
@@ -167,6 +176,7 @@ impl Reflex {
             Self::Live => "live",
             Self::Prune => "prune",
             Self::Backoff => "backoff",
+            Self::Cron => "cron",
         }
     }
 }
@@ -286,6 +296,9 @@ pub struct PodSpec {
     /// Whether its program ends by itself: it is a job's, and nothing on its node starts it again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends: bool,
+    /// When its node runs it, if it is a cron's: then it runs only now and then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<Box<Cron>>,
     /// How long it may take to end by itself when it is asked to, in milliseconds.
     pub grace_ms: u64,
     /// The revision that created it; information only.

@@ -23,7 +23,7 @@ use super::observation::Requests;
 use super::overrides::{Counting, Standing};
 
 /// The plan format's version.
-pub const PLAN_VERSION: u32 = 9;
+pub const PLAN_VERSION: u32 = 10;
 
 /// A plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct PlanBody {
     /// Nodes that a plan has switched off, and that answer again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unfenced: BTreeSet<NodeName>,
+    /// Fingerprints of secrets that may not come back from here on.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub revoked: BTreeSet<String>,
     /// Rollouts, one a workload that has steps.
     pub branches: BTreeMap<WorkloadName, Branch>,
     /// Forward steps, in an order that respects `after`.
@@ -505,6 +508,13 @@ pub enum Blocked {
         /// The other one.
         by: VolumeName,
     },
+    /// A secret would come back that was revoked.
+    Revoked {
+        /// To what: `service/web`.
+        resource: String,
+        /// What the text called the secret when that was made.
+        secret: String,
+    },
     /// A volume is not where the text says, and data is not moved.
     VolumeElsewhere {
         /// Which.
@@ -678,6 +688,7 @@ impl PlanBody {
             && self.reaches.is_empty()
             && self.unpinned.is_empty()
             && self.unfenced.is_empty()
+            && self.revoked.is_empty()
             && self.silent.is_none()
             && self.moved.is_empty()
             && !self.leaves_nothing()

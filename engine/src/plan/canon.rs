@@ -101,6 +101,7 @@ fn template_form(template: &PodTemplate) -> Value {
         companions,
         liveness,
         ends,
+        cron,
         grace_ms,
     } = template;
     let mut form = Map::new();
@@ -135,6 +136,9 @@ fn template_form(template: &PodTemplate) -> Value {
     }
     if *ends {
         form.insert("ends".into(), json!(true));
+    }
+    if let Some(cron) = cron {
+        form.insert("cron".into(), json!(cron));
     }
     if *grace_ms != 10_000 {
         form.insert("grace_ms".into(), json!(grace_ms));

@@ -21,6 +21,7 @@ use super::ledger::Pin;
 use super::names::{ImageDigest, WorkloadName};
 use super::observation::Requests;
 use super::overrides::Standing;
+use super::schedule::Cron;
 
 /// Describes a workload's change; `None` if nothing about it is worth a line.
 pub fn workload(
@@ -82,10 +83,18 @@ fn stands(name: &WorkloadName, text: &Workload, verb: Verb) -> Change {
     Change { resource, verb, fields: Vec::new(), causes: Vec::new() }
 }
 
-/// A workload's address: `service/web`, `job/migrate`.
+/// The words that declare what runs.
+pub const KINDS: [&str; 3] = ["service", "job", "cron"];
+
+/// A workload's name, of its address.
+pub fn name_of(resource: &str) -> Option<&str> {
+    let (kind, name) = resource.split_once('/')?;
+    KINDS.contains(&kind).then_some(name)
+}
+
+/// A workload's address: `service/web`, `job/migrate`, `cron/nightly`.
 pub fn resource(name: &WorkloadName, workload: Option<&Workload>) -> String {
-    let is_job = workload.is_some_and(|workload| workload.once.is_some());
-    format!("{}/{name}", if is_job { "job" } else { "service" })
+    format!("{}/{name}", workload.map_or("service", Workload::kind))
 }
 
 /// Compares two forms, leaf by leaf, in the order of their paths.
@@ -167,6 +176,7 @@ fn form(workload: &Workload) -> Value {
         liveness,
         // A job is named so.
         ends: _,
+        cron,
         grace_ms,
     } = template;
     let Rollout { strategy, deadline_ms, on_fail, checks, bake_ms } = rollout;
@@ -210,6 +220,17 @@ fn form(workload: &Workload) -> Value {
         form.extend(settings);
         if !jobs.is_empty() {
             form.insert("after".to_owned(), json!(jobs.join(", ")));
+        }
+        if let Some(cron) = cron {
+            for other in ["replicas", "scale", "rollout"] {
+                form.remove(other);
+            }
+            let Cron { schedule, zone, retries, timeout_ms, catch_up } = &**cron;
+            form.insert("every".to_owned(), json!(format!("{} {zone}", schedule)));
+            form.insert("retries".to_owned(), json!(retries));
+            form.insert("timeout".to_owned(), json!(millis(*timeout_ms)));
+            form.extend(catch_up.then(|| ("catch_up".to_owned(), json!(true))));
+            form.extend((*replicas == 0).then(|| ("suspend".to_owned(), json!(true))));
         }
         if let Some(Once { retries, parallel }) = once {
             form.remove("replicas");

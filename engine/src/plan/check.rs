@@ -9,6 +9,7 @@
 mod ancestry;
 mod capacity;
 mod census;
+mod crons;
 mod files;
 mod images;
 mod jobs;
@@ -270,6 +271,18 @@ pub enum Violation {
         /// Of which workload.
         workload: WorkloadName,
     },
+    /// A pod would be made with a secret that was revoked.
+    #[error("{pod} would be made with a secret that was revoked")]
+    Revived {
+        /// Which pod.
+        pod: PodId,
+    },
+    /// A cron would be taken away in the midst of a run.
+    #[error("{pod} runs just now, and would be cut short")]
+    CutShort {
+        /// Which pod.
+        pod: PodId,
+    },
     /// What is protected goes.
     #[error("{0} is protected and would be removed")]
     Unprotected(String),
@@ -321,6 +334,8 @@ pub fn check(
     place::placement(body, graph, observation, &ancestry, &mut violations);
     images::images(body, observation, &mut violations);
     files::files(body, &mut violations);
+    files::revoked(body, graph, head, &mut violations);
+    crons::crons(body, graph, observation, &mut violations);
     jobs::jobs(body, graph, (observation, head), &ancestry, &mut violations);
     volumes::volumes(body, graph, (observation, head), &ancestry, &mut violations);
     let mut steps: BTreeMap<&WorkloadName, Vec<&Step>> = BTreeMap::new();

@@ -192,7 +192,7 @@ fn pods(
         match seen.status.pods.get(id) {
             // How a job's ends is its own affair; that it is not done is pending.
             _ if pod.ends => {}
-            Some(PodStatus::Running { .. }) => {}
+            Some(PodStatus::Running { .. } | PodStatus::Waiting { .. }) => {}
             Some(PodStatus::Stopped { exit_code, .. }) => {
                 let words = format!("is stopped (exit code {exit_code}) → will be replaced");
                 say(Kind::External, subject, words);

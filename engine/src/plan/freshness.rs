@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use super::action::Action;
+use super::body::{Goal, PlanBody, Work};
 use super::canon::digest_of;
+use super::graph::Graph;
 use super::names::{NodeName, PodId};
 use super::observation::{NodeObservation, NodeView, Observation, PodStatus};
 
@@ -42,11 +45,32 @@ pub fn changed(then: &Observation, now: &Observation) -> Vec<String> {
     lines
 }
 
+/// Names the crons that run now, did not when the plan was made, and would be cut short by it.
+pub fn begun(body: &PlanBody, graph: &Graph, then: &Observation, now: &Observation) -> Vec<String> {
+    let is_busy = |seen: &Observation, node: &NodeName, pod: &PodId| {
+        let seen = seen.seen(node);
+        let status = seen.and_then(|seen| seen.status.pods.get(pod));
+        matches!(status, Some(PodStatus::Running { .. }))
+    };
+    let goes = body.steps.iter().filter_map(|step| match &step.work {
+        Work::Act(Action::RemovePod { pod, .. }) => Some((&step.node, pod)),
+        _ => None,
+    });
+    let cron = |(node, pod): &(&NodeName, &PodId)| {
+        let seen = now.seen(node).and_then(|seen| seen.spec.pods.get(*pod));
+        seen.is_some_and(|pod| pod.cron && graph.workloads.contains_key(&pod.workload))
+    };
+    let begun = goes.filter(cron).filter(|(node, pod)| {
+        body.goal == Goal::Converge && is_busy(now, node, pod) && !is_busy(then, node, pod)
+    });
+    begun.map(|(node, pod)| format!("{pod} on {node} has begun to run")).collect()
+}
+
 fn relevant(
     seen: &NodeObservation,
 ) -> (&super::observation::Facts, &super::observation::NodeSpec, BTreeMap<&PodId, bool>) {
     let running = |status: &PodStatus| match status {
-        PodStatus::Running { .. } => true,
+        PodStatus::Running { .. } | PodStatus::Waiting { .. } => true,
         PodStatus::Stopped { .. } | PodStatus::Created => false,
     };
     // A job that has ended since is what its gate waits for.

@@ -16,6 +16,7 @@ use super::names::{
     ContentDigest, ImageDigest, NodeName, Tenant, VolumeId, VolumeName, WorkloadName,
 };
 use super::observation::{Requests, VolumeSpec};
+use super::schedule::Cron;
 
 /// A whole project in one environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,9 @@ pub struct Graph {
     /// What is in the files of containers.
     #[serde(default, skip_serializing_if = "Contents::is_empty")]
     pub contents: Contents,
+    /// Fingerprints of secrets that may not come back.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub revoked: BTreeSet<String>,
 }
 
 /// What the text calls otherwise than before: by its name now, its name before.
@@ -329,6 +333,9 @@ pub struct PodTemplate {
     /// Whether its program ends by itself: it is a job's, and nothing starts it again.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ends: bool,
+    /// When its node runs it, if it is a cron's: then it runs only now and then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<Box<Cron>>,
     /// How long it may take to end by itself when it is asked to, in milliseconds.
     pub grace_ms: u64,
 }
@@ -800,9 +807,18 @@ impl Graph {
 }
 
 impl Workload {
-    /// How many replicas preemption leaves running: of a job, all.
+    /// The word that declares it.
+    pub fn kind(&self) -> &'static str {
+        match (&self.once, &self.template.cron) {
+            (Some(_), _) => "job",
+            (None, Some(_)) => "cron",
+            (None, None) => "service",
+        }
+    }
+
+    /// How many replicas preemption leaves running: of a job and a cron, all.
     pub fn keeps(&self) -> u32 {
-        if self.once.is_some() {
+        if self.once.is_some() || self.template.cron.is_some() {
             return u32::MAX;
         }
         self.placement.keep.unwrap_or(self.replicas.saturating_sub(1))

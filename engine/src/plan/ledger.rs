@@ -19,7 +19,7 @@ use super::names::{NodeName, PodId, SpecDigest, VolumeId, VolumeName, WorkloadNa
 use super::overrides::{Override, Restart, Standing, Subject};
 
 /// The ledger format that this Berth writes; a newer one is refused, an older one is read.
-pub const LEDGER_VERSION: u32 = 15;
+pub const LEDGER_VERSION: u32 = 16;
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +232,9 @@ pub struct Head {
     /// Whether the next text has to be signed, since the last one was and asked for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub signed: bool,
+    /// Fingerprints of secrets that may not come back, whatever a later text says.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub revoked: BTreeSet<String>,
     /// Since when, in milliseconds since 1970, nodes are silent that have what may be replaced, as applies
     /// found them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -507,6 +510,7 @@ impl Head {
                 self.stored.clone_from(&plan.stored);
                 self.contents.extend(&plan.contents);
                 self.claims = plan.claims.clone();
+                self.revoked.extend(plan.revoked.iter().cloned());
                 for (replica, generation) in plan.generations() {
                     let highest = self.generations.entry(replica).or_default();
                     *highest = (*highest).max(generation);

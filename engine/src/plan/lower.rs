@@ -7,6 +7,7 @@
 
 mod companion;
 mod container;
+mod cron;
 mod files;
 mod job;
 mod moved;
@@ -109,9 +110,10 @@ fn services(program: &Program) -> impl Iterator<Item = &Resource> {
     of_kind(program, ResourceKind::Service)
 }
 
-/// What runs: services, then jobs.
+/// What runs: services, then jobs, then crons.
 fn workloads(program: &Program) -> impl Iterator<Item = &Resource> {
-    services(program).chain(of_kind(program, ResourceKind::Job))
+    let jobs = of_kind(program, ResourceKind::Job);
+    services(program).chain(jobs).chain(of_kind(program, ResourceKind::Cron))
 }
 
 fn image_name(value: &Value) -> Option<ImageName> {
@@ -172,6 +174,7 @@ impl Lowering<'_> {
         for resource in self::workloads(program) {
             let workload = match resource.kind {
                 ResourceKind::Job => self.job(resource, digests, &own),
+                ResourceKind::Cron => self.cron(resource, digests, &own),
                 _ => self.service(resource, digests, &own),
             };
             if let Some(mut workload) = workload {
@@ -202,6 +205,7 @@ impl Lowering<'_> {
             fill,
             moved,
             contents,
+            revoked: BTreeSet::new(),
         };
         graph.count_every_node();
         Some(graph)
@@ -403,7 +407,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// What a replica is made from, as far as services and jobs have that in common.
+    /// What a replica is made from, as far as services, jobs and crons have that in common.
     fn template(
         &mut self,
         resource: &Resource,
@@ -432,6 +436,7 @@ impl Lowering<'_> {
             companions: Vec::new(),
             liveness: None,
             ends: false,
+            cron: None,
             grace_ms: duration(value, "grace").unwrap_or(10_000),
         };
         self.beside(resource, digests, &mut template);

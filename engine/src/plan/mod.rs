@@ -33,6 +33,7 @@ pub mod registry;
 pub mod render;
 pub mod rollout;
 pub mod satisfied;
+pub mod schedule;
 pub mod secret;
 pub mod steps;
 pub mod tenancy;

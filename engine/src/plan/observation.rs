@@ -184,6 +184,9 @@ pub struct PodSeen {
     /// Whether its program ends by itself: it is a job's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ends: bool,
+    /// Whether its node runs it now and then: it is a cron's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cron: bool,
     /// How long it may take to end by itself when it is asked to, in milliseconds.
     pub grace_ms: u64,
     /// Whether container and labels agree with what Berth wrote (its image, its command, its
@@ -286,8 +289,41 @@ pub enum PodStatus {
         /// How often the restart reflex has started it again.
         restarts: u32,
     },
+    /// A cron's: its node will start it when it is time.
+    Waiting {
+        /// When, in milliseconds since 1970 on the node's clock; 0 if not known.
+        next_at_ms: u64,
+        /// How it ended last, if it ran since it was made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<Run>,
+    },
     /// The container is there, a process never was; or its creation did not finish.
     Created,
+}
+
+/// One time that a cron's container ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// When it began, in milliseconds since 1970 on the node's clock.
+    pub began_at_ms: u64,
+    /// When it ended, with all that was tried again; the same as it began if its node did not see that.
+    pub ended_at_ms: u64,
+    /// How it ended.
+    pub end: RunEnd,
+}
+
+/// How a cron's container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunEnd {
+    /// With an exit code.
+    Code(u32),
+    /// It took too long.
+    TimedOut,
+    /// It could not be started.
+    NotStarted,
+    /// It was cut short: its node went down.
+    CutShort,
 }
 
 impl Facts {

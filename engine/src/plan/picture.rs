@@ -120,6 +120,10 @@ impl Picture {
             let count = match workload.replicas {
                 1 if workload.once.is_some() => "runs once".to_owned(),
                 count if workload.once.is_some() => format!("{count} completions"),
+                count if let Some(cron) = &workload.template.cron => match count {
+                    0 => "suspended".to_owned(),
+                    _ => format!("{} {}", cron.schedule, cron.zone),
+                },
                 _ if workload.placement.every_node => "on every node".to_owned(),
                 1 => "1 replica".to_owned(),
                 count => format!("{count} replicas"),
@@ -147,7 +151,7 @@ impl Picture {
     fn colour(&mut self, plan: &PlanBody) {
         for change in &plan.changes {
             let kind = match change.resource.split_once('/') {
-                Some(("service" | "job", _)) => Kind::Service,
+                Some(("service" | "job" | "cron", _)) => Kind::Service,
                 Some(("volume", _)) => Kind::Volume,
                 Some(("node", _)) => Kind::Node,
                 Some(_) | None => continue,
@@ -162,7 +166,7 @@ impl Picture {
         }
         let mut homes: BTreeMap<(String, String), Vec<u32>> = BTreeMap::new();
         for (id, placed) in &plan.expected {
-            let names = ["service", "job"].map(|kind| format!("{kind}/{}", placed.workload));
+            let names = change::KINDS.map(|kind| format!("{kind}/{}", placed.workload));
             let Some(from) = names.into_iter().find(|name| self.items.contains_key(name)) else {
                 continue;
             };

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use self::claim::{claim, ranges};
 use self::stands::{effective, paused};
-use self::unknown::{Fences, give_up, note_nodes, note_secrets};
+use self::unknown::{Fences, give_up, note_nodes, note_revoked, note_secrets};
 use super::action::{Action, Backend, Endpoint, ImageSource, NodeNetwork, PeerList, Reflex, Split};
 use super::after::After;
 use super::body::{Branch, Goal, PLAN_VERSION, Placed, PlanBody, StepId};
@@ -90,6 +90,10 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         changes: Vec::new(),
         unpinned: BTreeSet::new(),
         unfenced: BTreeSet::new(),
+        revoked: match goal {
+            Goal::Converge => graph.revoked.difference(&head.revoked).cloned().collect(),
+            Goal::Destroy => BTreeSet::new(),
+        },
         branches: BTreeMap::new(),
         steps: Vec::new(),
         owner: fleet.owner.clone(),
@@ -140,6 +144,7 @@ pub fn plan(inputs: &Inputs<'_>) -> PlanBody {
         Planning { inputs, world: &world, body: planned, yielding, left, renames, fences, ended }
             .run(&wanted);
         moved::suggest(inputs, &mut body);
+        note_revoked(inputs, &mut body);
     }
     body
 }
@@ -303,10 +308,14 @@ impl Planning<'_, '_> {
         volume::mounted(&meant).into_keys().collect()
     }
 
-    /// Whether pods of a workload were seen that a job made.
-    fn is_job_there(&self, name: &WorkloadName) -> bool {
-        let mut pods = self.seen().flat_map(|(_, seen)| seen.spec.pods.values());
-        pods.any(|pod| &pod.workload == name && pod.ends)
+    /// Of what kind a workload was whose pods were seen, if it was a job or a cron.
+    fn kind_there(&self, name: &WorkloadName) -> Option<&'static str> {
+        let pods = self.seen().flat_map(|(_, seen)| seen.spec.pods.values());
+        pods.filter(|pod| &pod.workload == name).find_map(|pod| match (pod.ends, pod.cron) {
+            (true, _) => Some("job"),
+            (false, true) => Some("cron"),
+            (false, false) => None,
+        })
     }
 
     /// The nodes that have an endpoint of each workload.
@@ -565,11 +574,11 @@ impl Planning<'_, '_> {
             let known =
                 Known { before: &self.inputs.head.contents, after: &self.inputs.graph.contents };
             let mut change = change::workload(name, (before, wanted), &known, has_steps, causes);
-            // A job that never came to its end is in no text and in no ledger.
+            // A job that never came to its end is in no text and in no ledger, nor is a cron that was never ready.
             if let (None, None, Some(change)) = (before, wanted, &mut change)
-                && self.is_job_there(name)
+                && let Some(kind) = self.kind_there(name)
             {
-                change.resource = format!("job/{name}");
+                change.resource = format!("{kind}/{name}");
             }
             self.body.changes.extend(change);
             if !incomplete {
@@ -593,6 +602,7 @@ impl Planning<'_, '_> {
             nodes: &self.inputs.graph.nodes,
             yielding: &self.yielding,
             volumes: &self.inputs.graph.volumes,
+            revoked: &BTreeSet::new(),
             bears: None,
             say: Vec::new(),
         };

@@ -76,7 +76,7 @@ pub fn text_with_places(body: &PlanBody, observation: &Observation, places: &Pla
 
 /// A change, and the waves that bring it about.
 fn change_and_waves(out: &mut String, change: &Change, body: &PlanBody, places: &Places) {
-    let name = ["service/", "job/"].iter().find_map(|kind| change.resource.strip_prefix(kind));
+    let name = change::name_of(&change.resource);
     let job = name.and_then(|name| job(body, name));
     self::change(out, change, job.as_deref(), places);
     let changes = match change.verb {
@@ -299,6 +299,10 @@ fn nodes(out: &mut String, body: &PlanBody) {
             Work::AwaitReady { .. } | Work::AwaitDrained { .. } | Work::Ask(_) => {}
         }
     }
+    for fingerprint in &body.revoked {
+        let short = fingerprint.get(..8).unwrap_or(fingerprint);
+        let _ = writeln!(out, "~ secret {short}  REVOKED: no plan brings it back from here on");
+    }
     for node in &body.unfenced {
         let _ = writeln!(out, "~ node/{node}  answers again: it is not switched off any more");
     }
@@ -332,9 +336,9 @@ fn nodes(out: &mut String, body: &PlanBody) {
 fn blocked(out: &mut String, body: &PlanBody, blocked: &Blocked) {
     match blocked {
         Blocked::NoRoom { workload, ordinal, nodes, mend } => {
-            let job = format!("job/{workload}");
-            let is_job = body.changes.iter().any(|change| change.resource == job);
-            let resource = if is_job { job } else { format!("service/{workload}") };
+            let named = change::KINDS.map(|kind| format!("{kind}/{workload}"));
+            let is_named = |name: &&String| body.changes.iter().any(|it| it.resource == **name);
+            let resource = named.iter().rfind(is_named).unwrap_or(&named[0]);
             let _ = writeln!(out, "! {resource} replica {ordinal}  BLOCKED: no node takes it");
             for line in super::why::grouped(nodes) {
                 let _ = writeln!(out, "    {line}");
@@ -393,6 +397,12 @@ fn blocked(out: &mut String, body: &PlanBody, blocked: &Blocked) {
                 out,
                 "! node/{node}  BLOCKED: it is not in the text any more, and has {}; put it back and drain it first, or, if it is gone for good, `berth node forget {node}`",
                 what.join(", ")
+            );
+        }
+        Blocked::Revoked { resource, secret } => {
+            let _ = writeln!(
+                out,
+                "! {resource}  BLOCKED: it would get what the secret {secret} held before, which was revoked; `berth secret set {secret}` says what it holds now, and a release that is held goes with `berth unpin`"
             );
         }
         Blocked::Protected { resource } => {

@@ -4,6 +4,7 @@
 //! killed anywhere is gone on with by planning again. Per ordinal it keeps the best sound pod and
 //! moves the others out; what passed its gate before (a table leads to it) is not gated again.
 
+mod cron;
 mod job;
 mod pace;
 mod placing;
@@ -24,7 +25,7 @@ use super::canon::{release_digest, template_digest};
 use super::graph::{Node, OnFail, Port, Rollout, Strategy, Volume, Workload};
 use super::ledger::Head;
 use super::moment::utc;
-use super::names::{NodeName, PodId, SpecDigest, Tenant, VolumeName, WorkloadName};
+use super::names::{ContentDigest, NodeName, PodId, SpecDigest, Tenant, VolumeName, WorkloadName};
 use super::overrides::Restart;
 use super::place::Fleet;
 use super::unreachable::GivenUp;
@@ -52,6 +53,8 @@ pub struct Case<'a> {
     pub yielding: &'a BTreeMap<PodId, WorkloadName>,
     /// What the text says of volumes.
     pub volumes: &'a BTreeMap<VolumeName, Volume>,
+    /// Secrets that may not come back.
+    pub revoked: &'a BTreeSet<ContentDigest>,
     /// Another release that replicas may stay at once they have passed their gate: the workload is
     /// paused in the midst of its rollout.
     pub bears: Option<SpecDigest>,
@@ -161,6 +164,9 @@ impl Decision {
 pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision {
     if let Some(once) = &wanted.once {
         return job::decide(case, (wanted, once), fleet);
+    }
+    if let Some(waits) = cron::waits(case, wanted) {
+        return waits;
     }
     let digest = template_digest(&wanted.template);
     let mut decision = Decision::default();
@@ -353,7 +359,17 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         });
     let kind = (is_new_release && case.bears.is_none(), beside, weighs);
     let waves = waves(&wanted.rollout, wanted.replicas, spare, kind, moves);
-    let undo = is_new_release && wanted.rollout.on_fail == OnFail::Rollback;
+    let mut rollout = wanted.rollout.clone();
+    // What has a secret that was revoked does not come back.
+    if before.is_some_and(|before| before.template.contents().any(|it| case.revoked.contains(it)))
+        && is_new_release
+        && rollout.on_fail == OnFail::Rollback
+    {
+        rollout.on_fail = OnFail::Stop;
+        let words = "nothing goes back if it fails: what is there has a secret that was revoked";
+        decision.causes.push(words.to_owned());
+    }
+    let undo = is_new_release && rollout.on_fail == OnFail::Rollback;
     let mut placing = Placing {
         before: before.filter(|_| undo).map(|before| (before, template_digest(&before.template))),
         may_miss: may_miss(&wanted.rollout.strategy),
@@ -422,7 +438,7 @@ pub fn decide(case: &Case<'_>, wanted: &Workload, fleet: &mut Fleet) -> Decision
         let never_served = by_ordinal.values().flatten().filter(never);
         let never_served = never_served.map(|(id, _)| (*id).clone()).collect();
         decision.branch = Some(Branch {
-            rollout: wanted.rollout.clone(),
+            rollout,
             health: wanted.health.clone(),
             release: Some(release),
             before: before.cloned().map(Box::new),
@@ -556,8 +572,11 @@ pub fn leave(case: &Case<'_>) -> Decision {
     Decision { kept, ..Decision::default() }
 }
 
-/// Decides how a workload leaves that should not be there any more.
-pub fn decide_removal(case: &Case<'_>) -> Decision {
+/// Decides how a workload leaves that should not be there any more, though the text may have it.
+pub fn decide_removal(case: &Case<'_>, is_in_text: bool) -> Decision {
+    if let Some(stays) = cron::stays(case).filter(|_| is_in_text) {
+        return stays;
+    }
     let mut decision = Decision::default();
     let mut moves = Vec::new();
     let mut backends = BTreeSet::new();

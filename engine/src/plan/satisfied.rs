@@ -22,7 +22,7 @@ pub fn is_satisfied(action: &Action, node: &NodeObservation) -> bool {
         Action::EnsurePod { pod } => {
             let made = spec.pods.get(&pod.id).is_some_and(|p| p.intact && p.digest == pod.digest);
             made && match node.status.pods.get(&pod.id) {
-                Some(PodStatus::Running { .. }) => true,
+                Some(PodStatus::Running { .. } | PodStatus::Waiting { .. }) => true,
                 // It has started, and a job may end before anybody looks.
                 Some(PodStatus::Stopped { .. }) => pod.ends,
                 Some(PodStatus::Created) | None => false,

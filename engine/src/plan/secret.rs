@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 use super::body::PlanBody;
 use super::canon::sha256;
 use super::content::pods_made;
+use super::graph::Graph;
+use super::ledger::Head;
 use super::names::ContentDigest;
 
 /// Comes before the name of a secret in a file's content, and twice for itself.
@@ -117,6 +119,12 @@ pub fn needed(body: &PlanBody) -> BTreeMap<&ContentDigest, &str> {
         }
     }
     needed
+}
+
+/// The secrets that may not come back, by the text and by the ledger.
+pub fn revoked(graph: &Graph, head: &Head) -> BTreeSet<ContentDigest> {
+    let all = graph.revoked.union(&head.revoked);
+    all.map(|fingerprint| ContentDigest::sealed(fingerprint)).collect()
 }
 
 /// What secrets hold, while an apply needs it: in memory, cleared when it is done, and never shown.

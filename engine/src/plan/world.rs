@@ -32,12 +32,14 @@ pub struct Here {
     pub proven: bool,
     /// Whether the ledger says that it has passed its gate once, whatever the tables say now.
     pub stood: bool,
+    /// Whether it is a cron's, and runs just now.
+    pub busy: bool,
 }
 
 /// A pod's state, as far as planning cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Running, and as it was made.
+    /// Running, and as it was made; of a cron's, that its node runs it when it is time.
     Running,
     /// Running, but changed by hand.
     Altered,
@@ -107,6 +109,7 @@ impl World {
                     led: true,
                     proven: serving || head.proven.contains(id),
                     stood: head.proven.contains(id),
+                    busy: false,
                 };
                 pods.insert(id.clone(), here);
             }
@@ -114,9 +117,13 @@ impl World {
         for (node, view) in &observation.nodes {
             let NodeView::Seen(seen) = view else { continue };
             for (id, pod) in &seen.spec.pods {
-                let state = match seen.status.pods.get(id) {
-                    Some(PodStatus::Running { .. }) if pod.intact => State::Running,
-                    Some(PodStatus::Running { .. }) => State::Altered,
+                let status = seen.status.pods.get(id);
+                let state = match status {
+                    Some(PodStatus::Running { .. } | PodStatus::Waiting { .. }) => match pod.intact
+                    {
+                        true => State::Running,
+                        false => State::Altered,
+                    },
                     Some(PodStatus::Stopped { exit_code: 0, .. }) if pod.ends => State::Done,
                     Some(PodStatus::Stopped { .. } | PodStatus::Created) | None => State::Dead,
                 };
@@ -144,6 +151,7 @@ impl World {
                     led: led > 0 && led == all,
                     proven: if all > 0 { led == all } else { head.proven.contains(id) },
                     stood: head.proven.contains(id) || state == State::Done,
+                    busy: pod.cron && matches!(status, Some(PodStatus::Running { .. })),
                 };
                 pods.insert(id.clone(), here);
             }

@@ -168,6 +168,7 @@ impl<H: Host, C: Clock> Apply<'_, H, C> {
         let (now, writer) = tokio::join!(observe(self.host, graph), opened);
         let mut writer = writer?.with_copies(copies);
         let mut changes = stale(body, observation, &now, &writer.ledger.head);
+        changes.extend(freshness::begun(body, graph, observation, &now));
         changes.extend(ended(body, self.clock.now_ms()));
         if !changes.is_empty() {
             return Err(ApplyError::Stale { changes });

@@ -575,7 +575,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
         }
     }
 
-    /// Without a probe, a pod is ready that runs at two looks a second apart.
+    /// Without a probe, a pod is ready that runs at two looks a second apart, or is a cron's that its node will start.
     async fn await_running(
         &self,
         body: &PlanBody,
@@ -596,6 +596,7 @@ impl<H: Host, C: Clock> Executor<'_, H, C> {
                     return End::Done { note: None };
                 }
                 Ok(Some(PodStatus::Running { restarts, .. })) => ran = Some(*restarts),
+                Ok(Some(PodStatus::Waiting { .. })) => return End::Done { note: None },
                 Ok(Some(PodStatus::Stopped { .. } | PodStatus::Created) | None) | Err(_) => {
                     ran = None;
                 }

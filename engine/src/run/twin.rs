@@ -5,6 +5,7 @@
 //! generation that goes back, a write without the lock. Faults come from a script of call
 //! numbers, so that a failing history is told by its seed alone.
 
+mod crons;
 mod jobs;
 mod world;
 
@@ -151,6 +152,12 @@ pub struct World {
     may_run_again: BTreeSet<WorkloadName>,
     /// Jobs that are done before a pod of a workload and a template is made, each with its replicas.
     after: AfterJobs,
+    /// Crons whose runs are not cut short.
+    crons: BTreeSet<WorkloadName>,
+    /// Whether they run now, if somebody has said so; by the world's clock otherwise.
+    crons_run: Option<bool>,
+    /// When the world began.
+    origin: Option<tokio::time::Instant>,
 }
 
 #[derive(Debug, Default)]

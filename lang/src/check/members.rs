@@ -190,6 +190,7 @@ fn every(name: &str) -> Option<ResourceKind> {
     match name {
         "services" => Some(ResourceKind::Service),
         "jobs" => Some(ResourceKind::Job),
+        "crons" => Some(ResourceKind::Cron),
         "nodes" => Some(ResourceKind::Node),
         "volumes" => Some(ResourceKind::Volume),
         _ => None,

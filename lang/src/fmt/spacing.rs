@@ -106,6 +106,6 @@ fn previous_is_pub(previous: Option<&Piece<'_>>) -> bool {
 fn declares(before: &[Piece<'_>]) -> bool {
     let keyword = before.len().checked_sub(2).and_then(|index| before.get(index));
     keyword.is_some_and(|piece| {
-        matches!(piece.text, "fn" | "node" | "service" | "job" | "volume" | "environment")
+        matches!(piece.text, "fn" | "node" | "service" | "job" | "cron" | "volume" | "environment")
     })
 }

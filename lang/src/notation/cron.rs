@@ -1,5 +1,7 @@
 //! Schedules of five fields: minute, hour, day of the month, month, day of the week.
 
+use std::collections::BTreeSet;
+
 use super::Malformed;
 
 struct Part {
@@ -33,6 +35,16 @@ const PARTS: [Part; 5] = [
 
 /// The days that a month may have.
 const DAYS: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
+/// What each of a schedule's five fields takes, in their order, with Sunday as 0 alone; nothing if it is none.
+pub fn cron_fields(text: &str) -> Option<[BTreeSet<u32>; 5]> {
+    let text = read(text).ok()?;
+    let mut sets = PARTS.iter().zip(text.split(' ')).map(|(part, field)| {
+        let set = values(part, field).unwrap_or_default().into_iter();
+        set.map(|number| if part.to == 7 { number % 7 } else { number }).collect()
+    });
+    Some(std::array::from_fn(|_| sets.next().unwrap_or_default()))
+}
 
 /// Reads a schedule; gives it in small letters with one space between its fields.
 pub(super) fn read(text: &str) -> Result<String, Malformed> {
@@ -110,7 +122,7 @@ fn bad(part: &Part, field: &str, why: &str) -> Malformed {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{cron_fields, read};
 
     #[test]
     fn schedules_are_read() {
@@ -122,6 +134,9 @@ mod tests {
             assert!(read(bad).is_err(), "{bad}");
         }
         assert!(read("0 0 30 2 *").is_err() && read("0 0 31 4,6 *").is_err());
+        let days = cron_fields("0 3 * * 5-7").map(|[.., days]| days);
+        assert_eq!(days, Some([0, 5, 6].into()));
+        assert_eq!(cron_fields("0 3 * *"), None);
         assert!(read("0 0 30 2 mon").is_ok() && read("0 0 29 2 *").is_ok());
     }
 }

@@ -9,6 +9,7 @@ mod image;
 mod zone;
 
 pub(crate) use address::{Range, is_v6};
+pub use cron::cron_fields;
 pub(crate) use image::ImageRef;
 
 use std::net::IpAddr;

@@ -28,6 +28,7 @@ pub(crate) enum Keyword {
     Node,
     Service,
     Job,
+    Cron,
     Volume,
     Let,
     Input,
@@ -43,11 +44,12 @@ pub(crate) enum Keyword {
     Package,
 }
 
-const KEYWORDS: [(&str, Keyword); 17] = [
+const KEYWORDS: [(&str, Keyword); 18] = [
     ("project", Keyword::Project),
     ("node", Keyword::Node),
     ("service", Keyword::Service),
     ("job", Keyword::Job),
+    ("cron", Keyword::Cron),
     ("volume", Keyword::Volume),
     ("let", Keyword::Let),
     ("input", Keyword::Input),

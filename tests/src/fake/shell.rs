@@ -47,6 +47,8 @@ pub struct TenantFiles {
     pub pods: BTreeSet<String>,
     /// Files of the text by pod, by their names there: mode, owner, the sum of what is in them, and how a secret is kept.
     pub written: BTreeMap<String, BTreeMap<String, String>>,
+    /// Pods that a timer runs.
+    pub timers: BTreeSet<String>,
     /// Pods whose secrets a boot has forgotten.
     pub forgotten: BTreeSet<String>,
     /// Endpoints, as JSON.
@@ -155,6 +157,7 @@ impl State {
             "disks_find",
             "user_find",
             "containerd_state",
+            "cron_on",
         ];
         if !reads.contains(&name) {
             self.writes(connection, name);
@@ -231,6 +234,24 @@ impl State {
                 kept.retain(|_, file| file.contains("secret") != secret);
                 kept.extend(files);
                 tenant.forgotten.remove(arg(2));
+                well()
+            }
+            "cron_up" => match self.files.tenants.get_mut(&namespace) {
+                Some(tenant) => {
+                    tenant.timers.insert(arg(2).to_owned());
+                    well()
+                }
+                None => (1, "no such tenant".to_owned()),
+            },
+            "cron_on" => {
+                let tenant = self.files.tenants.get(&namespace);
+                let on = tenant.is_some_and(|tenant| tenant.timers.contains(arg(2)));
+                (u32::from(!on), String::new())
+            }
+            "cron_down" => {
+                if let Some(tenant) = self.files.tenants.get_mut(&namespace) {
+                    tenant.timers.remove(arg(2));
+                }
                 well()
             }
             "pod_up" => self.pod_up(&namespace, arg(2), arg(3), arg(6)),
@@ -352,6 +373,7 @@ impl State {
         self.wired.remove(&format!("{namespace}-{id}"));
         if let Some(tenant) = self.files.tenants.get_mut(namespace) {
             tenant.pods.remove(id);
+            tenant.timers.remove(id);
             tenant.written.remove(id);
             tenant.forgotten.remove(id);
         }
@@ -397,6 +419,9 @@ impl State {
                     && !tenant.forgotten.contains(pod);
                 let _ = writeln!(out, "{} {pod}", if wired { "wired" } else { "unwired" });
             }
+        }
+        for pod in files.tenants.get(namespace).into_iter().flat_map(|tenant| &tenant.timers) {
+            let _ = writeln!(out, "timer {pod} 1800000000");
         }
         for ((space, id), note) in &files.volumes {
             let _ = writeln!(out, "volume {space} {id} {note}");

@@ -15,7 +15,7 @@ use berth_engine::plan::unreachable;
 use berth_engine::run::twin::{AfterJobs, Twin};
 
 use super::Dice;
-use crate::project::{ROLLING, fleet, image, job, node, secret_file, sidecar, web, with};
+use crate::project::{ROLLING, cron, fleet, image, job, node, secret_file, sidecar, web, with};
 
 /// A random text: one or two services, good or bad images, any strategy.
 pub fn text(dice: &mut Dice) -> Graph {
@@ -271,6 +271,26 @@ pub(super) fn with_jobs(seed: u64, mut graph: Graph, dice: &Dice) -> Graph {
         }
         graph.workloads.insert(seed_data, second);
     }
+    graph
+}
+
+/// In which histories there is a cron: none of those that were kept before there was any.
+pub(super) fn has_cron(seed: u64) -> bool {
+    [1, 2, 9, 11, 15, 17, 20, 31, 44, 51, 60, 67].contains(&(seed % 72))
+}
+
+/// A text with a cron, which may be suspended. Without a roll, as above.
+pub(super) fn with_cron(seed: u64, mut graph: Graph, dice: &Dice) -> Graph {
+    let by = |turn: u32, sides: u64| dice.0.rotate_left(turn) % sides;
+    if !has_cron(seed) || by(13, 6) == 0 {
+        return graph;
+    }
+    let mut nightly = cron(image(['a', 'b', 'c'][by(19, 3) as usize]));
+    nightly.replicas = u32::from(by(27, 6) > 0);
+    if let Some(cron) = &mut nightly.template.cron {
+        cron.retries = u32::from(by(33, 2) > 0);
+    }
+    graph.workloads.insert(WorkloadName::new("nightly"), nightly);
     graph
 }
 

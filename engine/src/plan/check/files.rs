@@ -5,9 +5,31 @@ use std::collections::BTreeMap;
 
 use super::Violation;
 use crate::plan::action::PodSpec;
-use crate::plan::body::PlanBody;
+use crate::plan::body::{Goal, PlanBody};
 use crate::plan::content::pods_made;
+use crate::plan::graph::Graph;
+use crate::plan::ledger::Head;
 use crate::plan::names::ContentDigest;
+
+/// Judges that no secret comes back that was revoked. What is blocked is carried out by nobody.
+pub(super) fn revoked(
+    body: &PlanBody,
+    graph: &Graph,
+    head: &Head,
+    violations: &mut Vec<Violation>,
+) {
+    let is_revoked = |content: &ContentDigest| {
+        let print = content.fingerprint();
+        print.is_some_and(|print| graph.revoked.contains(print) || head.revoked.contains(print))
+    };
+    let made = pods_made(body).filter(|_| body.blocked.is_empty());
+    let back = made.filter(|(_, pod)| PodSpec::contents(pod).any(is_revoked));
+    violations.extend(back.map(|(_, pod)| Violation::Revived { pod: pod.id.clone() }));
+    let unsaid = |print: &&String| !head.revoked.contains(*print) && !body.revoked.contains(*print);
+    if body.goal == Goal::Converge && graph.revoked.iter().any(|print| unsaid(&print)) {
+        violations.push(Violation::Unsaid);
+    }
+}
 
 /// Judges what is in a plan's files.
 pub(super) fn files(body: &PlanBody, violations: &mut Vec<Violation>) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::claim::{addresses, ranges};
 use super::{Inputs, Planning};
 use crate::plan::action::{NodePort, Protocol};
-use crate::plan::body::{Holder, Placed};
+use crate::plan::body::{Goal, Holder, Placed};
 use crate::plan::graph::{Fill, Volume, Workload};
 use crate::plan::ledger::Claims;
 use crate::plan::names::{NodeName, PodId, VolumeName, WorkloadName};
@@ -15,6 +15,7 @@ use crate::plan::place::exact::{self, Wish};
 use crate::plan::place::price::Foresight;
 use crate::plan::place::{Ask, Fleet, Slot};
 use crate::plan::rollout::{self, Case, Decision};
+use crate::plan::secret;
 use crate::plan::volume;
 use crate::plan::world::World;
 
@@ -236,6 +237,11 @@ impl Planning<'_, '_> {
         names.extend(head.reached.keys());
         names.extend(self.seen().flat_map(|(_, seen)| seen.spec.endpoints.keys()));
         let names = in_order_of_choice(names, wanted, order);
+        let is_in_text = |name: &WorkloadName| match self.inputs.goal {
+            Goal::Converge => graph.workloads.contains_key(name),
+            Goal::Destroy => false,
+        };
+        let revoked = secret::revoked(graph, head);
         let mut decisions = BTreeMap::new();
         let mut yielding: BTreeMap<PodId, WorkloadName> = BTreeMap::new();
         for name in names {
@@ -250,13 +256,14 @@ impl Planning<'_, '_> {
                 nodes: &graph.nodes,
                 yielding: &yielding,
                 volumes: &graph.volumes,
+                revoked: &revoked,
                 bears: self.bears(&name),
                 say: self.say_of_rollout(&name, wanted.get(&name)),
             };
             let decision = match wanted.get(&name) {
                 _ if self.is_left(&name, &yielding) => rollout::leave(&case),
                 Some(workload) => rollout::decide(&case, workload, fleet),
-                None => rollout::decide_removal(&case),
+                None => rollout::decide_removal(&case, is_in_text(&name)),
             };
             for (node, workload) in &decision.evicts {
                 let pods = self.world.of_workload(workload);

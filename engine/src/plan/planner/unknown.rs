@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Inputs;
 use crate::plan::action::PodSpec;
 use crate::plan::body::{Blocked, Goal, PlanBody};
+use crate::plan::change;
 use crate::plan::content::{AtRest, pods_made};
 use crate::plan::graph::{Intake, Workload};
 use crate::plan::ledger::NodeAddresses;
 use crate::plan::names::{NodeName, WorkloadName};
 use crate::plan::observation::{NodeView, Observation};
 use crate::plan::overrides::Override;
+use crate::plan::secret;
 use crate::plan::unreachable::{self, GivenUp};
 use crate::plan::world::World;
 
@@ -73,6 +75,24 @@ pub(super) fn note_secrets(inputs: &Inputs<'_>, body: &mut PlanBody) {
             "install systemd 250 or later, or say `at_rest: memory`".to_owned(),
         )],
     }));
+}
+
+/// What is said against a plan that would bring back a secret that was revoked.
+pub(super) fn note_revoked(inputs: &Inputs<'_>, body: &mut PlanBody) {
+    let revoked = secret::revoked(inputs.graph, inputs.head);
+    if revoked.is_empty() {
+        return;
+    }
+    let named = secret::needed(body);
+    let comes = |(_, pod): (&NodeName, &PodSpec)| {
+        let back = PodSpec::contents(pod).find(|content| revoked.contains(*content))?;
+        let text = inputs.graph.workloads.get(&pod.workload);
+        let secret = named.get(back).copied().unwrap_or_default().to_owned();
+        Some((change::resource(&pod.workload, text), secret))
+    };
+    let back: BTreeSet<(String, String)> = pods_made(body).filter_map(comes).collect();
+    let back = back.into_iter().map(|(resource, secret)| Blocked::Revoked { resource, secret });
+    body.blocked.extend(back.collect::<Vec<_>>());
 }
 
 /// Gives up what may be given up of nodes that do not answer, and says what is known of nodes that nobody

@@ -404,6 +404,7 @@ pub(super) fn pod_spec(
         companions,
         liveness,
         ends,
+        cron,
         grace_ms,
     } = template;
     let ordinal = id.ordinal;
@@ -431,6 +432,7 @@ pub(super) fn pod_spec(
         companions: companions.clone(),
         liveness: liveness.clone(),
         ends: *ends,
+        cron: cron.clone(),
         grace_ms: *grace_ms,
         revision: case.revision,
     })

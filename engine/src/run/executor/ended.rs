@@ -54,7 +54,9 @@ pub(super) async fn ended<H: Host, C: Clock>(
             Some(PodStatus::Stopped { exit_code, .. }) => {
                 Some(format!("ended with exit code {exit_code}"))
             }
-            Some(PodStatus::Created) | None => Some("was cut off".to_owned()),
+            Some(PodStatus::Created | PodStatus::Waiting { .. }) | None => {
+                Some("was cut off".to_owned())
+            }
         };
         if let Some(why) = &why {
             if failed >= retries {

@@ -107,6 +107,7 @@ async fn steady<H: Host, C: Clock>(
                 Some(PodStatus::Stopped { exit_code, .. }) => {
                     why = Some(format!("ended with exit code {exit_code}"));
                 }
+                Some(PodStatus::Waiting { .. }) => {}
                 Some(PodStatus::Created) | None => why = Some("does not run".to_owned()),
             },
         }

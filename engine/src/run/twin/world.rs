@@ -23,6 +23,7 @@ impl World {
     /// Adds a node with so much CPU (thousandths of a core) and memory (bytes).
     pub fn add_node(&mut self, name: &NodeName, cpu_millis: u64, memory_bytes: u64) {
         let number = u8::try_from(self.nodes.len() + 11).unwrap_or(u8::MAX);
+        self.origin.get_or_insert_with(tokio::time::Instant::now);
         let node = TwinNode {
             machine_id: format!("{number:032x}"),
             cpu_millis,
@@ -399,7 +400,9 @@ impl World {
             Action::EnsurePod { pod } => {
                 self.judge_new(name, pod);
                 self.judge_job(name, pod);
+                self.judge_cron(name, pod);
             }
+            Action::RemovePod { pod, .. } => self.judge_end(name, pod),
             Action::SwapEndpoint { tenant: _, endpoint } => {
                 self.leave(name, &endpoint.workload, &endpoint.backends);
             }
@@ -622,6 +625,7 @@ impl World {
                 requests: pod.spec.requests(),
                 revision: pod.spec.revision,
                 ends: pod.spec.ends,
+                cron: pod.spec.cron.is_some(),
                 grace_ms: pod.spec.grace_ms,
                 intact: pod.intact,
                 mounts: pod.spec.mounts.values().cloned().collect(),
@@ -633,6 +637,8 @@ impl World {
                 PodStatus::Created
             } else if let Some(exit_code) = self.exit_code(pod) {
                 PodStatus::Stopped { exit_code, restarts: 0 }
+            } else if pod.running && pod.spec.cron.is_some() && self.run_of(pod).is_none() {
+                PodStatus::Waiting { next_at_ms: 0, last: None }
             } else if pod.running {
                 PodStatus::Running { restarts: 0, started_at_ms: 0 }
             } else {

@@ -30,9 +30,12 @@ pub(crate) fn parse_item(keyword: Keyword, text: &str) -> ItemTree {
 
 pub(super) fn parse_by_grammar(keyword: Keyword, text: &str) -> ItemTree {
     let rule = match keyword {
-        Keyword::Project | Keyword::Node | Keyword::Service | Keyword::Job | Keyword::Volume => {
-            Rule::resource_item
-        }
+        Keyword::Project
+        | Keyword::Node
+        | Keyword::Service
+        | Keyword::Job
+        | Keyword::Cron
+        | Keyword::Volume => Rule::resource_item,
         Keyword::Let => Rule::let_item,
         Keyword::Input => Rule::input_item,
         Keyword::Secret => Rule::secret_item,
@@ -74,6 +77,7 @@ impl Builder {
             | Keyword::Node
             | Keyword::Service
             | Keyword::Job
+            | Keyword::Cron
             | Keyword::Volume
             | Keyword::Let
             | Keyword::Input
@@ -110,6 +114,7 @@ impl Builder {
             Keyword::Node => resource(ResourceKind::Node, rest)?,
             Keyword::Service => resource(ResourceKind::Service, rest)?,
             Keyword::Job => resource(ResourceKind::Job, rest)?,
+            Keyword::Cron => resource(ResourceKind::Cron, rest)?,
             Keyword::Volume => resource(ResourceKind::Volume, rest)?,
             Keyword::Let => ItemKind::Let { ty: rest.ty, value: rest.expr? },
             Keyword::Input => ItemKind::Input { ty: rest.ty?, default: rest.expr },

@@ -21,6 +21,7 @@ pub(super) fn item(keyword: Keyword, text: &str) -> Option<Item> {
         Keyword::Node => Some(ResourceKind::Node),
         Keyword::Service => Some(ResourceKind::Service),
         Keyword::Job => Some(ResourceKind::Job),
+        Keyword::Cron => Some(ResourceKind::Cron),
         Keyword::Volume => Some(ResourceKind::Volume),
         Keyword::Let => None,
         Keyword::Input
