@@ -1,4 +1,4 @@
-//! Crons: no run that was seen under way is cut short, unless its cron leaves the text.
+//! Crons: no run that was seen under way is cut short, unless its cron leaves the text, or another pod of it is there: two would run.
 
 use super::Violation;
 use crate::plan::action::Action;
@@ -24,7 +24,10 @@ pub(super) fn crons(
         };
         let Some(there) = seen.spec.pods.get(pod).filter(|there| there.cron) else { continue };
         let runs = matches!(seen.status.pods.get(pod), Some(PodStatus::Running { .. }));
-        if runs && graph.workloads.contains_key(&there.workload) {
+        let others = observation.nodes.keys().filter_map(|node| observation.seen(node));
+        let mut others = others.flat_map(|seen| &seen.spec.pods);
+        let is_doubled = others.any(|(id, other)| id != pod && other.workload == there.workload);
+        if runs && !is_doubled && graph.workloads.contains_key(&there.workload) {
             violations.push(Violation::CutShort { pod: pod.clone() });
         }
     }

@@ -74,6 +74,11 @@ impl World {
     /// A cron's pod that goes does not run, as far as whoever planned that could know.
     pub(super) fn judge_end(&mut self, name: &NodeName, id: &PodId) {
         let Some(pod) = self.nodes.get(name).and_then(|node| node.pods.get(id)) else { return };
+        // Two would run.
+        let mut others = self.nodes.values().flat_map(|node| &node.pods);
+        if others.any(|(other, it)| other != id && it.spec.workload == pod.spec.workload) {
+            return;
+        }
         let known = |began: Instant| self.planned_at.is_some_and(|at| began + KNOWN_AFTER < at);
         if self.run_of(pod).is_some_and(known) && self.crons.contains(&pod.spec.workload) {
             self.violations.push(format!("{id} is taken away in the midst of a run"));
