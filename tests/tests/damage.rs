@@ -95,9 +95,20 @@ fn a_damaged_journal_is_believed_as_far_as_it_holds() {
 /// Ledgers that earlier Berths wrote are read, and an apply goes on from them.
 #[test]
 fn an_earlier_ledger_is_read() {
-    for (version, placed) in
-        [(2, 2), (3, 2), (4, 2), (5, 2), (6, 2), (7, 3), (8, 3), (9, 3), (10, 3), (14, 3), (15, 3)]
-    {
+    for (version, placed) in [
+        (2, 2),
+        (3, 2),
+        (4, 2),
+        (5, 2),
+        (6, 2),
+        (7, 3),
+        (8, 3),
+        (9, 3),
+        (10, 3),
+        (14, 3),
+        (15, 3),
+        (16, 4),
+    ] {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/cases/ledgers");
         let bytes = std::fs::read(format!("{folder}/version-{version}.jsonl")).expect("a ledger");
         let says = format!("\"v\":{version},");

@@ -13,7 +13,7 @@ use berth_engine::plan::render;
 use berth_engine::plan::secret;
 use berth_engine::run::observe::survey;
 use berth_tests::drive::{simulate, turn};
-use berth_tests::project::{ROLLING, fleet, image, node, secret_file, web, with, world};
+use berth_tests::project::{ROLLING, cron, fleet, image, node, secret_file, web, with, world};
 
 /// A service with a secret.
 fn shop(at_rest: AtRest) -> Graph {
@@ -59,6 +59,11 @@ fn a_ledger_has_what_is_encrypted_and_no_more() {
         for letter in ['a', 'b'] {
             let web = graph.workloads.get_mut(&WorkloadName::new("web")).expect("the service");
             (web.template.image, web.replicas) = (image(letter), 3);
+            // What ledgers have since version 16.
+            if letter == 'b' {
+                graph = with(graph, "nightly", cron(image('a')));
+                graph.revoked = ["0badcafe".to_owned()].into();
+            }
             turn(&twin, &graph, Goal::Converge).await;
         }
         twin.world().ledgers()[&node(1)].clone()

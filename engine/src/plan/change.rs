@@ -542,14 +542,16 @@ pub fn strategy_words(strategy: &Strategy) -> String {
     }
 }
 
-/// Milliseconds for people: `90s`, `1500ms`, `5m`.
+/// Milliseconds for people: `90s`, `1500ms`, `5m`, `2h`.
 pub fn millis(ms: u64) -> String {
     if ms == 0 || !ms.is_multiple_of(1000) {
         format!("{ms}ms")
     } else if !ms.is_multiple_of(60_000) || ms < 120_000 {
         format!("{}s", ms / 1000)
-    } else {
+    } else if !ms.is_multiple_of(3_600_000) {
         format!("{}m", ms / 60_000)
+    } else {
+        format!("{}h", ms / 3_600_000)
     }
 }
 

@@ -118,7 +118,7 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
         }
     }
     for standing in overrides::counting(&head.overrides, now_ms) {
-        let (subject, words) = held(standing);
+        let (subject, words) = held(graph, standing);
         say(Kind::Held, subject, words);
     }
     // Whatever the words above missed: the last applied state, planned again, must need nothing.
@@ -144,7 +144,8 @@ pub fn drift(inputs: &Inputs<'_>) -> Vec<Finding> {
 }
 
 /// What is held, and how, in words.
-fn held(standing: &Standing) -> (String, String) {
+fn held(graph: &Graph, standing: &Standing) -> (String, String) {
+    let kind = overrides::kind(graph, &standing.what).unwrap_or("service");
     let (subject, state) = match &standing.what {
         Override::Intake { node, intake } => {
             let state = match intake {
@@ -155,12 +156,12 @@ fn held(standing: &Standing) -> (String, String) {
             };
             (format!("node/{node}"), state.to_owned())
         }
-        Override::Pause { workload } => (format!("service/{workload}"), "paused".to_owned()),
+        Override::Pause { workload } => (format!("{kind}/{workload}"), "paused".to_owned()),
         Override::Replicas { workload, replicas: 0 } => {
-            (format!("service/{workload}"), "stopped".to_owned())
+            (format!("{kind}/{workload}"), "stopped".to_owned())
         }
         Override::Replicas { workload, replicas } => {
-            (format!("service/{workload}"), format!("{replicas} replicas"))
+            (format!("{kind}/{workload}"), format!("{replicas} replicas"))
         }
         Override::Fenced { node, by_plan: _ } => {
             (format!("node/{node}"), "switched off".to_owned())

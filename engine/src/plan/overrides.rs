@@ -98,6 +98,9 @@ pub struct Restart {
 pub struct Counting {
     /// What was decided.
     pub standing: Standing,
+    /// The word that declares the workload that it is about, if that is no service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Why it is not carried out as it says, if it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub but: Option<String>,
@@ -105,8 +108,13 @@ pub struct Counting {
 
 impl fmt::Display for Counting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { standing, but } = self;
-        write!(f, "{}  {}", standing.what, standing.reason())?;
+        let Self { standing, kind, but } = self;
+        let what = standing.what.to_string();
+        match (kind, what.strip_prefix("service/")) {
+            (Some(kind), Some(name)) => write!(f, "{kind}/{name}")?,
+            _ => f.write_str(&what)?,
+        }
+        write!(f, "  {}", standing.reason())?;
         but.iter().try_for_each(|but| write!(f, "  (but {but})"))
     }
 }
@@ -226,9 +234,20 @@ pub fn in_force<'a>(graph: &'a Graph, overrides: &[Standing], now_ms: u64) -> Co
 pub fn counted(graph: &Graph, overrides: &[Standing], now_ms: u64) -> Vec<Counting> {
     let counted = counting(overrides, now_ms).map(|standing| Counting {
         standing: standing.clone(),
+        kind: kind(graph, &standing.what).map(str::to_owned),
         but: without_effect(graph, standing),
     });
     counted.collect()
+}
+
+/// The word that declares the workload that an override is about, if that is no service.
+pub fn kind(graph: &Graph, what: &Override) -> Option<&'static str> {
+    let workload = match what {
+        Override::Pause { workload } | Override::Replicas { workload, replicas: _ } => workload,
+        Override::Intake { .. } | Override::Fenced { .. } => return None,
+    };
+    let kind = graph.workloads.get(workload)?.kind();
+    (kind != "service").then_some(kind)
 }
 
 /// What a standing override cannot do, for people: what it names is not in the text, or the text

@@ -92,7 +92,8 @@ fn change_and_waves(out: &mut String, change: &Change, body: &PlanBody, places: 
     let mut branches = body.branches.iter().filter(|_| changes);
     let branch = branches.find(|(branch, _)| Some(branch.as_str()) == name);
     if let Some((_, branch)) = branch {
-        waves::branch(out, branch, job.is_some());
+        let says_how = job.is_some() || change.resource.starts_with("cron/");
+        waves::branch(out, branch, says_how);
     }
 }
 

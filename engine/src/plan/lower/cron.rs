@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_lang::{Resource, Value};
 
 use super::container::At;
-use super::{ImageName, Lowering, after, duration, number, origin, text};
-use crate::plan::graph::{OnFail, OnUnreachable, Rollout, Scale, Strategy, Workload};
+use super::job::batch;
+use super::{ImageName, Lowering, duration, number, origin, text};
+use crate::plan::graph::{Scale, Workload};
 use crate::plan::names::ImageDigest;
 use crate::plan::schedule::Cron;
-
-/// How long its node may take to be ready to run it, in milliseconds.
-const DEADLINE_MS: u64 = 90_000;
 
 impl Lowering<'_> {
     pub(super) fn cron(
@@ -29,24 +27,10 @@ impl Lowering<'_> {
         template.cron = Some(Box::new(cron?));
         let suspended = matches!(value.get("suspend"), Some(Value::Bool(true)));
         Some(Workload {
-            template,
             replicas: u32::from(!suspended),
             // `berth stop` suspends it, too.
             scale: Some(Scale { min: 0, max: 1 }),
-            ports: Vec::new(),
-            health: None,
-            rollout: Rollout {
-                strategy: Strategy::Recreate,
-                deadline_ms: DEADLINE_MS,
-                on_fail: OnFail::Rollback,
-                checks: Vec::new(),
-                bake_ms: 0,
-            },
-            placement,
-            protect: false,
-            on_unreachable: OnUnreachable::Wait,
-            once: None,
-            after: after(value),
+            ..batch(template, placement, value)
         })
     }
 

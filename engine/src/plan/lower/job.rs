@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use berth_lang::{Program, Resource, ResourceKind};
+use berth_lang::{Program, Resource, ResourceKind, Value};
 
 use super::container::At;
 use super::{ImageName, Lowering, after, duration, number, of_kind, origin};
-use crate::plan::graph::{OnFail, OnUnreachable, Once, Rollout, Strategy, Workload};
+use crate::plan::graph::{
+    OnFail, OnUnreachable, Once, Placement, PodTemplate, Rollout, Strategy, Workload,
+};
 use crate::plan::names::{ImageDigest, WorkloadName};
+
+/// How long a node may take to be ready to run it, unless it says how long it may run, in milliseconds.
+const DEADLINE_MS: u64 = 90_000;
 
 impl Lowering<'_> {
     pub(super) fn job(
@@ -33,24 +38,12 @@ impl Lowering<'_> {
                 "write how long it may take, with all that is tried again: `timeout: 10m`",
             );
         }
+        let batch = batch(template, placement, value);
         Some(Workload {
-            template,
             replicas,
-            scale: None,
-            ports: Vec::new(),
-            health: None,
-            rollout: Rollout {
-                strategy: Strategy::Recreate,
-                deadline_ms,
-                on_fail: OnFail::Rollback,
-                checks: Vec::new(),
-                bake_ms: 0,
-            },
-            placement,
-            protect: false,
-            on_unreachable: OnUnreachable::Wait,
+            rollout: Rollout { deadline_ms, ..batch.rollout },
             once: Some(Once { retries: number(value, "retries").unwrap_or(3), parallel }),
-            after: after(value),
+            ..batch
         })
     }
 
@@ -78,6 +71,29 @@ impl Lowering<'_> {
                 known.extend(way);
             }
         }
+    }
+}
+
+/// What runs to its end: once, nothing leads to it, and it stops before its successor starts.
+pub(super) fn batch(template: PodTemplate, placement: Placement, value: &Value) -> Workload {
+    Workload {
+        template,
+        replicas: 1,
+        scale: None,
+        ports: Vec::new(),
+        health: None,
+        rollout: Rollout {
+            strategy: Strategy::Recreate,
+            deadline_ms: DEADLINE_MS,
+            on_fail: OnFail::Rollback,
+            checks: Vec::new(),
+            bake_ms: 0,
+        },
+        placement,
+        protect: false,
+        on_unreachable: OnUnreachable::Wait,
+        once: None,
+        after: after(value),
     }
 }
 

@@ -11,12 +11,12 @@ use crate::plan::names::NodeName;
 /// Columns of the table that hold pods.
 const POD_COLUMN: usize = 22;
 
-/// The waves of a workload, and what goes back if they fail; what runs to its end has said how already.
-pub(super) fn branch(out: &mut String, branch: &Branch, is_job: bool) {
+/// The waves of a workload, and what goes back if they fail; what runs to its end says how elsewhere.
+pub(super) fn branch(out: &mut String, branch: &Branch, says_how: bool) {
     if branch.waves.is_empty() {
         return;
     }
-    if branch.release.is_some() && !is_job {
+    if branch.release.is_some() && !says_how {
         let ready = branch.health.as_ref().map_or_else(|| "running".to_owned(), change::probe);
         let commands = branch.rollout.checks.iter().filter(|check| check.command().is_some());
         let gate: Vec<_> = std::iter::once(ready).chain(commands.map(change::check)).collect();
