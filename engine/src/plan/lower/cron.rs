@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_lang::{Resource, Value};
 
-use super::container::At;
-use super::job::batch;
 use super::{ImageName, Lowering, duration, number, origin, text};
 use crate::plan::graph::{Scale, Workload};
 use crate::plan::names::ImageDigest;
@@ -19,18 +17,15 @@ impl Lowering<'_> {
         own: &BTreeSet<&str>,
     ) -> Option<Workload> {
         let value = resource.value();
-        self.names_containers(resource);
-        let image = self.image(&At::main(resource), digests);
         let cron = self.schedule(resource);
-        let placement = self.placement(resource);
-        let mut template = self.template(resource, (digests, own), &[], image)?;
-        template.cron = Some(Box::new(cron?));
+        let mut batch = self.batch(resource, digests, own)?;
+        batch.template.cron = Some(Box::new(cron?));
         let suspended = matches!(value.get("suspend"), Some(Value::Bool(true)));
         Some(Workload {
             replicas: u32::from(!suspended),
             // `berth stop` suspends it, too.
             scale: Some(Scale { min: 0, max: 1 }),
-            ..batch(template, placement, value)
+            ..batch
         })
     }
 

@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use berth_lang::{Program, Resource, ResourceKind, Value};
+use berth_lang::{Program, Resource, ResourceKind};
 
 use super::container::At;
 use super::{ImageName, Lowering, after, duration, number, of_kind, origin};
-use crate::plan::graph::{
-    OnFail, OnUnreachable, Once, Placement, PodTemplate, Rollout, Strategy, Workload,
-};
+use crate::plan::graph::{OnFail, OnUnreachable, Once, Rollout, Strategy, Workload};
 use crate::plan::names::{ImageDigest, WorkloadName};
 
 /// How long a node may take to be ready to run it, unless it says how long it may run, in milliseconds.
@@ -22,11 +20,8 @@ impl Lowering<'_> {
         own: &BTreeSet<&str>,
     ) -> Option<Workload> {
         let value = resource.value();
-        self.names_containers(resource);
-        let image = self.image(&At::main(resource), digests);
-        let placement = self.placement(resource);
-        let mut template = self.template(resource, (digests, own), &[], image)?;
-        template.ends = true;
+        let mut batch = self.batch(resource, digests, own)?;
+        batch.template.ends = true;
         let replicas: u32 = number(value, "completions").unwrap_or(1);
         let parallel = number(value, "parallelism").unwrap_or(replicas);
         let deadline_ms = duration(value, "timeout").unwrap_or(600_000);
@@ -38,12 +33,43 @@ impl Lowering<'_> {
                 "write how long it may take, with all that is tried again: `timeout: 10m`",
             );
         }
-        let batch = batch(template, placement, value);
         Some(Workload {
             replicas,
             rollout: Rollout { deadline_ms, ..batch.rollout },
             once: Some(Once { retries: number(value, "retries").unwrap_or(3), parallel }),
             ..batch
+        })
+    }
+
+    /// What runs to its end, as far as jobs and crons have that in common: nothing leads to it, and it stops before its successor
+    /// starts.
+    pub(super) fn batch(
+        &mut self,
+        resource: &Resource,
+        digests: &BTreeMap<ImageName, ImageDigest>,
+        own: &BTreeSet<&str>,
+    ) -> Option<Workload> {
+        self.names_containers(resource);
+        let image = self.image(&At::main(resource), digests);
+        let placement = self.placement(resource);
+        Some(Workload {
+            template: self.template(resource, (digests, own), &[], image)?,
+            replicas: 1,
+            scale: None,
+            ports: Vec::new(),
+            health: None,
+            rollout: Rollout {
+                strategy: Strategy::Recreate,
+                deadline_ms: DEADLINE_MS,
+                on_fail: OnFail::Rollback,
+                checks: Vec::new(),
+                bake_ms: 0,
+            },
+            placement,
+            protect: false,
+            on_unreachable: OnUnreachable::Wait,
+            once: None,
+            after: after(resource.value()),
         })
     }
 
@@ -71,29 +97,6 @@ impl Lowering<'_> {
                 known.extend(way);
             }
         }
-    }
-}
-
-/// What runs to its end: once, nothing leads to it, and it stops before its successor starts.
-pub(super) fn batch(template: PodTemplate, placement: Placement, value: &Value) -> Workload {
-    Workload {
-        template,
-        replicas: 1,
-        scale: None,
-        ports: Vec::new(),
-        health: None,
-        rollout: Rollout {
-            strategy: Strategy::Recreate,
-            deadline_ms: DEADLINE_MS,
-            on_fail: OnFail::Rollback,
-            checks: Vec::new(),
-            bake_ms: 0,
-        },
-        placement,
-        protect: false,
-        on_unreachable: OnUnreachable::Wait,
-        once: None,
-        after: after(value),
     }
 }
 
